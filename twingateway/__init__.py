@@ -1,0 +1,20 @@
+"""twingateway: device twins kept equal at edge and cloud, over MQTT 5 on QUIC."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from twingateway.config.validate import validate as validate
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "validate"]
+
+
+def __getattr__(name: str) -> Any:
+    # `import twingateway` stays cheap: the validation library is loaded when it is first asked for.
+    if name == "validate":
+        from twingateway.config.validate import validate
+
+        return validate
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

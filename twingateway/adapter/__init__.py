@@ -1,0 +1,32 @@
+"""The SDK: everything an adapter's author needs, and nothing else. See adapters/README.md."""
+
+from twingateway.adapter.broker import BrokerClient, Message, Subscription
+from twingateway.adapter.driver import UNCONFIRMED, Adapter, Driver, Written
+from twingateway.adapter.kind import AdapterContext, AdapterKind, Device, DevicePort
+from twingateway.adapter.webhook import WebhookHandler, WebhookRequest, WebhookResponse
+from twingateway.twin.identity import DeviceId
+from twingateway.twin.model import Access, Model, Property, PropertyType
+from twingateway.twin.value import Value
+
+__all__ = [
+    "UNCONFIRMED",
+    "Access",
+    "Adapter",
+    "AdapterContext",
+    "AdapterKind",
+    "BrokerClient",
+    "Device",
+    "DeviceId",
+    "DevicePort",
+    "Driver",
+    "Message",
+    "Model",
+    "Property",
+    "PropertyType",
+    "Subscription",
+    "Value",
+    "WebhookHandler",
+    "WebhookRequest",
+    "WebhookResponse",
+    "Written",
+]

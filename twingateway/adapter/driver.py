@@ -1,0 +1,90 @@
+"""What an adapter implements: an `Adapter` for what its devices share, a `Driver` for each device.
+
+The host calls `run`, `read` and `write` of one driver; it supervises them, so drivers raise errors of
+`twingateway.errors` (DeviceError and below) and need no retry loops of their own.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from twingateway.errors import DeviceRefused
+from twingateway.twin.value import Value
+
+if TYPE_CHECKING:
+    from twingateway.adapter.kind import Device, DevicePort
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The outcome of a write that the device did not refuse.
+
+    `confirmed`: the device itself reported `observed` afterwards and it equals what was asked for (within the
+    property's resolution). Only then is a desired value called applied.
+    """
+
+    confirmed: bool
+    observed: Value = None
+
+
+#: The write went out, and this device has no way to tell what became of it.
+UNCONFIRMED = Written(confirmed=False)
+
+
+class Driver(ABC):
+    """One device, from the moment its document is loaded until it is removed."""
+
+    #: Properties that `write` can write; desired values for any other are rejected without asking the driver.
+    writable: frozenset[str] = frozenset()
+
+    @abstractmethod
+    async def run(self) -> None:
+        """Poll or listen until cancelled, reporting through the device port.
+
+        Raising a DeviceError marks the device offline with that error; the host calls `run` again after a back-off
+        (1 s, doubling to 60 s, with jitter). A driver that can tell that its device is gone while it goes on
+        listening calls `port.offline` instead.
+        """
+
+    @abstractmethod
+    async def read(self) -> Mapping[str, Value]:
+        """Every readable property once, now. Raises DeviceError."""
+
+    async def write(self, name: str, value: Value) -> Written:
+        """Write one property and read it back. Called for `writable` names, one at a time for one device.
+
+        Raises DeviceRefused (ends as rejected), a transient DeviceError (tried again when the device returns) or any
+        other DeviceError (ends as failed).
+        """
+        raise DeviceRefused(f"{name} cannot be written")
+
+    async def read_back(self, name: str) -> Value:
+        """One property, now; how the host settles a write that a crash interrupted. Raises DeviceError."""
+        values = await self.read()
+        if name not in values:
+            raise DeviceRefused(f"{name} cannot be read back")
+        return values[name]
+
+    def matches(self, name: str, wanted: Value, observed: Value) -> bool:
+        """Whether `observed` is `wanted` within the device's resolution of this property."""
+        return wanted == observed
+
+    async def close(self) -> None:
+        """Release what this device alone uses."""
+
+
+class Adapter(ABC):
+    """What the devices of one adapter share: connections, a bus, a client. One per node and adapter name."""
+
+    async def start(self) -> None:
+        """Called once before the first driver runs. Must not wait for any device."""
+
+    @abstractmethod
+    def driver(self, device: Device, port: DevicePort) -> Driver:
+        """A driver for this device. Must not do I/O."""
+
+    async def stop(self) -> None:
+        """Called once after the last driver was closed."""

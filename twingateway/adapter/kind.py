@@ -1,0 +1,86 @@
+"""What an adapter package registers, and what the host hands to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pydantic import BaseModel
+
+from twingateway.adapter.broker import BrokerClient
+from twingateway.adapter.driver import Adapter
+from twingateway.adapter.webhook import WebhookHandler
+from twingateway.errors import DeviceError
+from twingateway.twin.identity import DeviceId
+from twingateway.twin.model import Model
+from twingateway.twin.value import Value
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One device as configured. `settings` is an instance of its adapter kind's `device` model."""
+
+    id: DeviceId
+    settings: Any
+    model: Model | None = None
+
+
+class DevicePort(Protocol):
+    """How a driver tells its host about its device. All calls return at once."""
+
+    def report(self, values: Mapping[str, Value], time: int | None = None) -> None:
+        """Values the device has now. `time`: Unix milliseconds by the device's clock, if it has one. The host
+        validates, drops what did not change, versions and replicates; a refused value hinders no other. A report
+        also means that the device is online."""
+        ...
+
+    def online(self) -> None:
+        """The device answers, though nothing is to be reported."""
+        ...
+
+    def offline(self, error: DeviceError) -> None:
+        """The device is gone; desired values wait until it is back."""
+        ...
+
+
+class AdapterContext(Protocol):
+    """What the node offers to an adapter."""
+
+    @property
+    def log(self) -> Any:
+        """A structlog logger bound to the adapter's name."""
+        ...
+
+    @property
+    def broker(self) -> BrokerClient:
+        """The node's local broker. Raises BrokerError when the node has no `broker:` section."""
+        ...
+
+    def webhook(self, path: str, handler: WebhookHandler) -> None:
+        """Serve `POST /{path}` on the node's `webhooks:` listener. Raises InvalidConfig when it has none or the
+        path is taken."""
+        ...
+
+    def wall_ms(self) -> int:
+        """Unix milliseconds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterKind:
+    """The object behind an entry point of the group `twingateway.adapters`.
+
+    Importing the module that holds it must be cheap: the protocol library is imported inside `open`.
+
+    settings: pydantic model of `adapters: {name: …}` in the node file.
+    device: pydantic model of a device document's `spec` without `adapter` and `model`; by custom it has `address`
+        and `properties`. Both forbid unknown keys.
+    open: makes the adapter; must not do I/O.
+    """
+
+    name: str
+    summary: str
+    settings: type[BaseModel]
+    device: type[BaseModel]
+    open: Callable[[Any, AdapterContext], Adapter]

@@ -1,0 +1,120 @@
+"""The port to one connection: QUIC, TLS over TCP, or in memory.
+
+A link moves bytes on numbered bidirectional streams and, where both ends can, in datagrams. It is *pulled*: when the
+transport has room it asks its handler for the next datagram, so that nothing stale ever waits inside the transport.
+Time is the event loop's monotonic clock in seconds, and every call into a handler carries it.
+
+The contract every link keeps:
+- handler calls come from the event loop, one at a time, and never from inside a `Link` method;
+- after `closed` no further call comes; `Link` methods called then do nothing;
+- stream ids are QUIC's (client-initiated bidirectional: 0, 4, 8 …); a client opens them in ascending order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from twingateway.errors import LinkError
+
+#: The stream that carries MQTT control packets (CONNECT, AUTH, PINGREQ, hello …).
+CONTROL_STREAM = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LinkFacts:
+    """What is known about a link's transport; for people and metrics. Times in seconds, None while unknown."""
+
+    transport: str
+    peer_address: str
+    smoothed_rtt: float | None = None
+    congestion_window: int | None = None
+    bytes_in_flight: int | None = None
+    packets_lost: int | None = None
+    bytes_sent: int = 0
+    bytes_received: int = 0
+
+
+class Link(Protocol):
+    """One connection to one peer."""
+
+    @property
+    def server_certificate(self) -> bytes:
+        """DER of the server's certificate: the peer's at a client (verified), our own at a server."""
+        ...
+
+    @property
+    def datagram_room(self) -> int:
+        """Largest datagram payload that can ever be sent on this link, in bytes; 0 when it has no datagrams."""
+        ...
+
+    def facts(self) -> LinkFacts: ...
+
+    def open_stream(self) -> int:
+        """Open the next stream of our own and return its id. The control stream is opened by the client first."""
+        ...
+
+    def write(self, stream: int, data: bytes) -> None:
+        """Queue bytes on a stream, reliably and in order."""
+        ...
+
+    def unsent(self, stream: int) -> int:
+        """Bytes of this stream that the peer has not acknowledged yet; what senders pace themselves by."""
+        ...
+
+    def wake(self, at: float | None = None) -> None:
+        """Ask for a round soon (None), or for `LinkHandler.timer` at that time: the earliest asked-for wins."""
+        ...
+
+    def close(self, code: int = 0, reason: str = "") -> None:
+        """Close after what is queued has been acknowledged, or after two seconds."""
+        ...
+
+
+class LinkHandler(Protocol):
+    """What a link tells its owner, and asks of it."""
+
+    def connected(self, link: Link, now: float) -> None:
+        """The link can be written to. A client has verified the server's certificate by now."""
+        ...
+
+    def stream_data(self, stream: int, data: bytes, end: bool, now: float) -> None: ...
+
+    def datagram(self, data: bytes, now: float) -> None: ...
+
+    def next_datagram(self, room: int, now: float) -> bytes | None:
+        """The next datagram of at most `room` bytes, or None. Called while the transport can send at once."""
+        ...
+
+    def timer(self, now: float) -> None:
+        """A time asked for with `Link.wake` has come."""
+        ...
+
+    def closed(self, error: LinkError | None, now: float) -> None:
+        """The link is gone: None after an orderly end, otherwise why."""
+        ...
+
+
+#: Makes the handler for one new incoming link.
+HandlerFactory = Callable[[], LinkHandler]
+
+
+class Dialer(Protocol):
+    """Makes links to a parent."""
+
+    async def dial(self, handler: LinkHandler) -> Link:
+        """Connect; returns once `handler.connected` was called. Raises LinkError (NotAuthorized if the server's
+        certificate does not verify)."""
+        ...
+
+
+class Listener(Protocol):
+    """Accepts links from children."""
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """The bound host and port."""
+        ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,112 @@
+"""The port to durable state.
+
+One rule above all: when `commit` returns, everything in it survives a power cut. A store has one writer; callers may
+commit concurrently and are grouped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from twingateway.twin.identity import DeviceId
+from twingateway.twin.register import RegisterKey, StoredRegister, Version
+
+
+class Counter(StrEnum):
+    """Numbers that are never issued twice, not even after a crash."""
+
+    SEQ = "seq"
+    LSN = "lsn"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreIdentity:
+    """`store_id`: random, new whenever the store was found rolled back. `boot_id`: random, new at each opening."""
+
+    store_id: bytes
+    boot_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PeerRecord:
+    """What this store knows of a peer's store.
+
+    `low`: the greatest `low` received: everything of the peer's up to that lsn is durable here.
+    `boot_id`, `lsn`: the highest position of the peer's that was received (to tell it should it be rolled back).
+    """
+
+    peer: str
+    store_id: bytes
+    low: int = 0
+    boot_id: bytes = b""
+    lsn: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StoredModel:
+    """A model document in canonical JSON, by namespace and `name@version`."""
+
+    namespace: str
+    ref: str
+    digest: str
+    document: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """The holder is about to write this desired version to the device (rule 12)."""
+
+    device: DeviceId
+    name: str
+    version: Version
+
+
+@dataclass(slots=True)
+class Changes:
+    """One unit of durability. Lists are applied in the order given; later entries win."""
+
+    registers: list[StoredRegister] = field(default_factory=list)
+    peers: list[PeerRecord] = field(default_factory=list)
+    models: list[StoredModel] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
+    forget: list[RegisterKey] = field(default_factory=list)
+    """Registers to remove altogether (tombstones that every peer has)."""
+
+    def __bool__(self) -> bool:
+        return bool(self.registers or self.peers or self.models or self.attempts or self.forget)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything a store holds, as read at its opening."""
+
+    registers: list[StoredRegister]
+    peers: Mapping[str, PeerRecord]
+    models: list[StoredModel]
+    attempts: list[Attempt]
+    boots: Mapping[bytes, int]
+    """Every boot of this store id, with the highest lsn reserved in it: what this store can have told others."""
+
+
+class Store(Protocol):
+    @property
+    def identity(self) -> StoreIdentity: ...
+
+    async def load(self) -> Snapshot: ...
+
+    async def reserve(self, counter: Counter, count: int) -> range:
+        """`count` fresh numbers, durably: no later call, in this process or another, returns any of them."""
+        ...
+
+    async def commit(self, changes: Changes) -> None:
+        """Make durable. Raises StoreFull (nothing of it was kept) or StoreError."""
+        ...
+
+    async def renew_identity(self) -> StoreIdentity:
+        """Take a new store id (this store was found to be an older copy of itself)."""
+        ...
+
+    async def close(self) -> None: ...
