@@ -43,6 +43,11 @@ class DevicePort(Protocol):
         """The device is gone; desired values wait until it is back."""
         ...
 
+    def problem(self, error: DeviceError) -> None:
+        """Something about the device is wrong though it is there (a message that could not be read): shown as
+        `status.source` until the next good report."""
+        ...
+
 
 class AdapterContext(Protocol):
     """What the node offers to an adapter."""
