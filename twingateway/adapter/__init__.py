@@ -2,7 +2,9 @@
 
 from twingateway.adapter.broker import BrokerClient, Message, Subscription
 from twingateway.adapter.driver import UNCONFIRMED, Adapter, Driver, Written
+from twingateway.adapter.duration import Duration, parse_duration
 from twingateway.adapter.kind import AdapterContext, AdapterKind, Device, DevicePort
+from twingateway.adapter.secret import Secret, SecretFiles
 from twingateway.adapter.webhook import WebhookHandler, WebhookRequest, WebhookResponse
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.model import Access, Model, Property, PropertyType
@@ -19,14 +21,18 @@ __all__ = [
     "DeviceId",
     "DevicePort",
     "Driver",
+    "Duration",
     "Message",
     "Model",
     "Property",
     "PropertyType",
+    "Secret",
+    "SecretFiles",
     "Subscription",
     "Value",
     "WebhookHandler",
     "WebhookRequest",
     "WebhookResponse",
     "Written",
+    "parse_duration",
 ]
