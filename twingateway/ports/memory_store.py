@@ -1,0 +1,123 @@
+"""The store in memory: the same promises, on a `MemoryDisk` that outlives a simulated crash."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+
+from twingateway.errors import StoreError, StoreFull
+from twingateway.ports.store import Attempt, Changes, Counter, PeerRecord, Snapshot, StoredModel, StoreIdentity
+from twingateway.twin.register import RegisterKey, Section, StoredRegister
+
+
+@dataclass(slots=True)
+class MemoryDisk:
+    """What is durable. `full`: refuse every write. `in_use`: a store has it open; a test that simulates a crash
+    sets it to False and drops the store. A deep copy of a disk is a backup."""
+
+    full: bool = False
+    in_use: bool = False
+    store_id: bytes = b""
+    registers: dict[RegisterKey, StoredRegister] = field(default_factory=dict)
+    peers: dict[str, PeerRecord] = field(default_factory=dict)
+    models: dict[tuple[str, str], StoredModel] = field(default_factory=dict)
+    attempts: dict[RegisterKey, Attempt] = field(default_factory=dict)
+    """By the key of the desired register that was attempted."""
+    counters: dict[Counter, int] = field(default_factory=lambda: dict.fromkeys(Counter, 0))
+    boots: dict[bytes, int] = field(default_factory=dict)
+
+
+class MemoryStore:
+    """Implements `ports.store.Store`; `entropy` makes n random bytes (a simulation passes a seeded one)."""
+
+    def __init__(self, disk: MemoryDisk | None = None, entropy: Callable[[int], bytes] = secrets.token_bytes) -> None:
+        self._disk = disk = disk or MemoryDisk()
+        self._entropy = entropy
+        if disk.in_use:
+            raise StoreError("this disk is in use by another store: close that one first")
+        if disk.full:
+            raise StoreFull("there is no space left for the store")
+        disk.in_use = True
+        disk.store_id = disk.store_id or entropy(16)
+        self._boot_id = entropy(16)
+        disk.boots[self._boot_id] = disk.counters[Counter.LSN]
+        self._closed = False
+
+    @property
+    def identity(self) -> StoreIdentity:
+        return StoreIdentity(self._disk.store_id, self._boot_id)
+
+    async def load(self) -> Snapshot:
+        disk = self._disk
+        return Snapshot(
+            registers=[_copied(stored) for stored in disk.registers.values()],
+            peers=dict(disk.peers),
+            models=list(disk.models.values()),
+            attempts=list(disk.attempts.values()),
+            boots=dict(disk.boots),
+        )
+
+    async def reserve(self, counter: Counter, count: int) -> range:
+        if count < 1:
+            raise ValueError(f"cannot reserve {count} numbers")
+        self._require_writable()
+        first = self._disk.counters[counter] + 1
+        last = self._disk.counters[counter] = first + count - 1
+        if counter is Counter.LSN:
+            self._disk.boots[self._boot_id] = last
+        await asyncio.sleep(0)
+        return range(first, last + 1)
+
+    async def commit(self, changes: Changes) -> None:
+        if not changes:
+            return
+        self._require_writable()
+        disk = self._disk
+        for stored in changes.registers:
+            self._put(stored)
+        disk.peers.update((peer.peer, peer) for peer in changes.peers)
+        disk.models.update(((model.namespace, model.ref), model) for model in changes.models)
+        for attempt in changes.attempts:
+            disk.attempts[RegisterKey(attempt.device, Section.DESIRED, attempt.name)] = attempt
+        for key in changes.forget:
+            disk.registers.pop(key, None)
+            disk.attempts.pop(key, None)
+        await asyncio.sleep(0)
+
+    async def renew_identity(self) -> StoreIdentity:
+        self._require_writable()
+        self._disk.store_id = self._entropy(16)
+        self._disk.boots = {self._boot_id: self._disk.counters[Counter.LSN]}
+        return self.identity
+
+    async def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._disk.in_use = False
+
+    def _put(self, stored: StoredRegister) -> None:
+        """Newest version's content, greatest lsn."""
+        registers = self._disk.registers
+        held = registers.get(stored.register.key)
+        if held is None:
+            registers[stored.register.key] = _copied(stored)
+            return
+        newest = _copied(stored) if stored.register.version > held.register.version else held
+        registers[stored.register.key] = StoredRegister(newest.register, max(stored.lsn, held.lsn))
+
+    def _require_writable(self) -> None:
+        if self._closed:
+            raise StoreError("the store is closed")
+        if self._disk.full:
+            raise StoreFull("there is no space left for the store")
+
+
+def _copied(stored: StoredRegister) -> StoredRegister:
+    """A caller may go on changing a list or object that it stored, or that it was given."""
+    register = stored.register
+    if not isinstance(register.value, (list, dict)):
+        return stored
+    return StoredRegister(replace(register, value=deepcopy(register.value)), stored.lsn)

@@ -1,0 +1,41 @@
+"""One process per store file, held by a lock that the kernel releases however the process ends.
+
+The lock is on a file next to the store, because closing a descriptor of the store itself would drop SQLite's own locks.
+It is taken with `flock`, which also refuses a second opening within one process.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from twingateway.errors import StoreError
+
+
+class ProcessLock:
+    """Taken on construction; raises StoreError naming the process that has it."""
+
+    def __init__(self, store: Path) -> None:
+        resolved = store.resolve()
+        lock = resolved.with_name(f"{resolved.name}-lock")
+        try:
+            self._descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise StoreError(
+                f"{lock} cannot be opened: {error.strerror}; check the directory's permissions"
+            ) from error
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.read(self._descriptor, 32).decode("ascii", "replace").strip() or "unknown"
+            os.close(self._descriptor)
+            raise StoreError(
+                f"{store} is in use by process {holder}: stop that node, or give this one a store file of its own",
+                process=holder,
+            ) from error
+        os.truncate(self._descriptor, 0)
+        os.write(self._descriptor, f"{os.getpid()}\n".encode())
+
+    def release(self) -> None:
+        os.close(self._descriptor)

@@ -1,0 +1,99 @@
+"""The schema, as a sequence of steps that is only ever appended to.
+
+Each step runs in one transaction together with its row in `schema_version`, so a crash leaves a file at exactly one
+version. A file of a later version than this code knows is left alone.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+from twingateway.errors import StoreCorrupt, StoreError
+
+#: Marks the file as ours ("TWGW"), so that another program's database is refused rather than changed.
+APPLICATION_ID = 0x54574757
+
+FIRST = f"""
+PRAGMA application_id = {APPLICATION_ID};
+CREATE TABLE schema_version (version INTEGER PRIMARY KEY) STRICT;
+CREATE TABLE store (only_row INTEGER PRIMARY KEY CHECK (only_row = 1), store_id BLOB NOT NULL) STRICT;
+INSERT INTO store VALUES (1, randomblob(16));
+CREATE TABLE counter (name TEXT PRIMARY KEY, reserved INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE boot (boot_id BLOB PRIMARY KEY, lsn INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE register (
+    namespace TEXT NOT NULL,
+    device TEXT NOT NULL,
+    section TEXT NOT NULL,
+    name TEXT NOT NULL,
+    incarnation INTEGER NOT NULL,
+    epoch INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    value TEXT NOT NULL,
+    time INTEGER NOT NULL,
+    lsn INTEGER NOT NULL,
+    checksum INTEGER NOT NULL,
+    PRIMARY KEY (namespace, device, section, name)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE peer (
+    peer TEXT PRIMARY KEY,
+    store_id BLOB NOT NULL,
+    low INTEGER NOT NULL,
+    boot_id BLOB NOT NULL,
+    lsn INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE model (
+    namespace TEXT NOT NULL,
+    ref TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    document TEXT NOT NULL,
+    PRIMARY KEY (namespace, ref)
+) STRICT;
+CREATE TABLE attempt (
+    namespace TEXT NOT NULL,
+    device TEXT NOT NULL,
+    name TEXT NOT NULL,
+    incarnation INTEGER NOT NULL,
+    epoch INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    PRIMARY KEY (namespace, device, name)
+) STRICT, WITHOUT ROWID;
+"""
+
+#: Step n (from 1) makes version n of version n - 1.
+STEPS: tuple[str, ...] = (FIRST,)
+
+
+def schema_version(connection: sqlite3.Connection) -> int:
+    """The file's version, 0 for an empty one; changes nothing.
+
+    Raises StoreError for another program's file, StoreCorrupt for ours without its version, sqlite3.Error as it comes.
+    """
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if not tables:
+        return 0
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    if application != APPLICATION_ID:
+        raise StoreError("the file is a database of another program: give the store a file of its own")
+    (version,) = connection.execute("SELECT max(version) FROM schema_version").fetchone()
+    if version is None:
+        raise StoreCorrupt("the file has lost its schema version: restore a backup, or move it away to begin anew")
+    return int(version)
+
+
+def migrate(connection: sqlite3.Connection, steps: Sequence[str] = STEPS) -> None:
+    """Bring the file to the newest version. Raises what `schema_version` does, and StoreError for a later version."""
+    version = schema_version(connection)
+    if version > len(steps):
+        raise StoreError(
+            f"the file has schema version {version}, this program knows {len(steps)}: "
+            "use the twingateway release that wrote it, or a later one"
+        )
+    for number in range(version + 1, len(steps) + 1):
+        script = f"BEGIN IMMEDIATE; {steps[number - 1]}; INSERT INTO schema_version VALUES ({number}); COMMIT;"
+        try:
+            connection.executescript(script)
+        except sqlite3.Error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise

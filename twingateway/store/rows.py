@@ -1,0 +1,101 @@
+"""How records become rows, and rows records.
+
+Values are kept as canonical JSON text (sorted keys, no spaces): the standard library encodes and decodes it in C, any
+SQLite shell can read it, and it keeps integers and floats apart, which is all that a `Value` needs of CBOR too.
+Each register carries a CRC-32 of its content, because SQLite notices damage to its pages' structure only.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import zlib
+from collections.abc import Iterable
+from typing import Any, TypeAlias
+
+from twingateway.errors import StoreCorrupt, StoreError
+from twingateway.ports.store import Attempt, PeerRecord, Snapshot, StoredModel
+from twingateway.twin.identity import DeviceId
+from twingateway.twin.register import Register, RegisterKey, Section, StoredRegister, Version
+from twingateway.twin.value import Value
+
+Row: TypeAlias = tuple[Any, ...]
+
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")).encode
+_decode = json.JSONDecoder().decode
+_SECTIONS = {section.value: section for section in Section}
+
+
+def encode_value(value: Value) -> str:
+    """Canonical JSON; raises StoreError for what no `Value` may hold (NaN, lone surrogates, foreign types)."""
+    try:
+        text = _encode(value)
+        text.encode()
+    except (ValueError, TypeError, RecursionError) as error:
+        raise StoreError(f"a value cannot be stored: {error}") from error
+    return text
+
+
+def checksum(*content: object) -> int:
+    """CRC-32 of a register's columns, in the table's order."""
+    return zlib.crc32("\0".join(map(str, content)).encode())
+
+
+def register_row(stored: StoredRegister) -> Row:
+    register = stored.register
+    (namespace, device), section, name = register.key
+    value = encode_value(register.value)
+    content = (namespace, device, section.value, name, *register.version, value, register.time, stored.lsn)
+    return (*content, checksum(*content))
+
+
+def read_registers(rows: Iterable[Row]) -> list[StoredRegister]:
+    """Raises StoreCorrupt at the first register whose content is not what was written."""
+    registers = []
+    devices: dict[tuple[str, str], DeviceId] = {}
+    for *content, expected in rows:
+        namespace, device, section, name, incarnation, epoch, seq, value, time, lsn = content
+        if checksum(*content) != expected:
+            raise StoreCorrupt(f"the stored register {namespace}/{device}/{section}/{name} is damaged")
+        identity = devices.get((namespace, device))
+        if identity is None:
+            identity = devices[namespace, device] = DeviceId(namespace, device)
+        key = RegisterKey(identity, _SECTIONS[section], name)
+        register = Register(key, Version(incarnation, epoch, seq), _decode(value), time)
+        registers.append(StoredRegister(register, lsn))
+    return registers
+
+
+def peer_row(peer: PeerRecord) -> Row:
+    return (peer.peer, peer.store_id, peer.low, peer.boot_id, peer.lsn)
+
+
+def model_row(model: StoredModel) -> Row:
+    return (model.namespace, model.ref, model.digest, model.document)
+
+
+def attempt_row(attempt: Attempt) -> Row:
+    return (*attempt.device, attempt.name, *attempt.version)
+
+
+def key_row(key: RegisterKey) -> Row:
+    return (*key.device, key.section.value, key.name)
+
+
+def read_snapshot(connection: sqlite3.Connection) -> Snapshot:
+    """Everything in the file, from one consistent state of it."""
+    read = connection.execute
+    read("BEGIN")
+    try:
+        return Snapshot(
+            registers=read_registers(read("SELECT * FROM register")),
+            peers={row[0]: PeerRecord(*row) for row in read("SELECT * FROM peer")},
+            models=[StoredModel(*row) for row in read("SELECT * FROM model ORDER BY rowid")],
+            attempts=[
+                Attempt(DeviceId(namespace, device), name, Version(*version))
+                for namespace, device, name, *version in read("SELECT * FROM attempt")
+            ],
+            boots=dict(read("SELECT * FROM boot")),
+        )
+    finally:
+        read("ROLLBACK")
