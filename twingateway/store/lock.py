@@ -1,7 +1,7 @@
 """One process per store file, held by a lock that the kernel releases however the process ends.
 
-The lock is on a file next to the store, because closing a descriptor of the store itself would drop SQLite's own locks.
-It is taken with `flock`, which also refuses a second opening within one process.
+The lock is on a file next to the store, because closing a descriptor of the store itself would drop SQLite's own
+locks. It is taken with `flock`, which also refuses a second opening within one process.
 """
 
 from __future__ import annotations
@@ -22,9 +22,7 @@ class ProcessLock:
         try:
             self._descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
-            raise StoreError(
-                f"{lock} cannot be opened: {error.strerror}; check the directory's permissions"
-            ) from error
+            raise StoreError(f"{lock} cannot be opened: {error.strerror}; check permissions") from error
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -67,7 +67,7 @@ STEPS: tuple[str, ...] = (FIRST,)
 def schema_version(connection: sqlite3.Connection) -> int:
     """The file's version, 0 for an empty one; changes nothing.
 
-    Raises StoreError for another program's file, StoreCorrupt for ours without its version, sqlite3.Error as it comes.
+    Raises StoreError for another program's file, StoreCorrupt for ours without its version; sqlite3.Error passes.
     """
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     if not tables:

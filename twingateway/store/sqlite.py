@@ -1,4 +1,4 @@
-"""The store in one SQLite file: WAL with `synchronous=FULL`, so that what `commit` returned from survives a power cut.
+"""The store in one SQLite file: WAL with `synchronous=FULL`, so what `commit` returned from survives a power cut.
 
 All writing goes through the writer's thread (see `writer`); `load` reads through a connection of its own.
 """
@@ -218,6 +218,8 @@ def _load(path: Path) -> Snapshot:
     try:
         return rows.read_snapshot(connection)
     except sqlite3.Error as error:
+        if not hasattr(error, "sqlite_errorcode"):  # not SQLite's complaint but Python's: text that is no UTF-8
+            raise StoreCorrupt(f"the store's file is damaged; restore a backup, or move it away ({error})") from error
         raise translate(error) from error
     finally:
         connection.close()

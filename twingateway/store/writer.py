@@ -22,7 +22,7 @@ Job = Callable[[sqlite3.Connection], T]
 _ERRORS: dict[int, tuple[type[StoreError], str]] = {
     sqlite3.SQLITE_FULL: (
         StoreFull,
-        "there is no space left for the store; free some, writing then goes on by itself",
+        "there is no space left for the store; free some, then writing goes on",
     ),
     sqlite3.SQLITE_CORRUPT: (StoreCorrupt, "the store's file is damaged; restore a backup, or move it away"),
     sqlite3.SQLITE_NOTADB: (StoreCorrupt, "the store's file is not an SQLite database; move it away"),

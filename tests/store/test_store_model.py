@@ -1,0 +1,100 @@
+"""Random histories against a dictionary, for both stores."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from twingateway.ports.memory_store import MemoryDisk, MemoryStore
+from twingateway.ports.store import Changes, Counter, Store
+from twingateway.store.sqlite import open_store
+from twingateway.twin.identity import DeviceId
+from twingateway.twin.register import Register, RegisterKey, Section, StoredRegister, Version
+
+keys = st.builds(
+    RegisterKey,
+    st.sampled_from([DeviceId("default", "a"), DeviceId("default", "b"), DeviceId("x", "a")]),
+    st.sampled_from([Section.REPORTED, Section.DESIRED]),
+    st.sampled_from(["speed", "é\0", ""]),
+)
+versions = st.builds(Version, st.integers(0, 1), st.integers(0, 2), st.integers(0, 3))
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"]), max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab", max_size=2), inner, max_size=3),
+    max_leaves=4,
+)  # fmt: skip
+registers = st.builds(
+    StoredRegister,
+    st.builds(Register, keys, versions, values, st.integers(0, 2**42)),
+    st.integers(1, 2**40),
+)
+changes = st.builds(Changes, registers=st.lists(registers, max_size=4), forget=st.lists(keys, max_size=1))
+steps = st.lists(
+    st.tuples(st.just("commit"), changes)
+    | st.tuples(st.just("reserve"), st.tuples(st.sampled_from(Counter), st.integers(1, 9)))
+    | st.tuples(st.just("reopen"), st.none()),
+    max_size=8,
+)
+
+
+class Oracle:
+    """What must be there, said as simply as possible."""
+
+    def __init__(self) -> None:
+        self.content: dict[RegisterKey, Register] = {}
+        self.lsns: dict[RegisterKey, int] = {}
+        self.next = dict.fromkeys(Counter, 1)
+
+    def commit(self, changes: Changes) -> None:
+        for entry in changes.registers:
+            key = entry.register.key
+            old = self.content.get(key)
+            if old is None or entry.register.version > old.version:
+                self.content[key] = entry.register
+            self.lsns[key] = max(entry.lsn, self.lsns.get(key, 0))
+        for key in changes.forget:
+            self.content.pop(key, None)
+            self.lsns.pop(key, None)
+
+    def reserve(self, counter: Counter, count: int) -> range:
+        first = self.next[counter]
+        self.next[counter] += count
+        return range(first, first + count)
+
+
+async def play(history: list[tuple[str, Any]], open_again: Any) -> None:
+    oracle, store = Oracle(), await open_again()
+    for word, argument in history:
+        if word == "commit":
+            oracle.commit(argument)
+            await store.commit(argument)
+        elif word == "reserve":
+            assert await store.reserve(*argument) == oracle.reserve(*argument)
+        else:
+            await store.close()
+            store = await open_again()
+    found = {entry.register.key: entry for entry in (await store.load()).registers}
+    assert {key: entry.register for key, entry in found.items()} == oracle.content
+    assert {key: entry.lsn for key, entry in found.items()} == oracle.lsns
+    await store.close()
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(steps)
+def test_any_history_ends_as_a_dictionary_says(kind: str, history: list[tuple[str, Any]]):
+    with tempfile.TemporaryDirectory() as directory:
+        disk = MemoryDisk()
+
+        async def open_again() -> Store:
+            return MemoryStore(disk) if kind == "memory" else await open_store(Path(directory) / "node.db")
+
+        asyncio.run(play(history, open_again))
