@@ -1,7 +1,7 @@
 """`${NAME}` in node and device files, taken from the environment; and the types that keep secrets unprinted.
 
-Only strings are expanded, never keys. `$${` stands for a literal `${`. What was put in is remembered, so that a message
-about a value shows `${NAME}` and not what the environment held.
+Only strings are expanded, never keys. `$${` stands for a literal `${`. What was put in is remembered, so that a
+message about a value shows `${NAME}` and not what the environment held.
 """
 
 from __future__ import annotations
@@ -72,6 +72,7 @@ class _Expansion:
             value = self._environ[name]
             if len(value) >= _SHORTEST_HIDDEN:
                 self.inserted[value] = match[0]
+                self.inserted[repr(value)[1:-1]] = match[0]
             return value
         return match[0]
 

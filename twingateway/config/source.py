@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from twingateway.config.json_reader import read_json
 from twingateway.config.yaml_reader import read_yaml
-from twingateway.errors import InvalidConfig, MalformedText, Problem
+from twingateway.errors import InvalidConfig, InvalidDocument, MalformedText, Problem
 
 MAX_BYTES = 1024 * 1024
 
@@ -94,6 +94,18 @@ def load_file(path: str | Path) -> list[Source]:
         line = content.count(b"\n", 0, error.start) + 1
         raise _malformed("not UTF-8 text", "encoding", file, line) from error
     return load_text(text, file)
+
+
+def load_files(paths: Iterable[str | Path]) -> tuple[list[Source], list[Problem]]:
+    """The documents of all files that can be read, and the problems of those that cannot."""
+    sources: list[Source] = []
+    problems: list[Problem] = []
+    for path in paths:
+        try:
+            sources.extend(load_file(path))
+        except InvalidDocument as error:
+            problems.extend(error.problems)
+    return sources, problems
 
 
 def _malformed(message: str, rule: str, file: str, line: int = 0) -> MalformedText:

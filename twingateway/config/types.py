@@ -11,7 +11,6 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
-    Field,
     PlainSerializer,
     PlainValidator,
     ValidationInfo,
@@ -150,8 +149,16 @@ Size = Annotated[
     ),
 ]
 
+
+def _name(text: str) -> str:
+    if re.fullmatch(NAME_PATTERN, text) is None:
+        rule = "letters, digits, '.', '_' and '-' (at most 128), beginning with a letter or digit"
+        raise ValueError(f"{text!r} is not a name: {rule}")
+    return text
+
+
 #: The name of a node, device or namespace.
-Name = Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")]
+Name = Annotated[str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": f"^{NAME_PATTERN}$"})]
 
 
 def _beside(path: Path, info: ValidationInfo) -> Path:

@@ -1,0 +1,161 @@
+"""The shape of a device file: `kind: Device`, whose `spec` beyond `adapter` and `model` is its adapter kind's own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
+
+from twingateway.adapter.kind import AdapterKind
+from twingateway.config.explain import explain
+from twingateway.config.secrets import Expanded, expand_env
+from twingateway.config.source import Source, load_files
+from twingateway.config.types import Name, Section
+from twingateway.errors import InvalidConfig, Problem, TwinGatewayError
+from twingateway.plugins.registry import AdapterRegistry
+from twingateway.twin.identity import DEFAULT_NAMESPACE, DeviceId
+from twingateway.twin.model import ModelRef
+
+KIND = "Device"
+
+
+def _model_reference(text: str) -> str:
+    ModelRef.parse(text)
+    return text
+
+
+class DeviceMetadata(Section):
+    """Who the device is."""
+
+    name: Name
+    """Unique among the devices of the namespace."""
+    namespace: Name | None = None
+    """The tenant; the node's own if it is left out."""
+
+
+class DeviceSpec(BaseModel):
+    """How the device is reached; everything but these two keys belongs to the adapter."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True)
+
+    adapter: str = Field(min_length=1)
+    """The name of the adapter that speaks the device's protocol."""
+    model: Annotated[
+        str | None,
+        AfterValidator(lambda text: text if text is None else _model_reference(text)),
+        WithJsonSchema({"type": "string", "pattern": "^[^@]+@[^@]+$", "examples": ["inverter@1.0.0"]}),
+    ] = None
+    """The device's model as `name@version`."""
+
+
+class DeviceDocument(Section):
+    """One device that a node's adapter runs."""
+
+    api_version: Literal["edge.iot.org/v1"] = Field(alias="apiVersion")
+    kind: Literal["Device"]
+    metadata: DeviceMetadata
+    spec: DeviceSpec
+
+
+#: The keys of `spec` that are ours; all others are checked by the adapter kind's `device` model.
+OWN_KEYS = frozenset(DeviceSpec.model_fields)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedDevice:
+    """One valid device document. `settings` is an instance of its adapter kind's `device` model."""
+
+    id: DeviceId
+    adapter: str
+    model_ref: ModelRef | None
+    settings: Any
+    source: Source = field(repr=False)
+
+
+def check_device(
+    source: Source, registry: AdapterRegistry, environ: Mapping[str, str], namespace: str = DEFAULT_NAMESPACE
+) -> tuple[LoadedDevice | None, list[Problem]]:
+    """The device of a document, or None and everything that is wrong with it."""
+    expanded = expand_env(source, environ)
+    problems = list(expanded.problems)
+    document, settings = None, None
+    try:
+        document = DeviceDocument.model_validate(expanded.data)
+    except ValidationError as error:
+        problems += explain(error, DeviceDocument, source, expanded)
+    spec = expanded.data.get("spec") if isinstance(expanded.data, dict) else None
+    if isinstance(spec, dict) and isinstance(spec.get("adapter"), str):
+        try:
+            kind = registry.get(spec["adapter"])
+        except TwinGatewayError as error:
+            problems.append(source.problem(error.message, ("spec", "adapter"), "adapter"))
+        else:
+            rest = {key: value for key, value in spec.items() if key not in OWN_KEYS}
+            settings, found = check_part(kind.device, rest, kind, source, expanded, ("spec",))
+            problems += found
+    if document is None or settings is None or problems:
+        return None, problems
+    metadata, model = document.metadata, document.spec.model
+    identity = DeviceId(metadata.namespace or namespace, metadata.name)
+    reference = ModelRef.parse(model) if model is not None else None
+    return LoadedDevice(identity, document.spec.adapter, reference, settings, source), []
+
+
+def check_part(
+    model: type[BaseModel],
+    data: Any,
+    kind: AdapterKind,
+    source: Source,
+    expanded: Expanded,
+    base: tuple[str, ...],
+) -> tuple[BaseModel | None, list[Problem]]:
+    """Validate what belongs to an adapter; a failure of the adapter's own code is a problem at `base`."""
+    try:
+        return model.model_validate(data, context={"folder": Path(source.file).parent}), []
+    except ValidationError as error:
+        return None, explain(error, model, source, expanded, base)
+    except Exception as error:
+        fault = expanded.redact(f"the adapter {kind.name!r} failed to check this: {type(error).__name__}: {error}")
+        return None, [source.problem(fault, base, "adapter")]
+
+
+def read_devices(
+    paths: Iterable[str | Path],
+    registry: AdapterRegistry,
+    environ: Mapping[str, str],
+    namespace: str = DEFAULT_NAMESPACE,
+) -> tuple[list[LoadedDevice], list[Problem]]:
+    """Every valid device of the files, and every problem of all of them."""
+    sources, problems = load_files(paths)
+    devices: dict[DeviceId, LoadedDevice] = {}
+    for source in sources:
+        device, found = check_device(source, registry, environ, namespace)
+        problems += found
+        if device is None:
+            continue
+        if device.id in devices:
+            first = devices[device.id].source
+            where = f"{first.file}:{first.line_of('metadata.name')}"
+            message = f"another device is called {device.id.name!r} already: {where}"
+            problems.append(source.problem(message, "metadata.name", "unique"))
+            continue
+        devices[device.id] = device
+    return list(devices.values()), problems
+
+
+def load_devices(
+    paths: Iterable[str | Path],
+    registry: AdapterRegistry,
+    *,
+    environ: Mapping[str, str] | None = None,
+    namespace: str = DEFAULT_NAMESPACE,
+) -> list[LoadedDevice]:
+    """All devices of the files, in order. Raises InvalidConfig with the problems of all files."""
+    devices, problems = read_devices(paths, registry, os.environ if environ is None else environ, namespace)
+    if problems:
+        raise InvalidConfig(str(problems[0]), problems)
+    return devices

@@ -1,0 +1,196 @@
+"""The shape of a node file: one model per section. What a node does follows from which sections are present.
+
+A section written without content (`api:`) is present with its defaults. Rules that span keys point at the key that
+is to be changed (`at` in the error's context).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from twingateway.config.secrets import Secret, SecretFiles
+from twingateway.config.types import Address, Duration, FilePath, HostPort, MqttUrl, Name, QuicUrl, Section, Size
+from twingateway.twin.identity import DEFAULT_NAMESPACE
+
+
+def _refusal(at: str, reason: str) -> PydanticCustomError:
+    return PydanticCustomError("rule", "{reason}", {"reason": reason, "at": at})
+
+
+class NodeSection(Section):
+    """Who this node is."""
+
+    name: Name
+    """The node's name; with `identity`, the certificate must be issued for it."""
+    namespace: Name = DEFAULT_NAMESPACE
+    """The tenant that the node and its devices belong to."""
+    data_dir: FilePath = Field(default=Path(), validate_default=True)
+    """Folder for what the node writes; relative paths count from the folder of this file."""
+
+
+class IdentitySection(Section):
+    """The node's certificate and key, and the authority that it trusts."""
+
+    certificate: FilePath
+    """The node's certificate chain, PEM."""
+    key: FilePath
+    """The node's private key, PEM."""
+    ca: FilePath
+    """Certificates of the authority that issued all nodes' certificates, PEM."""
+    crl: FilePath | None = None
+    """Certificates that are revoked, PEM."""
+
+
+class StoreSection(Section):
+    """Where twins are kept."""
+
+    path: Path = Path("data/{name}.db")
+    """The SQLite file; a relative path counts from `node.data_dir`, `{name}` is the node's name."""
+
+
+class UplinkSection(Section):
+    """The parent node, or any MQTT-over-QUIC broker."""
+
+    url: QuicUrl
+    """`quic://host` or `quic://host:14567`."""
+    server_name: str | None = Field(default=None, min_length=1)
+    """The name that the parent's certificate is issued for, if it is not the host of the URL."""
+    keep_alive: Duration = Field(default=15.0, gt=0)
+    """How long the link may be silent before it is probed."""
+
+
+class ListenSection(Section):
+    """Children of this node connect here."""
+
+    address: Address = HostPort("0.0.0.0", 14567)
+    """`host:port`, UDP."""
+    children: tuple[Name, ...] | None = None
+    """Names of the nodes that may connect; absent: every node with a certificate of our authority."""
+
+
+class ApiSection(Section, SecretFiles):
+    """The HTTP API and the web page."""
+
+    address: Address = HostPort("127.0.0.1", 8080)
+    """`host:port`; beyond this machine only with a token."""
+    token: Secret | None = Field(default=None, min_length=1)
+    """What clients must send as bearer token; better kept in `token_file`."""
+    token_file: Path | None = None
+    """File that holds the token."""
+
+    @model_validator(mode="after")
+    def _guarded(self) -> Self:
+        if not self.address.is_loopback and self.token is None:
+            raise _refusal("address", f"{self.address} can be reached from other machines: give a token_file")
+        return self
+
+
+class WebhooksSection(Section, SecretFiles):
+    """The listener for requests that vendors' services send to adapters."""
+
+    address: Address = HostPort("127.0.0.1", 8081)
+    """`host:port`; beyond this machine only with a secret."""
+    secret: Secret | None = Field(default=None, min_length=1)
+    """What callers must prove to know; better kept in `secret_file`."""
+    secret_file: Path | None = None
+    """File that holds the secret."""
+    max_body: Size = 64 * 1024
+    """Largest request body that is read."""
+
+    @model_validator(mode="after")
+    def _guarded(self) -> Self:
+        if not self.address.is_loopback and self.secret is None:
+            raise _refusal("address", f"{self.address} can be reached from other machines: give a secret_file")
+        return self
+
+
+class BrokerSection(Section, SecretFiles):
+    """The local MQTT broker: embedded (`listen`) or an existing one (`url`)."""
+
+    listen: Address | None = None
+    """Run the embedded broker here; the default, on 127.0.0.1:1883, unless `url` is given."""
+    url: MqttUrl | None = None
+    """Use the broker at `mqtt://host` or `mqtt://host:1883`."""
+    username: str | None = None
+    """For `url`."""
+    password: Secret | None = None
+    """For `url`; better kept in `password_file`."""
+    password_file: Path | None = None
+    """File that holds the password."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _embedded_by_default(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and data.get("listen") is None and data.get("url") is None:
+            return {**data, "listen": "127.0.0.1:1883"}
+        return data
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if self.listen is not None and self.url is not None:
+            raise _refusal("url", "give listen (embedded broker) or url (existing broker), not both")
+        if self.url is None and self.username is not None:
+            raise _refusal("username", "a user name is for an existing broker; give its url")
+        if self.url is None and self.password is not None:
+            raise _refusal("password", "a password is for an existing broker; give its url")
+        if self.password is not None and self.username is None:
+            raise _refusal("password", "a password needs a username")
+        return self
+
+
+class LogSection(Section):
+    """What the node writes about itself, to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "console", "json"] = "auto"
+    """`auto`: console on a terminal, otherwise JSON."""
+
+
+class NodeConfig(Section):
+    """A node file. `node` is required; every other section adds something that the node does."""
+
+    node: NodeSection
+    identity: IdentitySection | None = None
+    store: StoreSection = Field(default_factory=StoreSection)
+    uplink: UplinkSection | None = None
+    listen: ListenSection | None = None
+    api: ApiSection | None = None
+    webhooks: WebhooksSection | None = None
+    broker: BrokerSection | None = None
+    adapters: Mapping[str, Any] = Field(default_factory=dict)
+    """Adapter name → its settings; once loaded, an instance of the adapter kind's settings model. An adapter that a
+    device names and that is not listed runs with its defaults."""
+    devices: tuple[str, ...] = ()
+    """Files of `kind: Device` documents; `*`, `**` and `?` match, relative to the folder of this file."""
+    models: tuple[str, ...] = ()
+    """Files of `kind: DeviceModel` documents, likewise."""
+    log: LogSection = Field(default_factory=LogSection)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_sections_are_present(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        return {key: _EMPTY.get(key, dict)() if value is None else value for key, value in data.items()}
+
+    @model_validator(mode="after")
+    def _linked_nodes_have_an_identity(self) -> Self:
+        for section in ("uplink", "listen"):
+            if getattr(self, section) is not None and self.identity is None:
+                reason = f"{section} needs an identity section: certificate, key and ca"
+                raise _refusal(section, reason)
+        return self
+
+    @property
+    def store_path(self) -> Path:
+        """The SQLite file, with the node's name put in, below `node.data_dir` unless absolute."""
+        return self.node.data_dir / str(self.store.path).replace("{name}", self.node.name)
+
+
+#: Sections that are lists; all others are mappings.
+_EMPTY: dict[str, type[list[Any]] | type[dict[str, Any]]] = {"devices": list, "models": list}

@@ -1,0 +1,140 @@
+"""The library function behind `twingateway validate`: a document of any kind → its problems.
+
+One table says who checks which kind. Nothing of a node is needed, and none of the libraries that speak a protocol are
+imported.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from twingateway.config import device, load
+from twingateway.config.source import Source, load_files
+from twingateway.errors import Problem
+from twingateway.plugins.registry import AdapterRegistry
+from twingateway.twin import document, parse_model
+from twingateway.twin.model import Model, ModelRef
+from twingateway.validation.documents import check_model, check_twin
+from twingateway.validation.explain import guess, shown
+
+Document: TypeAlias = Mapping[str, Any]
+
+
+def validate(
+    source: str | Path | Document | Iterable[str | Path | Document],
+    *,
+    models: Iterable[Model | Document] = (),
+    registry: AdapterRegistry | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> list[Problem]:
+    """Check files (paths) and documents (mappings); no problems means valid.
+
+    A file may hold several documents. A document is a DeviceTwin, DeviceModel or Device by its `kind`, or a node file
+    by its `node` section; a node file that is given as a path is checked with all files it names. A twin's values are
+    checked against the model it names, if that is among `models` or among what is validated with it. `registry` holds
+    the adapters to check devices with (default: the installed ones), `environ` what `${NAME}` stands for (default:
+    the process's environment). Problems of files have a file and a line; nothing is raised for bad input.
+    """
+    given = [source] if isinstance(source, str | Path | Mapping) else list(source)
+    sources, problems = _sources(given)
+    checks = _Checks(
+        registry or AdapterRegistry.installed(),
+        os.environ if environ is None else environ,
+        _models(sources, models),
+    )
+    for each in sources:
+        problems += _check(each, checks)
+    return list(dict.fromkeys(problems))
+
+
+@dataclass(frozen=True, slots=True)
+class _Checks:
+    """What the checkers need beside the document."""
+
+    registry: AdapterRegistry
+    environ: Mapping[str, str]
+    models: Mapping[ModelRef, Model]
+
+
+def _twin(source: Source, checks: _Checks) -> list[Problem]:
+    spec = source.data.get("spec")
+    written = spec.get("model") if isinstance(spec, dict) else None
+    try:
+        model = checks.models.get(ModelRef.parse(written)) if isinstance(written, str) else None
+    except ValueError:
+        model = None
+    return [source.locate(problem) for problem in check_twin(source.data, model)]
+
+
+def _model(source: Source, checks: _Checks) -> list[Problem]:
+    return [source.locate(problem) for problem in check_model(source.data)]
+
+
+def _device(source: Source, checks: _Checks) -> list[Problem]:
+    return device.check_device(source, checks.registry, checks.environ)[1]
+
+
+def _node(source: Source, checks: _Checks) -> list[Problem]:
+    return load.check_node(source, checks.registry, checks.environ)[1]
+
+
+_Checker: TypeAlias = Callable[[Source, _Checks], list[Problem]]
+_BY_KIND: dict[str, _Checker] = {
+    document.KIND: _twin,
+    parse_model.KIND: _model,
+    device.KIND: _device,
+}
+
+
+def _check(source: Source, checks: _Checks) -> list[Problem]:
+    if not isinstance(source.data, dict):
+        return [source.problem("a document must be a mapping with apiVersion, kind, metadata and spec", rule="type")]
+    if "kind" not in source.data and "node" in source.data:
+        return _node(source, checks)
+    kind = source.data.get("kind")
+    if kind is None:
+        return [source.problem("neither kind (a document) nor node (a node file) is here", rule="required")]
+    checker = _BY_KIND.get(kind) if isinstance(kind, str) else None
+    if checker is None:
+        message = f"there is no kind {shown(kind)}{guess(str(kind), sorted(_BY_KIND))}"
+        return [source.problem(message, "kind", "enum")]
+    return checker(source, checks)
+
+
+def _sources(given: Sequence[str | Path | Document]) -> tuple[list[Source], list[Problem]]:
+    sources: list[Source] = []
+    problems: list[Problem] = []
+    for item in given:
+        if isinstance(item, Mapping):
+            sources.append(Source(dict(item)))
+            continue
+        loaded, found = load_files([item])
+        if not loaded and not found:
+            found = [Problem("holds no document", rule="required", file=str(item))]
+        sources += loaded
+        problems += found
+    return sources, problems
+
+
+def _models(sources: Iterable[Source], given: Iterable[Model | Document]) -> dict[ModelRef, Model]:
+    """The models to check twins with: those given, and the valid ones among what is validated."""
+    documents: list[Any] = [
+        source.data
+        for source in sources
+        if isinstance(source.data, dict) and source.data.get("kind") == parse_model.KIND
+    ]
+    found: dict[ModelRef, Model] = {}
+    for model in given:
+        if isinstance(model, Model):
+            found[model.ref] = model
+        else:
+            documents.append(dict(model))
+    for each in documents:
+        if not check_model(each):
+            parsed = parse_model.parse_model(each)
+            found.setdefault(parsed.ref, parsed)
+    return found
