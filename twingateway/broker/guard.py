@@ -108,14 +108,19 @@ class Guard:
         except ProtocolViolation as violation:
             self.refused += 1
             self._log.warning("mqtt client refused", peer=peer, client=connection.client_id, reason=violation.message)
-        except Exception as error:
-            self._log.error("mqtt connection failed", peer=peer, client=connection.client_id, error=repr(error))
         finally:
-            if self._by_client.get(connection.client_id) is connection:
-                del self._by_client[connection.client_id]
-            connection.finished.set()
-            await connection.flushed()
-            self._connections.discard(connection)
+            await self._end(connection)
+
+    async def _end(self, connection: _Connection) -> None:
+        try:
+            await connection.end()
+        except Exception as error:
+            self._log.error("the embedded broker failed", client=connection.client_id, error=repr(error))
+        if self._by_client.get(connection.client_id) is connection:
+            del self._by_client[connection.client_id]
+        connection.finished.set()
+        await connection.flushed()
+        self._connections.discard(connection)
 
 
 class _Connection:
@@ -143,10 +148,13 @@ class _Connection:
             raise
         finally:
             self._client_side.cancel()
-            await self._end_broker_side()
-            self._writer.close()
         if self._outlet.overflowed:
             raise ProtocolViolation("the client does not take what it subscribed to", reason_code=0x97)
+
+    async def end(self) -> None:
+        """Let the broker finish with this client. Raises whatever the broker failed with."""
+        await self._end_broker_side()
+        self._writer.close()
 
     def close(self, reason: str) -> None:
         """End this connection from outside."""
