@@ -1,0 +1,28 @@
+"""What Modbus exception codes mean, in words and in our errors."""
+
+from __future__ import annotations
+
+from twingateway.errors import DeviceError, DeviceRefused, DeviceTimeout, DeviceUnreachable
+
+ILLEGAL_ADDRESS = 2
+ILLEGAL_VALUE = 3
+
+#: Code → meaning and error. Busy and the gateway's codes pass, so they are errors that may be tried again.
+EXCEPTIONS: dict[int, tuple[str, type[DeviceError]]] = {
+    1: ("illegal function", DeviceRefused),
+    ILLEGAL_ADDRESS: ("illegal data address", DeviceRefused),
+    ILLEGAL_VALUE: ("illegal data value", DeviceRefused),
+    4: ("device failure", DeviceRefused),
+    5: ("acknowledged, still working", DeviceTimeout),
+    6: ("device busy", DeviceTimeout),
+    7: ("negative acknowledge", DeviceRefused),
+    8: ("memory parity error", DeviceRefused),
+    10: ("gateway path unavailable", DeviceUnreachable),
+    11: ("gateway target failed to respond", DeviceUnreachable),
+}
+
+
+def exception_error(code: int, doing: str) -> DeviceError:
+    """The error for exception `code` while `doing` (“reading 4 input registers at 10”)."""
+    meaning, error = EXCEPTIONS.get(code, ("exception of the vendor", DeviceRefused))
+    return error(f"{meaning} ({code}) {doing}", exception=code)
