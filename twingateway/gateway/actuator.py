@@ -1,0 +1,226 @@
+"""Carries a device's desired values to it, once each, and says how far each has come (DESIGN, rule 12).
+
+For one desired version the steps are: checks → ack `delivered` → durable attempt → write → final ack. After a
+restart, or after a write whose outcome is unknown, the device is read back before anything is written again. A
+property that has to wait (device off, transient error) never holds up its neighbours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+import structlog
+
+from twingateway.adapter.driver import Driver
+from twingateway.errors import DeviceError, DeviceRefused, DeviceTimeout, InvalidValue, StoreError, TooLarge
+from twingateway.gateway.clock import Clock
+from twingateway.gateway.ledger import Draft, Ledger
+from twingateway.gateway.models import ModelBook
+from twingateway.gateway.reporter import Reporter
+from twingateway.gateway.table import TwinTable
+from twingateway.ports.store import Attempt
+from twingateway.twin.ack import Ack, AckState
+from twingateway.twin.identity import DeviceId
+from twingateway.twin.register import Register, RegisterKey, Section, StoredRegister, Version
+from twingateway.twin.value import Value
+from twingateway.validation.model import CompiledModel, Direction
+
+log = structlog.get_logger("desired")
+
+#: Seconds that one write, with its read-back, may take.
+WRITE_TIMEOUT = 30.0
+#: Seconds before a write that failed for a passing reason is tried again: doubling from the first to the second.
+RETRY = (1.0, 30.0)
+
+
+class Actuator:
+    """The desired values of one device that is held here."""
+
+    def __init__(
+        self,
+        device: DeviceId,
+        model_ref: str | None,
+        driver: Driver,
+        reporter: Reporter,
+        models: ModelBook,
+        table: TwinTable,
+        ledger: Ledger,
+        clock: Clock,
+        held: Callable[[DeviceId], bool],
+        attempts: Iterable[Attempt],
+    ) -> None:
+        self._device = device
+        self._model_ref = model_ref
+        self._driver = driver
+        self._reporter = reporter
+        self._models = models
+        self._table = table
+        self._ledger = ledger
+        self._clock = clock
+        self._held = held
+        self._uncertain = {attempt.name: attempt.version for attempt in attempts}
+        self._retries: dict[str, tuple[float, float]] = {}
+        self._nudged = asyncio.Event()
+        self._nudged.set()
+
+    def nudge(self) -> None:
+        """A desired value changed, or the device is back."""
+        self._retries.clear()
+        self._nudged.set()
+
+    async def run(self) -> None:
+        while True:
+            wait = self._until_retry()
+            try:
+                async with asyncio.timeout(wait):
+                    await self._nudged.wait()
+            except TimeoutError:
+                pass
+            self._nudged.clear()
+            for register in self._pending():
+                try:
+                    await self._advance(register)
+                except StoreError:
+                    self._retries[register.key.name] = (self._clock.now() + RETRY[0], RETRY[0])
+
+    def _pending(self) -> list[Register]:
+        if not self._held(self._device):
+            return []
+        desired = self._table.section(self._device, Section.DESIRED).values()
+        return [stored.register for stored in desired if self._is_open(stored)]
+
+    def _is_open(self, stored: StoredRegister) -> bool:
+        ack = self._ack(stored.register.key.name)
+        if stored.register.value is None:
+            return ack is not None
+        return ack is None or ack.version != stored.register.version or not ack.settled
+
+    async def _advance(self, desired: Register) -> None:
+        """One step for one desired value; leaves it where it has to wait."""
+        name, value, version = desired.key.name, desired.value, desired.version
+        if value is None:
+            await self._forget(name)
+            return
+        try:
+            value = self._judge(name, value)
+        except (InvalidValue, TooLarge, DeviceRefused) as error:
+            await self._say(name, Ack(version, AckState.REJECTED, error.code, error.message))
+            return
+        if value is None:
+            message = f"waiting for the model {self._model_ref}"
+            await self._say(name, Ack(version, AckState.DELIVERED, "unknown-model", message))
+        elif not self._reporter.is_online:
+            why = self._reporter.error
+            code, message = (why.code, why.message) if why else ("", "waiting for the device")
+            await self._say(name, Ack(version, AckState.DELIVERED, code, message))
+        elif self._is_due(name):
+            if not self._is_known(name, version):
+                await self._say(name, Ack(version, AckState.DELIVERED))
+            await self._carry_out(name, value, version)
+
+    def _judge(self, name: str, value: Value) -> Value:
+        """The value as the model has it; None while the model is missing."""
+        if name not in self._driver.writable:
+            raise DeviceRefused(f"{name} cannot be written on this device")
+        if self._model_ref is None:
+            return value
+        compiled = self._compiled()
+        return None if compiled is None else compiled.check(name, value, direction=Direction.DOWN)
+
+    async def _carry_out(self, name: str, value: Value, version: Version) -> None:
+        try:
+            async with asyncio.timeout(WRITE_TIMEOUT):
+                ack = await self._write(name, value, version)
+        except TimeoutError:
+            ack = self._after_error(name, version, DeviceTimeout("the device did not settle the write in time"))
+        except DeviceError as error:
+            ack = self._after_error(name, version, error)
+        except Exception as error:
+            log.exception("adapter fault", device=str(self._device), property=name)
+            ack = Ack(version, AckState.FAILED, "adapter-fault", f"the adapter failed: {error}")
+        await self._say(name, ack)
+
+    async def _write(self, name: str, value: Value, version: Version) -> Ack:
+        if self._uncertain.get(name) == version:
+            settled = await self._read_back(name, value, version)
+            if settled is not None:
+                return settled
+        else:
+            await self._ledger.write([], attempts=[Attempt(self._device, name, version)])
+            self._uncertain[name] = version
+        written = await self._driver.write(name, value)
+        if written.confirmed:
+            return Ack(version, AckState.APPLIED, observed=written.observed)
+        message = "the device has no way to report this property back"
+        return Ack(version, AckState.DELIVERED, "unconfirmed", message)
+
+    async def _read_back(self, name: str, value: Value, version: Version) -> Ack | None:
+        """Settle an interrupted write without writing: None when the value has to be written (again)."""
+        try:
+            observed = await self._driver.read_back(name)
+        except DeviceRefused:
+            if self._is_idempotent(name):
+                return None
+            message = "the node stopped during the write, and this property cannot be read back"
+            return Ack(version, AckState.FAILED, "outcome-unknown", message)
+        if self._driver.matches(name, value, observed):
+            return Ack(version, AckState.APPLIED, observed=observed)
+        return None
+
+    def _after_error(self, name: str, version: Version, error: DeviceError) -> Ack:
+        if error.transient:
+            _, delay = self._retries.get(name, (0.0, RETRY[0] / 2))
+            delay = min(delay * 2, RETRY[1])
+            self._retries[name] = (self._clock.now() + delay, delay)
+            return Ack(version, AckState.DELIVERED, error.code, error.message)
+        state = AckState.REJECTED if isinstance(error, DeviceRefused) else AckState.FAILED
+        return Ack(version, state, error.code, error.message, error.detail.get("observed"))
+
+    async def _say(self, name: str, ack: Ack) -> None:
+        """Mint the ack unless it says nothing new or its desired value was replaced meanwhile."""
+        desired = self._table.get(RegisterKey(self._device, Section.DESIRED, name))
+        if desired is None or desired.register.version != ack.version:
+            self._nudged.set()
+            return
+        known = self._ack(name)
+        if known is not None and _without_time(known) == _without_time(ack):
+            return
+        if ack.settled:
+            self._retries.pop(name, None)
+            self._uncertain.pop(name, None)
+        timed = Ack(ack.version, ack.state, ack.code, ack.message, ack.observed, self._clock.wall_ms())
+        await self._ledger.write([Draft(RegisterKey(self._device, Section.ACK, name), timed.to_value())])
+
+    async def _forget(self, name: str) -> None:
+        await self._ledger.write([Draft(RegisterKey(self._device, Section.ACK, name), None)])
+
+    def _ack(self, name: str) -> Ack | None:
+        value = self._table.value(self._device, Section.ACK, name)
+        return None if value is None else Ack.from_value(value)
+
+    def _is_known(self, name: str, version: Version) -> bool:
+        ack = self._ack(name)
+        return ack is not None and ack.version == version
+
+    def _compiled(self) -> CompiledModel | None:
+        if self._model_ref is None:
+            return None
+        return self._models.find(self._device.namespace, self._model_ref)
+
+    def _is_idempotent(self, name: str) -> bool:
+        compiled = self._compiled()
+        known = None if compiled is None else compiled.model.properties.get(name)
+        return known is not None and known.idempotent
+
+    def _is_due(self, name: str) -> bool:
+        return self._clock.now() >= self._retries.get(name, (0.0, 0.0))[0]
+
+    def _until_retry(self) -> float | None:
+        if not self._retries:
+            return None
+        return max(0.0, min(at for at, _ in self._retries.values()) - self._clock.now()) + 0.001
+
+
+def _without_time(ack: Ack) -> tuple[object, ...]:
+    return (ack.version, ack.state, ack.code, ack.message, ack.observed)

@@ -1,0 +1,243 @@
+"""Writing: what clients may change, at the root only.
+
+Every write is checked whole, then minted and committed whole; `If-Match` is judged under a lock per twin, so that of
+two writers with the same version one is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from twingateway.errors import InvalidDocument, InvalidValue, NotRoot, Problem, ReadOnlyPath, VersionMismatch
+from twingateway.gateway.events import Changed, EventBus
+from twingateway.gateway.ledger import Draft, Ledger
+from twingateway.gateway.models import ModelBook, read_model
+from twingateway.gateway.ownership import HOLDER_SECTIONS, lifecycle_key
+from twingateway.gateway.peers import NODES, Peers
+from twingateway.gateway.queries import Queries
+from twingateway.gateway.table import TwinTable
+from twingateway.twin.ack import Ack, AckState
+from twingateway.twin.document import parse_twin
+from twingateway.twin.equality import same
+from twingateway.twin.identity import DeviceId
+from twingateway.twin.model import Model, ModelRef
+from twingateway.twin.patch import section_patch
+from twingateway.twin.register import RegisterKey, Section, Version
+from twingateway.twin.value import Value
+from twingateway.validation.documents import check_twin
+from twingateway.validation.model import Direction
+from twingateway.validation.normalise import normalise
+
+#: Paths of a DeviceTwin that a patch may touch, and the section each is.
+_WRITABLE: dict[tuple[str, str], Section] = {
+    ("spec", "desiredProperties"): Section.DESIRED,
+    ("metadata", "labels"): Section.TAGS,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """`desired`: the version of each desired property that the write changed. `warnings`: for people."""
+
+    desired: Mapping[str, Version]
+    created: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+class Commands:
+    def __init__(
+        self,
+        root: bool,
+        peers: Peers,
+        table: TwinTable,
+        ledger: Ledger,
+        models: ModelBook,
+        queries: Queries,
+        events: EventBus,
+    ) -> None:
+        self._root = root
+        self._peers = peers
+        self._table = table
+        self._ledger = ledger
+        self._models = models
+        self._queries = queries
+        self._events = events
+        self._locks: defaultdict[DeviceId, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def patch(self, device: DeviceId, patch: Value, if_match: Version | None = None) -> Written:
+        """RFC 7396 on the DeviceTwin document. Raises UnknownTwin, ReadOnlyPath, VersionMismatch, InvalidValue,
+        InvalidDocument, NotRoot, StoreError; then nothing changed."""
+        self._require_root()
+        parts = _split(patch)
+        async with self._locks[device]:
+            _, current = self._queries.desired(device)
+            if if_match is not None and if_match != current:
+                message = f"the desired version is {current}, not {if_match}; read it again and decide anew"
+                raise VersionMismatch(message, current=str(current))
+            drafts = [
+                Draft(RegisterKey(device, section, name), value)
+                for section, part in parts.items()
+                for name, value in self._changes(device, section, part).items()
+            ]
+            return Written(await self._write(drafts))
+
+    async def put(self, document: Any, namespace: str) -> Written:
+        """Create a twin, or make its desired properties and labels exactly those of the document."""
+        self._require_root()
+        report = check_twin(document)
+        if report.problems:
+            raise InvalidDocument("this is not a valid DeviceTwin", report.problems)
+        twin = parse_twin(document, namespace)
+        warnings = tuple(str(warning) for warning in report.warnings)
+        if twin.reported:
+            warnings += ("reportedProperties were ignored: only the device itself reports",)
+        async with self._locks[twin.id]:
+            created = not self._queries.exists(twin.id)
+            wanted = {Section.DESIRED: twin.desired, Section.TAGS: dict[str, Value](twin.labels)}
+            drafts = [
+                Draft(RegisterKey(twin.id, section, name), value)
+                for section, values in wanted.items()
+                for name, value in self._replacement(twin.id, section, values, created).items()
+            ]
+            if created:
+                await self._create(twin.id, twin.model)
+            return Written(await self._write(drafts), created, warnings)
+
+    async def delete(self, device: DeviceId) -> None:
+        """Delete a twin. Its incarnation ends: nothing that still travels under it will be taken again."""
+        self._require_root()
+        async with self._locks[device]:
+            self._queries.desired(device)
+            current = self._table.get(lifecycle_key(device))
+            holder = self._peers.holder(device)
+            value: dict[str, Value] = {"state": "deleted", "holder": holder}
+            gone = [
+                Draft(stored.register.key, None)
+                for section in (Section.DESIRED, Section.TAGS)
+                for stored in self._table.section(device, section).values()
+                if stored.register.value is not None
+            ]
+            await self._ledger.write(gone)
+            version = None if current is None else current.register.version
+            await self._ledger.write([Draft(lifecycle_key(device), value)], version=version)
+
+    async def put_model(self, namespace: str, document: Any) -> tuple[Model, bool]:
+        """Store a model; False when it was here already. Raises InvalidDocument, ModelConflict."""
+        model = read_model(document)
+        return model, await self._models.add(namespace, model)
+
+    async def settled(self, device: DeviceId, versions: Mapping[str, Version], timeout: float) -> dict[str, Ack]:
+        """Wait until the acks of these desired versions are settled, at most `timeout` seconds; the acks as they
+        are then. One whose desired value was replaced is `superseded`."""
+        listening = self._events.listen()
+        try:
+            async with asyncio.timeout(timeout):
+                while not all(ack.settled for ack in self._acks(device, versions).values()):
+                    batch = await listening.next_batch()
+                    if not batch:
+                        break
+                    while not any(isinstance(e, Changed) and e.stored.register.key.device == device for e in batch):
+                        batch = await listening.next_batch()
+        except TimeoutError:
+            pass
+        finally:
+            self._events.leave(listening)
+        return self._acks(device, versions)
+
+    def _acks(self, device: DeviceId, versions: Mapping[str, Version]) -> dict[str, Ack]:
+        acks = {}
+        for name, version in versions.items():
+            ack = self._queries.ack(device, name)
+            if ack is None or ack.version > version:
+                message = "a newer desired value took its place"
+                ack = Ack(version, AckState.SUPERSEDED, "superseded", message)
+            acks[name] = ack
+        return acks
+
+    def _require_root(self) -> None:
+        if not self._root:
+            root = self._peers.root_name
+            where = f"the root, {root}" if root else "the root"
+            message = f"desired values are written at {where}; this node, {self._peers.node}, is not it"
+            raise NotRoot(message, root=root)
+
+    def _changes(self, device: DeviceId, section: Section, patch: Mapping[str, Value]) -> dict[str, Value]:
+        changes = section_patch(self._table.values(device, section), patch)
+        return {name: self._checked(device, section, name, value) for name, value in changes.items()}
+
+    def _replacement(
+        self, device: DeviceId, section: Section, wanted: Mapping[str, Value], created: bool
+    ) -> dict[str, Value]:
+        current = {} if created else self._table.values(device, section)
+        changes: dict[str, Value] = {name: None for name in current if name not in wanted}
+        changes.update({n: v for n, v in wanted.items() if not same(current.get(n), v)})
+        return {name: self._checked(device, section, name, value) for name, value in changes.items()}
+
+    def _checked(self, device: DeviceId, section: Section, name: str, value: Value) -> Value:
+        if value is None:
+            return None
+        if section is Section.TAGS:
+            if not isinstance(value, str):
+                problem = Problem(f"a label is a string, not {value!r}", f"metadata.labels.{name}", "type")
+                raise InvalidValue(problem)
+            return value
+        ref = self._queries.model_ref(device)
+        compiled = None if ref is None else self._models.find(device.namespace, ref)
+        if compiled is None:
+            return normalise(value, name)
+        return compiled.check(name, value, direction=Direction.DOWN)
+
+    async def _create(self, device: DeviceId, model: ModelRef | None) -> None:
+        """A new incarnation, with no holder until a node claims it."""
+        if device.namespace == NODES:
+            problem = Problem(f"the namespace {NODES!r} is reserved", "metadata.namespace", "reserved")
+            raise InvalidValue(problem)
+        current = self._table.get(lifecycle_key(device))
+        version = Version(1, 1, 0)
+        if current is not None:
+            version = Version(current.register.version.incarnation + 1, current.register.version.epoch, 0)
+            await self._drop_old(device)
+        value: dict[str, Value] = {"state": "live", "epoch": 0}
+        if model is not None:
+            value["model"] = str(model)
+        await self._ledger.write([Draft(lifecycle_key(device), value)], version=version)
+
+    async def _drop_old(self, device: DeviceId) -> None:
+        """What the ended incarnation's holder reported is no part of the new one."""
+        old = [stored.register.key for s in HOLDER_SECTIONS for stored in self._table.section(device, s).values()]
+        await self._ledger.forget(old)
+
+    async def _write(self, drafts: list[Draft]) -> dict[str, Version]:
+        minted = await self._ledger.write(drafts) if drafts else []
+        return {
+            stored.register.key.name: stored.register.version
+            for stored in minted
+            if stored.register.key.section is Section.DESIRED and stored.register.value is not None
+        }
+
+
+def _split(patch: Value) -> dict[Section, dict[str, Value]]:
+    """The patch by section. Raises ReadOnlyPath for anything else it touches."""
+    if not isinstance(patch, dict):
+        raise InvalidDocument("a merge patch of a twin is an object", [Problem("expected an object", "", "type")])
+    parts: dict[Section, dict[str, Value]] = {}
+    for outer, members in patch.items():
+        if outer in ("apiVersion", "kind"):
+            continue
+        if not isinstance(members, dict):
+            raise _read_only(outer)
+        for inner, properties in members.items():
+            section = _WRITABLE.get((outer, inner))
+            if section is None or not isinstance(properties, dict):
+                raise _read_only(f"{outer}.{inner}")
+            parts[section] = properties
+    return parts
+
+
+def _read_only(path: str) -> ReadOnlyPath:
+    allowed = " and ".join(".".join(path) for path in _WRITABLE)
+    return ReadOnlyPath(f"{path} cannot be patched; {allowed} can", path=path)

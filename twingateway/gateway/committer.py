@@ -1,0 +1,153 @@
+"""The way to durability: one batch in the store's hands, the next one filling behind it.
+
+Registers of one key coalesce, so the waiting batch is bounded by the number of registers however slow the disk.
+A strict change belongs to someone who waits for it: if the store refuses, it is dropped and the waiter is told.
+A lenient one (a reported value, a register received) is kept and tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from twingateway.errors import StoreError
+from twingateway.ports.store import Attempt, Changes, PeerRecord, Store, StoredModel
+from twingateway.twin.register import RegisterKey, StoredRegister
+
+log = structlog.get_logger("store")
+
+RETRY_SECONDS = 1.0
+
+
+@dataclass(slots=True)
+class _Batch:
+    lenient: dict[RegisterKey, StoredRegister] = field(default_factory=dict)
+    peers: dict[str, PeerRecord] = field(default_factory=dict)
+    strict: list[Changes] = field(default_factory=list)
+    waiters: list[asyncio.Future[None]] = field(default_factory=list)
+    callbacks: list[Callable[[], None]] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.lenient or self.peers or self.strict or self.waiters or self.callbacks)
+
+    def changes(self, *, with_strict: bool) -> Changes:
+        merged = Changes(registers=list(self.lenient.values()), peers=list(self.peers.values()))
+        for changes in self.strict if with_strict else ():
+            merged.registers += changes.registers
+            merged.peers += changes.peers
+            merged.models += changes.models
+            merged.attempts += changes.attempts
+            merged.forget += changes.forget
+        return merged
+
+
+class Committer:
+    """Collects changes and commits them batch by batch. `run` does the work."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._filling = _Batch()
+        self._committing: _Batch | None = None
+        self._wanted = asyncio.Event()
+        self.failure: StoreError | None = None
+        """Why the store refuses writes at present, if it does."""
+
+    def add(self, registers: Sequence[StoredRegister] = (), peers: Sequence[PeerRecord] = ()) -> None:
+        """Make these durable soon; nobody waits."""
+        self._filling.lenient.update((stored.register.key, stored) for stored in registers)
+        self._filling.peers.update((peer.peer, peer) for peer in peers)
+        self._wanted.set()
+
+    def after(self, callback: Callable[[], None]) -> None:
+        """Call back once everything added so far is durable."""
+        if self._filling:
+            self._filling.callbacks.append(callback)
+        elif self._committing is not None:
+            self._committing.callbacks.append(callback)
+        else:
+            callback()
+
+    async def commit(
+        self,
+        registers: Sequence[StoredRegister] = (),
+        *,
+        models: Sequence[StoredModel] = (),
+        attempts: Sequence[Attempt] = (),
+        forget: Sequence[RegisterKey] = (),
+    ) -> None:
+        """Make durable, and return when it is. Raises StoreError; then nothing of it was kept."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        changes = Changes(
+            registers=list(registers), models=list(models), attempts=list(attempts), forget=list(forget)
+        )
+        self._filling.strict.append(changes)
+        self._filling.waiters.append(waiter)
+        self._wanted.set()
+        await waiter
+
+    async def run(self) -> None:
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            await self._commit_once()
+
+    async def drain(self) -> None:
+        """Commit what is still waiting, once (at shutdown, after `run` was cancelled)."""
+        if self._committing is not None:
+            self._give_back(self._committing)
+            self._committing = None
+        if self._filling:
+            await self._commit_once()
+
+    async def _commit_once(self) -> None:
+        batch, self._filling = self._filling, _Batch()
+        if not batch:
+            return
+        self._committing = batch
+        try:
+            await self._store.commit(batch.changes(with_strict=True))
+        except StoreError as error:
+            self._refused(batch, error)
+            await self._try_again(batch)
+            return
+        self._committing = None
+        self.failure = None
+        _settle(batch)
+
+    async def _try_again(self, batch: _Batch) -> None:
+        """The strict part was refused; the rest may still fit."""
+        batch.strict.clear()
+        batch.waiters.clear()
+        self._committing = None
+        self._give_back(batch)
+        await asyncio.sleep(RETRY_SECONDS)
+        self._wanted.set()
+
+    def _refused(self, batch: _Batch, error: StoreError) -> None:
+        if self.failure is None:
+            log.error("the store refuses writes", code=error.code, reason=error.message)
+        self.failure = error
+        for waiter in batch.waiters:
+            if not waiter.done():
+                waiter.set_exception(error)
+
+    def _give_back(self, batch: _Batch) -> None:
+        newer = self._filling
+        self._filling = _Batch(
+            lenient=batch.lenient | newer.lenient,
+            peers=batch.peers | newer.peers,
+            strict=batch.strict + newer.strict,
+            waiters=batch.waiters + newer.waiters,
+            callbacks=batch.callbacks + newer.callbacks,
+        )
+
+
+def _settle(batch: _Batch) -> None:
+    for waiter in batch.waiters:
+        if not waiter.done():
+            waiter.set_result(None)
+    for callback in batch.callbacks:
+        callback()

@@ -1,0 +1,44 @@
+"""What the node offers to one adapter: the SDK's AdapterContext."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+from twingateway.adapter.broker import BrokerClient
+from twingateway.adapter.webhook import WebhookHandler
+from twingateway.errors import BrokerError, InvalidConfig
+from twingateway.gateway.clock import Clock
+
+#: Registers a handler under a path; raises InvalidConfig when the path is taken.
+AddWebhook = Callable[[str, WebhookHandler], None]
+
+
+class Context:
+    """Bound to one adapter's name. `broker` and `webhooks` are None when the node has no such section."""
+
+    def __init__(self, adapter: str, clock: Clock, broker: BrokerClient | None, webhooks: AddWebhook | None) -> None:
+        self._log = structlog.get_logger("adapter").bind(adapter=adapter)
+        self._clock = clock
+        self._broker = broker
+        self._webhooks = webhooks
+
+    @property
+    def log(self) -> Any:
+        return self._log
+
+    @property
+    def broker(self) -> BrokerClient:
+        if self._broker is None:
+            raise BrokerError("this node has no `broker:` section, which devices of this adapter need")
+        return self._broker
+
+    def webhook(self, path: str, handler: WebhookHandler) -> None:
+        if self._webhooks is None:
+            raise InvalidConfig("this node has no `webhooks:` section, which devices of this adapter need")
+        self._webhooks(path, handler)
+
+    def wall_ms(self) -> int:
+        return self._clock.wall_ms()

@@ -1,0 +1,132 @@
+"""What happened, told to whoever listens: changed registers and notices.
+
+A position is an lsn such that every event at or below it was published before. Resuming from a position may repeat
+an event, never miss one; a position older than the ring is answered from the table, with the newest of each
+register, since state is not a stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, field
+
+from twingateway.gateway.table import TwinTable
+from twingateway.twin.identity import DeviceId
+from twingateway.twin.register import StoredRegister
+from twingateway.twin.value import Value
+
+RING = 10_000
+QUEUE = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A register was created or applied."""
+
+    stored: StoredRegister
+    position: int
+
+    @property
+    def lsn(self) -> int:
+        return self.stored.lsn
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something worth a person's attention: `claim-refused`, `value-refused`, `adapter-fault` …"""
+
+    lsn: int
+    position: int
+    code: str
+    message: str
+    time: int
+    device: DeviceId | None = None
+    detail: dict[str, Value] = field(default_factory=dict)
+
+
+Event = Changed | Notice
+
+
+class Listening:
+    """One listener's queue. Iterate it; it ends when closed or when the listener fell too far behind."""
+
+    def __init__(self, backlog: Iterable[Event]) -> None:
+        self._queue: deque[Event] = deque(backlog)
+        self._more = asyncio.Event()
+        self._closed = False
+        if self._queue:
+            self._more.set()
+
+    def push(self, event: Event) -> None:
+        if len(self._queue) >= QUEUE:
+            self.close()
+            return
+        self._queue.append(event)
+        self._more.set()
+
+    def close(self) -> None:
+        self._closed = True
+        self._more.set()
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    async def next_batch(self) -> list[Event]:
+        """Everything waiting, at least one; an empty list at the end."""
+        while not self._queue and not self._closed:
+            self._more.clear()
+            await self._more.wait()
+        batch = list(self._queue)
+        self._queue.clear()
+        return batch
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        while batch := await self.next_batch():
+            for event in batch:
+                yield event
+
+
+class EventBus:
+    """Publishes to listeners and keeps the last events for those who come back."""
+
+    def __init__(self, table: TwinTable, start: int) -> None:
+        """`start`: the last lsn issued before this process began to publish."""
+        self._table = table
+        self._ring: deque[Event] = deque(maxlen=RING)
+        self._complete_above = start
+        self._listeners: set[Listening] = set()
+        self.published = 0
+
+    def publish(self, event: Event) -> None:
+        if len(self._ring) == RING:
+            self._complete_above = max(self._complete_above, self._ring[0].lsn)
+        self._ring.append(event)
+        self.published += 1
+        for listener in list(self._listeners):
+            listener.push(event)
+            if listener.closed:
+                self._listeners.discard(listener)
+
+    def listen(self, after: int | None = None, position: int = 0) -> Listening:
+        """Listen from now on, or from the position `after`. `position`: today's, for events made from the table."""
+        listener = Listening(() if after is None else self._since(after, position))
+        self._listeners.add(listener)
+        return listener
+
+    def leave(self, listener: Listening) -> None:
+        listener.close()
+        self._listeners.discard(listener)
+
+    def close(self) -> None:
+        """End every listener (the node stops)."""
+        for listener in list(self._listeners):
+            self.leave(listener)
+
+    def _since(self, after: int, position: int) -> list[Event]:
+        if after >= self._complete_above:
+            return [event for event in self._ring if event.lsn > after]
+        missed = sorted((s for s in self._table.registers() if s.lsn > after), key=lambda s: s.lsn)
+        return [Changed(stored, min(stored.lsn, position)) for stored in missed]

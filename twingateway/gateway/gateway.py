@@ -1,0 +1,108 @@
+"""The parts of a running gateway that ways in (HTTP, command line, faces) talk to, and how they are joined."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from twingateway.gateway.clock import Clock, SystemClock
+from twingateway.gateway.commands import Commands
+from twingateway.gateway.committer import Committer
+from twingateway.gateway.events import EventBus
+from twingateway.gateway.host import AdapterHost
+from twingateway.gateway.inbound import Inbound
+from twingateway.gateway.ledger import Ledger
+from twingateway.gateway.models import ModelBook
+from twingateway.gateway.numbers import Numbers
+from twingateway.gateway.ownership import Ownership
+from twingateway.gateway.peers import Peer, Peers
+from twingateway.gateway.queries import Queries
+from twingateway.gateway.sessions import Sessions
+from twingateway.gateway.table import TwinTable
+from twingateway.gateway.tasks import Tasks
+from twingateway.ports.store import Store
+
+log = structlog.get_logger("node")
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """One node's gateway. Build it with `open_gateway`."""
+
+    name: str
+    namespace: str
+    is_root: bool
+    store: Store
+    clock: Clock
+    numbers: Numbers
+    committer: Committer
+    table: TwinTable
+    events: EventBus
+    ledger: Ledger
+    peers: Peers
+    models: ModelBook
+    ownership: Ownership
+    inbound: Inbound
+    sessions: Sessions
+    host: AdapterHost
+    queries: Queries
+    commands: Commands
+    started: float
+    """When it was opened, Unix seconds."""
+
+    def begin(self, tasks: Tasks) -> None:
+        """Start the work behind it."""
+        tasks.start(self.numbers.run(), "numbers")
+        tasks.start(self.committer.run(), "commits")
+        self.sessions.mark_down()
+
+
+async def open_gateway(
+    name: str,
+    namespace: str,
+    *,
+    is_root: bool,
+    store: Store,
+    tasks: Tasks,
+    rolled_back: Callable[[Peer], None],
+    clock: Clock | None = None,
+) -> Gateway:
+    """Read the store and join the parts; nothing runs until `begin`. Raises StoreError."""
+    clock = clock or SystemClock()
+    snapshot = await store.load()
+    numbers = Numbers(store)
+    await numbers.open()
+    table = TwinTable(snapshot.registers)
+    committer = Committer(store)
+    events = EventBus(table, numbers.last_lsn)
+    ledger = Ledger(clock, numbers, table, committer, events)
+    peers = Peers(name, store.identity, snapshot.boots, snapshot.peers, table, numbers)
+    ledger.connect(peers)
+    peers.root_name = name if is_root else None
+    models = ModelBook(committer, peers, ledger, tasks, snapshot.models)
+    ownership = Ownership(is_root, peers, table, ledger, tasks)
+    queries = Queries(peers, table, clock, namespace, is_root)
+    return Gateway(
+        name=name,
+        namespace=namespace,
+        is_root=is_root,
+        store=store,
+        clock=clock,
+        numbers=numbers,
+        committer=committer,
+        table=table,
+        events=events,
+        ledger=ledger,
+        peers=peers,
+        models=models,
+        ownership=ownership,
+        inbound=Inbound(peers, table),
+        sessions=Sessions(peers, ownership, models, table, ledger, clock, tasks, rolled_back),
+        host=AdapterHost(models, table, ledger, ownership, clock, tasks, snapshot.attempts),
+        queries=queries,
+        commands=Commands(is_root, peers, table, ledger, models, queries, events),
+        started=time.time(),
+    )

@@ -1,0 +1,206 @@
+"""Runs the adapters of this node and their devices, each apart from the others.
+
+An adapter that cannot be opened, or a driver that cannot be made, takes down nothing but itself: the device is shown
+offline with the reason, and `health` tells it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from twingateway.adapter.driver import Adapter
+from twingateway.adapter.kind import AdapterKind, Device
+from twingateway.errors import AdapterFault, TwinGatewayError
+from twingateway.gateway.actuator import Actuator
+from twingateway.gateway.clock import Clock
+from twingateway.gateway.context import Context
+from twingateway.gateway.device_runner import DeviceRunner
+from twingateway.gateway.ledger import Ledger
+from twingateway.gateway.models import ModelBook
+from twingateway.gateway.ownership import Ownership
+from twingateway.gateway.reporter import Reporter
+from twingateway.gateway.table import TwinTable
+from twingateway.gateway.tasks import Tasks
+from twingateway.ports.store import Attempt
+from twingateway.twin.identity import DeviceId
+from twingateway.twin.model import Model
+from twingateway.twin.register import Section, StoredRegister
+
+log = structlog.get_logger("adapter")
+
+#: Seconds that adapters have to stop.
+STOP_TIMEOUT = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class ConfiguredDevice:
+    """One device document, read."""
+
+    id: DeviceId
+    adapter: str
+    settings: Any
+    model_ref: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterHealth:
+    """One adapter as `GET /adapters` shows it. `error` is empty while it runs."""
+
+    name: str
+    summary: str
+    devices: int
+    online: int
+    error: str = ""
+
+
+@dataclass(slots=True)
+class _Running:
+    kind: AdapterKind
+    adapter: Adapter | None
+    error: str
+    runners: list[DeviceRunner]
+
+
+class AdapterHost:
+    """All adapters of one node."""
+
+    def __init__(
+        self,
+        models: ModelBook,
+        table: TwinTable,
+        ledger: Ledger,
+        ownership: Ownership,
+        clock: Clock,
+        tasks: Tasks,
+        attempts: Sequence[Attempt],
+    ) -> None:
+        self._models = models
+        self._table = table
+        self._ledger = ledger
+        self._ownership = ownership
+        self._clock = clock
+        self._tasks = tasks
+        self._attempts = attempts
+        self._running: dict[str, _Running] = {}
+        self._actuators: dict[DeviceId, Actuator] = {}
+        self._work: list[asyncio.Task[None]] = []
+        ledger.watch(self._on_register)
+        models.watch(self._on_model)
+
+    async def open(self, kind: AdapterKind, settings: Any, context: Context) -> None:
+        """Open one adapter; what goes wrong is its own affair."""
+        running = _Running(kind, None, "", [])
+        self._running[kind.name] = running
+        try:
+            running.adapter = kind.open(settings, context)
+            await running.adapter.start()
+        except Exception as error:
+            running.adapter = None
+            running.error = _reason(error)
+            log.error("an adapter could not be opened", adapter=kind.name, reason=running.error)
+            self._ledger.notice("adapter-fault", running.error, adapter=kind.name)
+
+    def run(self, devices: Iterable[ConfiguredDevice]) -> None:
+        """Start every device's driver."""
+        for configured in devices:
+            self._start(self._running[configured.adapter], configured)
+
+    async def stop(self) -> None:
+        """Cancel the drivers, then stop the adapters."""
+        for task in self._work:
+            task.cancel()
+        await asyncio.gather(*self._work, return_exceptions=True)
+        for running in self._running.values():
+            if running.adapter is not None:
+                await _stop_quietly(running.adapter, running.kind.name)
+
+    def health(self) -> list[AdapterHealth]:
+        return [
+            AdapterHealth(
+                name,
+                running.kind.summary,
+                len(running.runners),
+                sum(runner.reporter.is_online for runner in running.runners),
+                running.error,
+            )
+            for name, running in sorted(self._running.items())
+        ]
+
+    def _start(self, running: _Running, configured: ConfiguredDevice) -> None:
+        device, ref = configured.id, configured.model_ref
+        reporter = Reporter(
+            device,
+            ref,
+            self._models,
+            self._table,
+            self._ledger,
+            self._clock,
+            self._tasks,
+            on_online=lambda: self._nudge(device),
+        )
+        reporter.introduce(configured.adapter)
+        if running.adapter is None:
+            reporter.fail(AdapterFault(running.error), None)
+            return
+        try:
+            known = Device(device, configured.settings, self._model(device, ref))
+            driver = running.adapter.driver(known, reporter)
+        except Exception as error:
+            log.error("a device could not be set up", device=str(device), reason=_reason(error))
+            reporter.fail(AdapterFault(_reason(error)), None)
+            return
+        runner = DeviceRunner(device, driver, reporter, self._clock)
+        running.runners.append(runner)
+        actuator = Actuator(
+            device,
+            ref,
+            driver,
+            reporter,
+            self._models,
+            self._table,
+            self._ledger,
+            self._clock,
+            self._ownership.held,
+            [attempt for attempt in self._attempts if attempt.device == device],
+        )
+        self._actuators[device] = actuator
+        self._work.append(self._tasks.start(runner.run(), f"device {device}"))
+        self._work.append(self._tasks.start(actuator.run(), f"desired of {device}"))
+
+    def _model(self, device: DeviceId, ref: str | None) -> Model | None:
+        found = None if ref is None else self._models.find(device.namespace, ref)
+        return None if found is None else found.model
+
+    def _nudge(self, device: DeviceId) -> None:
+        actuator = self._actuators.get(device)
+        if actuator is not None:
+            actuator.nudge()
+
+    def _on_register(self, stored: StoredRegister) -> None:
+        if stored.register.key.section in _ACTED_ON:
+            self._nudge(stored.register.key.device)
+
+    def _on_model(self, namespace: str, ref: str) -> None:
+        for device in self._actuators:
+            if device.namespace == namespace:
+                self._nudge(device)
+
+
+_ACTED_ON = frozenset({Section.DESIRED, Section.LIFECYCLE})
+
+
+def _reason(error: Exception) -> str:
+    return error.message if isinstance(error, TwinGatewayError) else f"{type(error).__name__}: {error}"
+
+
+async def _stop_quietly(adapter: Adapter, name: str) -> None:
+    try:
+        async with asyncio.timeout(STOP_TIMEOUT):
+            await adapter.stop()
+    except Exception as error:
+        log.warning("an adapter did not stop cleanly", adapter=name, reason=_reason(error))

@@ -1,0 +1,66 @@
+"""Seqs and lsns, issued without waiting from blocks that were reserved durably beforehand.
+
+A block is reserved long before the last one runs out. A restart continues behind the reserved end, so no number is
+ever issued twice; what is left of a block is given up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from twingateway.errors import Unavailable
+from twingateway.ports.store import Counter, Store
+
+BLOCK = 65_536
+
+
+class Numbers:
+    """Both counters of one store. `run` keeps them supplied."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._blocks: dict[Counter, list[range]] = {counter: [] for counter in Counter}
+        self._wanted = asyncio.Event()
+        self.last_lsn = 0
+
+    async def open(self) -> None:
+        """Reserve the first blocks."""
+        for counter in Counter:
+            await self._reserve(counter)
+        self.last_lsn = self._blocks[Counter.LSN][0].start - 1
+
+    def seq(self) -> int:
+        return self._next(Counter.SEQ)
+
+    def lsn(self) -> int:
+        self.last_lsn = self._next(Counter.LSN)
+        return self.last_lsn
+
+    async def run(self) -> None:
+        """Reserve further blocks whenever half of the newest is used."""
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            for counter in Counter:
+                if self._left(counter) < BLOCK // 2:
+                    await self._reserve(counter)
+
+    def _next(self, counter: Counter) -> int:
+        blocks = self._blocks[counter]
+        if not blocks:
+            raise Unavailable("the store has not reserved numbers yet; try again in a moment")
+        head = blocks[0]
+        number = head.start
+        if len(head) > 1:
+            blocks[0] = head[1:]
+        else:
+            del blocks[0]
+        if len(head) == BLOCK // 2 or len(head) == 1:
+            self._wanted.set()
+        return number
+
+    def _left(self, counter: Counter) -> int:
+        return sum(map(len, self._blocks[counter]))
+
+    async def _reserve(self, counter: Counter) -> None:
+        self._blocks[counter].append(await self._store.reserve(counter, BLOCK))

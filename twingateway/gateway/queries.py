@@ -1,0 +1,236 @@
+"""Reading: twins as documents with their status, and the nodes around."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from twingateway.errors import UnknownTwin
+from twingateway.gateway.clock import Clock
+from twingateway.gateway.ownership import lifecycle_key
+from twingateway.gateway.peers import NODES, Direction, Peer, Peers
+from twingateway.gateway.reporter import ADAPTER, MODEL, REFUSED, SOURCE, STATE
+from twingateway.gateway.table import TwinTable
+from twingateway.sync.session import Quality
+from twingateway.twin.ack import Ack, AckState
+from twingateway.twin.document import render_twin
+from twingateway.twin.identity import DeviceId
+from twingateway.twin.model import ModelRef
+from twingateway.twin.presence import Presence, effective
+from twingateway.twin.register import ZERO, Section, StoredRegister, Version
+from twingateway.twin.value import Value
+
+#: Sections whose registers make a twin's document and status.
+_SHOWN = (Section.REPORTED, Section.DESIRED)
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which twins to list. `labels`: all must match; `after`: names above this one; `limit`: at most so many."""
+
+    namespace: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    model: str | None = None
+    presence: str | None = None
+    after: str = ""
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """`next_after` is the name to go on from, None on the last page."""
+
+    items: list[dict[str, Value]]
+    next_after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """One node as seen from here. `since`: Unix milliseconds; `waiting`: registers that it has not made durable."""
+
+    name: str
+    role: str
+    namespace: str
+    state: str
+    since: int = 0
+    devices: int = 0
+    transport: str = ""
+    address: str = ""
+    waiting: int = 0
+    quality: Quality | None = None
+
+
+class Queries:
+    def __init__(self, peers: Peers, table: TwinTable, clock: Clock, namespace: str, root: bool) -> None:
+        self._peers = peers
+        self._table = table
+        self._clock = clock
+        self._namespace = namespace
+        self._root = root
+
+    def exists(self, device: DeviceId) -> bool:
+        """Live: configured or created, and not deleted."""
+        if device.namespace == NODES or device not in self._table:
+            return False
+        lifecycle = self._table.get(lifecycle_key(device))
+        if lifecycle is None:
+            return any(self._table.section(device, section) for section in Section)
+        value = lifecycle.register.value
+        return isinstance(value, dict) and value.get("state") == "live"
+
+    def twin(self, device: DeviceId) -> dict[str, Value]:
+        """The DeviceTwin document with `status`. Raises UnknownTwin."""
+        if not self.exists(device):
+            raise UnknownTwin(f"there is no twin {device.short}")
+        labels = {name: str(value) for name, value in self._table.values(device, Section.TAGS).items()}
+        model = self.model_ref(device)
+        document = render_twin(
+            device,
+            labels=labels,
+            model=None if model is None else ModelRef.parse(model),
+            desired=self._table.values(device, Section.DESIRED),
+            reported=self._table.values(device, Section.REPORTED),
+        )
+        document["status"] = self._status(device)
+        return document
+
+    def page(self, wanted: Filter) -> Page:
+        """Twins in the order of their names."""
+        items: list[dict[str, Value]] = []
+        for device in sorted(self._live(wanted.namespace)):
+            if device.name <= wanted.after or not self._matches(device, wanted):
+                continue
+            if len(items) == wanted.limit:
+                return Page(items, str(_name_of(items[-1])))
+            items.append(self.twin(device))
+        return Page(items, None)
+
+    def desired(self, device: DeviceId) -> tuple[dict[str, Value], Version]:
+        """The desired properties and their version: the greatest of any of them. Raises UnknownTwin."""
+        if not self.exists(device):
+            raise UnknownTwin(f"there is no twin {device.short}")
+        registers = self._table.section(device, Section.DESIRED).values()
+        version = max((stored.register.version for stored in registers), default=ZERO)
+        return self._table.values(device, Section.DESIRED), version
+
+    def ack(self, device: DeviceId, name: str) -> Ack | None:
+        """How far the newest desired value of a property has come, None without one."""
+        stored = self._table.section(device, Section.DESIRED).get(name)
+        if stored is None or stored.register.value is None:
+            return None
+        version = stored.register.version
+        value = self._table.value(device, Section.ACK, name)
+        ack = None if value is None else Ack.from_value(value)
+        if ack is not None and ack.version == version:
+            return ack
+        return Ack(version, AckState.PENDING, time=stored.register.time)
+
+    def model_ref(self, device: DeviceId) -> str | None:
+        """The model a device names, by its holder's word or else by the document it was created with."""
+        ref = self._table.value(device, Section.PRESENCE, MODEL)
+        if ref is None:
+            lifecycle = self._table.get(lifecycle_key(device))
+            value = None if lifecycle is None else lifecycle.register.value
+            ref = value.get("model") if isinstance(value, dict) else None
+        return ref if isinstance(ref, str) else None
+
+    def presence(self, device: DeviceId) -> Presence:
+        """Effective presence: what the holder said last, unless a hop to it is down."""
+        holder = self._peers.holder(device)
+        reach: list[Value] = []
+        if holder is not None and holder != self._peers.node:
+            path = [name for peer in self._peers if holder in peer.below for name in {peer.name, holder}]
+            reach = [self._table.value(DeviceId(NODES, name), Section.REACH, "state") for name in path or [holder]]
+        return effective(self._table.value(device, Section.PRESENCE, STATE), reach)
+
+    def nodes(self) -> list[NodeView]:
+        """This node, its parent, its children, and children known from before."""
+        live = {peer.name: peer for peer in self._peers if peer.name}
+        views = [self._own_view()]
+        views += [self._peer_view(peer) for peer in live.values()]
+        for device in self._table.devices():
+            if device.namespace == NODES and device.name not in live and device.name != self._peers.node:
+                views.append(self._remembered_view(device))
+        return views
+
+    def _live(self, namespace: str) -> Iterator[DeviceId]:
+        return (d for d in self._table.devices() if d.namespace == namespace and self.exists(d))
+
+    def _matches(self, device: DeviceId, wanted: Filter) -> bool:
+        tags = self._table.values(device, Section.TAGS)
+        if any(tags.get(name) != value for name, value in wanted.labels.items()):
+            return False
+        if wanted.model is not None and self.model_ref(device) != wanted.model:
+            return False
+        return wanted.presence is None or self.presence(device).state == wanted.presence
+
+    def _status(self, device: DeviceId) -> dict[str, Value]:
+        presence = self.presence(device)
+        status: dict[str, Value] = {
+            "presence": presence.to_value(),
+            "properties": {
+                section.value: {
+                    name: self._property(device, section, stored)
+                    for name, stored in sorted(self._table.section(device, section).items())
+                    if stored.register.value is not None
+                }
+                for section in _SHOWN
+            },
+        }
+        optional: dict[str, Value] = {
+            "holder": self._peers.holder(device),
+            "adapter": self._table.value(device, Section.PRESENCE, ADAPTER),
+            "source": self._table.value(device, Section.PRESENCE, SOURCE),
+            "refused": self._table.value(device, Section.PRESENCE, REFUSED),
+        }
+        status.update({name: value for name, value in optional.items() if value is not None})
+        return status
+
+    def _property(self, device: DeviceId, section: Section, stored: StoredRegister) -> Value:
+        register = stored.register
+        view: dict[str, Value] = {"version": str(register.version), "time": register.time}
+        if section is Section.DESIRED:
+            ack = self.ack(device, register.key.name)
+            if ack is not None:
+                view["ack"] = ack.to_value()
+        return view
+
+    def _own_view(self) -> NodeView:
+        held = sum(1 for d in self._live(self._namespace) if self._peers.holder(d) == self._peers.node)
+        return NodeView(self._peers.node, "root" if self._root else "self", self._namespace, "up", devices=held)
+
+    def _peer_view(self, peer: Peer) -> NodeView:
+        facts = None if peer.line is None else peer.line.facts()
+        return NodeView(
+            peer.name,
+            peer.direction.value,
+            peer.namespace,
+            "down" if peer.line is None else "up",
+            peer.since,
+            self._held_by(peer.name) if peer.direction is Direction.CHILD else 0,
+            "" if facts is None else facts.transport,
+            "" if facts is None else facts.peer_address,
+            len(peer.session.outbox),
+            None if peer.line is None else peer.session.quality(peer.line.number),
+        )
+
+    def _remembered_view(self, node: DeviceId) -> NodeView:
+        value = self._table.value(node, Section.REACH, "state")
+        known = value if isinstance(value, dict) else {}
+        since = known.get("since", 0)
+        return NodeView(
+            node.name,
+            Direction.CHILD.value,
+            str(known.get("namespace", "")),
+            str(known.get("state", "")),
+            since if isinstance(since, int) else 0,
+            self._held_by(node.name),
+        )
+
+    def _held_by(self, node: str) -> int:
+        return sum(1 for device in self._table.devices() if self._peers.holder(device) == node)
+
+
+def _name_of(document: dict[str, Value]) -> Value:
+    metadata = document["metadata"]
+    return metadata["name"] if isinstance(metadata, dict) else None

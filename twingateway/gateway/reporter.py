@@ -1,0 +1,159 @@
+"""What one device says about itself, on its way into the twin: checked, compared, versioned.
+
+Implements the SDK's DevicePort. A refused value replaces nothing and hinders no other; it is shown, with the rule it
+broke, in the presence register `refused` until the property reports well again. After a start the first report of
+every property is minted even if it equals the stored one: a crash may have taken back a newer value that the
+parent has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from twingateway.errors import DeviceError, InvalidValue, TooLarge, TwinGatewayError
+from twingateway.gateway.clock import Clock
+from twingateway.gateway.ledger import Draft, Ledger
+from twingateway.gateway.models import ModelBook
+from twingateway.gateway.table import TwinTable
+from twingateway.gateway.tasks import Tasks
+from twingateway.twin.equality import same
+from twingateway.twin.identity import DeviceId
+from twingateway.twin.presence import Presence, PresenceState
+from twingateway.twin.register import RegisterKey, Section
+from twingateway.twin.value import Value
+from twingateway.validation.model import CompiledModel, Direction
+from twingateway.validation.normalise import normalise
+
+STATE, SOURCE, REFUSED, MODEL, ADAPTER = "state", "source", "refused", "model", "adapter"
+#: Characters of a refused value that are shown.
+SHOWN = 200
+
+
+class Reporter:
+    """The port between one driver and the twin of its device."""
+
+    def __init__(
+        self,
+        device: DeviceId,
+        model_ref: str | None,
+        models: ModelBook,
+        table: TwinTable,
+        ledger: Ledger,
+        clock: Clock,
+        tasks: Tasks,
+        on_online: Callable[[], None],
+    ) -> None:
+        self._device = device
+        self._model_ref = model_ref
+        self._models = models
+        self._table = table
+        self._ledger = ledger
+        self._clock = clock
+        self._tasks = tasks
+        self._on_online = on_online
+        self._said: set[str] = set()
+        self._refused: dict[str, Value] = {}
+        self._source_shown = True
+        self.is_online = False
+        self.error: TwinGatewayError | None = None
+        """Why the device is offline, or what was wrong with it last."""
+
+    def introduce(self, adapter: str) -> None:
+        """At the start: which adapter and model the device has; that it has not answered yet is no news."""
+        self._write({ADAPTER: adapter, MODEL: self._model_ref, REFUSED: None})
+
+    def report(self, values: Mapping[str, Value], time: int | None = None) -> None:
+        compiled = None
+        if self._model_ref is not None:
+            compiled = self._models.find(self._device.namespace, self._model_ref)
+        drafts = []
+        for name, value in values.items():
+            try:
+                checked = _check(compiled, name, value)
+            except (InvalidValue, TooLarge) as error:
+                self._refuse(name, value, error)
+                continue
+            self._accept(name)
+            if self._is_news(name, checked):
+                drafts.append(Draft(RegisterKey(self._device, Section.REPORTED, name), checked, time))
+        if drafts:
+            self._ledger.report(drafts)
+        self._clear_source()
+        self.online()
+
+    def online(self) -> None:
+        if self.is_online:
+            return
+        self.is_online = True
+        self.error = None
+        self._presence(Presence(PresenceState.ONLINE, self._clock.wall_ms()))
+        self._clear_source()
+        self._on_online()
+
+    def offline(self, error: DeviceError) -> None:
+        self.fail(error, None)
+
+    def problem(self, error: DeviceError) -> None:
+        self._show_source(error, None)
+
+    def fail(self, error: TwinGatewayError, next_try: int | None) -> None:
+        """Offline because of `error`; the host tries again at `next_try` (Unix milliseconds)."""
+        was_online, self.is_online = self.is_online, False
+        self.error = error
+        before = Presence.from_value(self._table.value(self._device, Section.PRESENCE, STATE))
+        if was_online or before.state is not PresenceState.OFFLINE or before.code != error.code:
+            since = before.since if before.state is PresenceState.OFFLINE else self._clock.wall_ms()
+            self._presence(Presence(PresenceState.OFFLINE, since, error.code, error.message))
+        self._show_source(error, next_try)
+
+    def _accept(self, name: str) -> None:
+        if name in self._refused:
+            del self._refused[name]
+            self._write({REFUSED: dict(self._refused) or None})
+
+    def _is_news(self, name: str, value: Value) -> bool:
+        if name in self._said:
+            return not same(self._table.value(self._device, Section.REPORTED, name), value)
+        self._said.add(name)
+        return True
+
+    def _refuse(self, name: str, value: object, error: InvalidValue | TooLarge) -> None:
+        rule = error.problem.rule if isinstance(error, InvalidValue) else error.code
+        shown: dict[str, Value] = {"value": repr(value)[:SHOWN], "rule": rule, "message": error.message}
+        known = self._refused.get(name)
+        if isinstance(known, dict) and {**known, "time": 0} == {**shown, "time": 0}:
+            return
+        self._refused[name] = {**shown, "time": self._clock.wall_ms()}
+        self._ledger.notice("value-refused", error.message, self._device, property=name, **shown)
+        self._write({REFUSED: dict(self._refused)})
+
+    def _presence(self, presence: Presence) -> None:
+        self._write({STATE: presence.to_value()})
+
+    def _show_source(self, error: TwinGatewayError, next_try: int | None) -> None:
+        self.error = error
+        self._source_shown = True
+        value: dict[str, Value] = {"code": error.code, "message": error.message, "time": self._clock.wall_ms()}
+        if next_try is not None:
+            value["next_try"] = next_try
+        self._write({SOURCE: value})
+
+    def _clear_source(self) -> None:
+        if self._source_shown:
+            self._source_shown = False
+            self._write({SOURCE: None})
+
+    def _write(self, values: Mapping[str, Value]) -> None:
+        drafts = [
+            Draft(RegisterKey(self._device, Section.PRESENCE, name), value)
+            for name, value in values.items()
+            if not same(self._table.value(self._device, Section.PRESENCE, name), value)
+        ]
+        if drafts:
+            self._tasks.start(self._ledger.write(drafts), f"presence of {self._device}")
+
+
+def _check(compiled: CompiledModel | None, name: str, value: Value) -> Value:
+    if compiled is None or value is None:
+        return normalise(value, name)
+    return compiled.check(name, value, direction=Direction.IN)

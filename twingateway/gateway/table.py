@@ -1,0 +1,78 @@
+"""Every register this node has, in memory: what is shown, compared and replicated.
+
+The table keeps tombstones (they have versions) and applies iff greater; durability is the committer's affair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
+
+from twingateway.twin.identity import DeviceId
+from twingateway.twin.register import RegisterKey, Section, StoredRegister
+from twingateway.twin.value import Value
+
+_Sections = dict[Section, dict[str, StoredRegister]]
+_EMPTY: Mapping[str, StoredRegister] = MappingProxyType({})
+
+
+class TwinTable:
+    """Registers by device, section and name."""
+
+    def __init__(self, registers: Iterable[StoredRegister] = ()) -> None:
+        self._twins: dict[DeviceId, _Sections] = {}
+        for stored in registers:
+            self.put(stored)
+
+    def __contains__(self, device: DeviceId) -> bool:
+        return device in self._twins
+
+    def get(self, key: RegisterKey) -> StoredRegister | None:
+        return self.section(key.device, key.section).get(key.name)
+
+    def put(self, stored: StoredRegister) -> bool:
+        """Apply iff its version is greater; True when it was applied."""
+        key = stored.register.key
+        names = self._twins.setdefault(key.device, {}).setdefault(key.section, {})
+        current = names.get(key.name)
+        if current is not None and stored.register.version <= current.register.version:
+            return False
+        names[key.name] = stored
+        return True
+
+    def renumber(self, stored: StoredRegister) -> None:
+        """The same register under a fresh lsn (its device entered a peer's scope)."""
+        key = stored.register.key
+        self._twins[key.device][key.section][key.name] = stored
+
+    def section(self, device: DeviceId, section: Section) -> Mapping[str, StoredRegister]:
+        """One section by name, tombstones included."""
+        return self._twins.get(device, {}).get(section, _EMPTY)
+
+    def values(self, device: DeviceId, section: Section) -> dict[str, Value]:
+        """One section's present values by name."""
+        return {
+            name: stored.register.value
+            for name, stored in self.section(device, section).items()
+            if stored.register.value is not None
+        }
+
+    def value(self, device: DeviceId, section: Section, name: str) -> Value:
+        stored = self.section(device, section).get(name)
+        return None if stored is None else stored.register.value
+
+    def devices(self) -> Iterator[DeviceId]:
+        return iter(list(self._twins))
+
+    def device(self, device: DeviceId) -> Iterator[StoredRegister]:
+        """All registers of one device."""
+        for names in list(self._twins.get(device, {}).values()):
+            yield from list(names.values())
+
+    def registers(self) -> Iterator[StoredRegister]:
+        for device in self.devices():
+            yield from self.device(device)
+
+    def forget(self, key: RegisterKey) -> None:
+        """Remove a register altogether."""
+        self._twins.get(key.device, {}).get(key.section, {}).pop(key.name, None)

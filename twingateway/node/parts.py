@@ -1,0 +1,172 @@
+"""Builds the optional parts of a node, each from its section of the node file and only when that is present.
+
+The libraries that a part needs are imported here, when it is built: a section that is absent costs nothing.
+"""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from twingateway.adapter.broker import BrokerClient
+from twingateway.config.load import LoadedNode
+from twingateway.config.node import BrokerSection, IdentitySection, NodeConfig
+from twingateway.errors import InvalidConfig, Problem
+from twingateway.gateway.context import AddWebhook, Context
+from twingateway.gateway.gateway import Gateway
+from twingateway.gateway.host import ConfiguredDevice
+from twingateway.gateway.uplink import Uplink
+from twingateway.plugins.registry import AdapterRegistry
+
+if TYPE_CHECKING:
+    from twingateway.pki.credential import NodeCredential
+
+
+@dataclass(slots=True)
+class Bound:
+    """Where the parts of a running node can be reached, as `host:port`; empty for a part it does not have."""
+
+    listen: str = ""
+    api: str = ""
+    webhooks: str = ""
+    broker: str = ""
+
+
+async def start_broker(section: BrokerSection, stack: AsyncExitStack, bound: Bound) -> BrokerClient:
+    """The embedded broker or none, and a client to whichever it is."""
+    from twingateway.broker.client import PahoBroker
+
+    username = password = None
+    if section.listen is not None:
+        from twingateway.broker.embedded import EmbeddedBroker
+
+        embedded = EmbeddedBroker((section.listen.host, section.listen.port))
+        await embedded.start()
+        stack.push_async_callback(embedded.stop)
+        host, port = embedded.address
+    else:
+        assert section.url is not None
+        host, port, username = section.url.host, section.url.port, section.username
+        password = None if section.password is None else section.password.get_secret_value()
+    bound.broker = f"{host}:{port}"
+    client = PahoBroker(host, port, username, password)
+    await client.start()
+    stack.push_async_callback(client.stop)
+    return client
+
+
+async def start_webhooks(config: NodeConfig, stack: AsyncExitStack, bound: Bound) -> AddWebhook | None:
+    if config.webhooks is None:
+        return None
+    from twingateway.api.webhooks import WebhookServer
+
+    section = config.webhooks
+    secret = None if section.secret is None else section.secret.get_secret_value()
+    server = WebhookServer(section.address.host, section.address.port, secret=secret, max_body=section.max_body)
+    await server.start()
+    stack.push_async_callback(server.stop)
+    bound.webhooks = "{}:{}".format(*server.address)
+    return server.add
+
+
+async def start_listener(config: NodeConfig, gateway: Gateway, stack: AsyncExitStack, bound: Bound) -> None:
+    """Accept children over QUIC."""
+    if config.listen is None or config.identity is None:
+        return
+    from twingateway.gateway.acceptor import Acceptor
+    from twingateway.link.quic_server import listen_quic
+    from twingateway.pki.verifier import ChainVerifier
+
+    section, identity = config.listen, config.identity
+    allowed = None if section.children is None else frozenset(section.children)
+    acceptor = Acceptor(
+        gateway.name,
+        ChainVerifier(identity.ca, identity.crl),
+        allowed,
+        gateway.peers,
+        gateway.inbound,
+        gateway.ledger,
+        gateway.sessions,
+    )
+    listener = await listen_quic(
+        section.address.host,
+        section.address.port,
+        certificate=identity.certificate,
+        key=identity.key,
+        make_handler=acceptor.carrier,
+    )
+    stack.push_async_callback(listener.close)
+    bound.listen = "{}:{}".format(*listener.address)
+
+
+def make_uplink(config: NodeConfig, gateway: Gateway) -> Uplink | None:
+    if config.uplink is None or config.identity is None:
+        return None
+    from twingateway.link.quic_client import QuicDialer
+
+    section = config.uplink
+    dialer = QuicDialer(
+        section.url.host,
+        section.url.port,
+        ca_file=config.identity.ca,
+        server_name=section.server_name,
+        keep_alive=section.keep_alive,
+    )
+    return Uplink(
+        dialer,
+        load_credential(config, config.identity),
+        max(1, round(section.keep_alive)),
+        gateway.peers,
+        gateway.inbound,
+        gateway.ledger,
+        gateway.sessions,
+    )
+
+
+def load_credential(config: NodeConfig, identity: IdentitySection) -> NodeCredential:
+    """The node's own certificate and key, which must be made out to the node's name and namespace."""
+    from twingateway.pki.credential import NodeCredential
+
+    credential = NodeCredential.load(identity.certificate, identity.key)
+    issued, configured = (credential.namespace, credential.node), (config.node.namespace, config.node.name)
+    if issued != configured:
+        message = (
+            f"{identity.certificate} is issued to {'/'.join(issued)}, but this node is {'/'.join(configured)}; "
+            "change node.name or issue a certificate for it"
+        )
+        raise InvalidConfig(message, [Problem(message, "identity.certificate")])
+    return credential
+
+
+async def start_adapters(
+    loaded: LoadedNode,
+    registry: AdapterRegistry,
+    gateway: Gateway,
+    broker: BrokerClient | None,
+    webhooks: AddWebhook | None,
+) -> None:
+    devices = [
+        ConfiguredDevice(
+            device.id, device.adapter, device.settings, None if device.model_ref is None else str(device.model_ref)
+        )
+        for device in loaded.devices
+    ]
+    for name, settings in loaded.config.adapters.items():
+        context = Context(name, gateway.clock, broker, webhooks)
+        await gateway.host.open(registry.get(name), settings, context)
+    await gateway.ownership.configure([device.id for device in devices])
+    gateway.host.run(devices)
+
+
+async def start_api(config: NodeConfig, gateway: Gateway, stack: AsyncExitStack, bound: Bound) -> None:
+    if config.api is None:
+        return
+    from twingateway.api.server import ApiServer
+
+    section = config.api
+    token = None if section.token is None else section.token.get_secret_value()
+    server = ApiServer(gateway, section.address.host, section.address.port, token=token)
+    await server.start()
+    stack.push_async_callback(server.stop)
+    bound.api = "{}:{}".format(*server.address)

@@ -1,0 +1,158 @@
+"""One node's life: build the parts its file asks for, run them in one TaskGroup, and end in good order.
+
+Ready means: the store is open, every listener is bound and the adapters are started. It never waits for the uplink
+or for any device. The end, on SIGTERM: adapters stop, what they said last gets a moment to reach the parent, event
+streams are closed, everything waiting is committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import asdict
+
+import structlog
+
+from twingateway.config.load import LoadedNode
+from twingateway.errors import TwinGatewayError
+from twingateway.gateway.gateway import Gateway, open_gateway
+from twingateway.gateway.peers import Peer
+from twingateway.gateway.tasks import Tasks
+from twingateway.node.parts import (
+    Bound,
+    make_uplink,
+    start_adapters,
+    start_api,
+    start_broker,
+    start_listener,
+    start_webhooks,
+)
+from twingateway.plugins.registry import AdapterRegistry
+from twingateway.store.sqlite import open_store
+
+log = structlog.get_logger("node")
+
+#: Seconds that outboxes have to empty when the node stops.
+DRAIN = 1.0
+
+
+class Node:
+    """Runs until `stop` is called. `on_ready` is told where its parts can be reached."""
+
+    def __init__(
+        self, loaded: LoadedNode, registry: AdapterRegistry, on_ready: Callable[[Bound], None] | None = None
+    ) -> None:
+        self._loaded = loaded
+        self._registry = registry
+        self._on_ready = on_ready
+        self._stop = asyncio.Event()
+        self._again = False
+        self.gateway: Gateway | None = None
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Returns after an orderly end. Raises TwinGatewayError when a part cannot be started."""
+        await self._live()
+        while self._again:
+            self._again = False
+            self._stop.clear()
+            await self._live()
+
+    async def _live(self) -> None:
+        config = self._loaded.config
+        path = config.store_path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        async with AsyncExitStack() as stack:
+            store = await open_store(path)
+            stack.push_async_callback(store.close)
+            try:
+                async with asyncio.TaskGroup() as group:
+                    tasks = Tasks(group)
+                    gateway = self.gateway = await open_gateway(
+                        config.node.name,
+                        config.node.namespace,
+                        is_root=config.uplink is None,
+                        store=store,
+                        tasks=tasks,
+                        rolled_back=lambda peer: self._rolled_back(gateway, tasks, peer),
+                    )
+                    gateway.begin(tasks)
+                    stack.push_async_callback(gateway.committer.drain)
+                    await self._run_parts(gateway, tasks)
+                    raise _Stopped
+            except* _Stopped:
+                pass
+
+    async def _run_parts(self, gateway: Gateway, tasks: Tasks) -> None:
+        config, bound = self._loaded.config, Bound()
+        async with AsyncExitStack() as stack:
+            for model in self._loaded.models:
+                await gateway.models.add(config.node.namespace, model)
+            broker = None if config.broker is None else await start_broker(config.broker, stack, bound)
+            webhooks = await start_webhooks(config, stack, bound)
+            await start_listener(config, gateway, stack, bound)
+            await start_adapters(self._loaded, self._registry, gateway, broker, webhooks)
+            stack.push_async_callback(self._drain, gateway)
+            stack.push_async_callback(gateway.host.stop)
+            await start_api(config, gateway, stack, bound)
+            stack.callback(gateway.events.close)
+            uplink = make_uplink(config, gateway)
+            uplink_task = None if uplink is None else tasks.start(uplink.run(), "uplink")
+            log.info("ready", node=gateway.name, **{part: at for part, at in asdict(bound).items() if at})
+            if self._on_ready is not None:
+                self._on_ready(bound)
+            await self._stop.wait()
+            log.info("stopping")
+        if uplink_task is not None:
+            uplink_task.cancel()
+            await asyncio.gather(uplink_task, return_exceptions=True)
+
+    async def _drain(self, gateway: Gateway) -> None:
+        """Give what was said last a moment to become durable at the parent."""
+        parent = gateway.peers.parent
+        if parent is None or parent.line is None:
+            return
+        deadline = gateway.clock.now() + DRAIN
+        while len(parent.session.outbox) and gateway.clock.now() < deadline:
+            await asyncio.sleep(0.02)
+
+    def _rolled_back(self, gateway: Gateway, tasks: Tasks, peer: Peer) -> None:
+        """Our store is an older copy of itself: take a new identity and begin again with it, so that the parent
+        grants new epochs and both sides compare everything."""
+        log.error("the store was rolled back; starting again under a new identity", told_by=peer.name)
+        self._again = True
+
+        async def renew() -> None:
+            await gateway.store.renew_identity()
+            self.stop()
+
+        tasks.start(renew(), "new store identity")
+
+
+class _Stopped(Exception):
+    """Ends the TaskGroup once everything has been stopped."""
+
+
+async def run_node(loaded: LoadedNode, registry: AdapterRegistry) -> None:
+    """Run until SIGTERM or SIGINT. A second signal ends the process at once."""
+    node = Node(loaded, registry)
+    loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        if node._stop.is_set():
+            os._exit(1)
+        node.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    try:
+        await node.run()
+    except* TwinGatewayError as group:
+        raise group.exceptions[0] from None
+    sys.stderr.flush()
