@@ -132,7 +132,7 @@ class ClientConnection(Connection):
         self._streams.write(CONTROL_STREAM, proof.write())
 
     def _connack(self, stream: int, packet: mqtt5.ConnAckPacket, now: float) -> None:
-        if packet.reason_code is not mqtt5.ConnAckReasonCode.SUCCESS:
+        if int(packet.reason_code) != ReasonCode.SUCCESS:
             self._machine.step(Outcome.CLOSE)
             self._emit(Refused(int(packet.reason_code), packet.reason_str or ""))
             return

@@ -3,6 +3,9 @@
 Rule: whatever a peer sends, nothing but ProtocolViolation leaves this module. The fixed header is judged as soon as
 it is there, so a wrong or oversized packet is refused before it is collected; a whole packet first passes
 `wellformed`, then the `mqtt5` codec, whose every exception (and Rust panic) is translated here.
+
+The codec's enumerations are no IntEnum, whatever its stub says: even the one that equals 0 is true, and equal ones
+need not be identical. Everywhere in this package they are compared as `int(…)`.
 """
 
 from __future__ import annotations
@@ -81,10 +84,10 @@ def decode_one(data: bytes, max_packet: int = MAX_PACKET) -> Packet:
 
 
 def connack_refusal(code: int, reason: str) -> bytes:
-    """A CONNACK that says no, reason string included."""
-    unspecified = mqtt5.ConnAckReasonCode.UNSPECIFIED_ERROR
-    reason_code = _code_or(mqtt5.ConnAckReasonCode, code, unspecified) or unspecified
-    return mqtt5.ConnAckPacket(reason_code=reason_code, reason_str=_reason_string(reason)).write()
+    """A CONNACK that says no. It always has a reason string: some clients hang on an empty property set."""
+    failure = max(code, ReasonCode.UNSPECIFIED_ERROR)
+    reason_code = _code_or(mqtt5.ConnAckReasonCode, failure, mqtt5.ConnAckReasonCode.UNSPECIFIED_ERROR)
+    return mqtt5.ConnAckPacket(reason_code=reason_code, reason_str=_reason_string(reason) or "refused").write()
 
 
 def disconnect(code: int, reason: str) -> bytes:

@@ -153,7 +153,7 @@ class Connection(ABC):
             self._emit(Closing(code, message))
 
     def _deliver(self, stream: int, packet: mqtt5.PublishPacket, now: float) -> None:
-        if packet.qos:
+        if int(packet.qos):
             raise ProtocolViolation("nodes publish at QoS 0", ReasonCode.QOS_NOT_SUPPORTED)
         if packet.retain:
             raise ProtocolViolation("nodes retain nothing", ReasonCode.RETAIN_NOT_SUPPORTED)
@@ -169,7 +169,7 @@ class Connection(ABC):
 
 def continues(packet: mqtt5.AuthPacket, method: str) -> None:
     """Raises ProtocolViolation unless this AUTH continues the exchange that CONNECT began."""
-    if packet.reason_code is not mqtt5.AuthReasonCode.CONTINUE_AUTHENTICATION:
+    if int(packet.reason_code) != mqtt5.AuthReasonCode.CONTINUE_AUTHENTICATION:
         raise ProtocolViolation("AUTH does not continue the authentication", ReasonCode.PROTOCOL_ERROR)
     if packet.authentication_method != method:
         raise ProtocolViolation("AUTH names another method than CONNECT", ReasonCode.PROTOCOL_ERROR)

@@ -27,7 +27,7 @@ def unwrap_datagram(data: bytes) -> tuple[str, bytes]:
     packet = decode_one(data)
     if not isinstance(packet, mqtt5.PublishPacket):
         raise ProtocolViolation("a datagram that is not a PUBLISH", ReasonCode.PROTOCOL_ERROR)
-    if packet.qos:
+    if int(packet.qos):
         raise ProtocolViolation("a datagram above QoS 0", ReasonCode.QOS_NOT_SUPPORTED)
     return packet.topic, packet.payload
 
