@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -92,13 +93,13 @@ def check_device(
         try:
             kind = registry.get(spec["adapter"])
         except TwinGatewayError as error:
-            problems.append(source.problem(error.message, ("spec", "adapter"), "adapter"))
+            problems.append(source.problem(expanded.redact(error.message), ("spec", "adapter"), "adapter"))
         else:
             rest = {key: value for key, value in spec.items() if key not in OWN_KEYS}
             settings, found = check_part(kind.device, rest, kind, source, expanded, ("spec",))
             problems += found
     if document is None or settings is None or problems:
-        return None, problems
+        return None, sorted(problems, key=attrgetter("line"))
     metadata, model = document.metadata, document.spec.model
     identity = DeviceId(metadata.namespace or namespace, metadata.name)
     reference = ModelRef.parse(model) if model is not None else None
@@ -130,10 +131,13 @@ def read_devices(
     namespace: str = DEFAULT_NAMESPACE,
 ) -> tuple[list[LoadedDevice], list[Problem]]:
     """Every valid device of the files, and every problem of all of them."""
-    sources, problems = load_files(paths)
+    problems: list[Problem] = []
     devices: dict[DeviceId, LoadedDevice] = {}
-    for source in sources:
-        device, found = check_device(source, registry, environ, namespace)
+    for item in load_files(paths):
+        if isinstance(item, Problem):
+            problems.append(item)
+            continue
+        device, found = check_device(item, registry, environ, namespace)
         problems += found
         if device is None:
             continue
@@ -141,7 +145,7 @@ def read_devices(
             first = devices[device.id].source
             where = f"{first.file}:{first.line_of('metadata.name')}"
             message = f"another device is called {device.id.name!r} already: {where}"
-            problems.append(source.problem(message, "metadata.name", "unique"))
+            problems.append(item.problem(message, "metadata.name", "unique"))
             continue
         devices[device.id] = device
     return list(devices.values()), problems

@@ -84,10 +84,13 @@ def check_node(
 
 def read_models(paths: Iterable[str | Path]) -> tuple[list[Model], list[Problem]]:
     """Every valid model of the files, and every problem of all of them."""
-    sources, problems = load_files(paths)
+    problems: list[Problem] = []
     models: dict[ModelRef, tuple[Model, Source]] = {}
-    for source in sources:
-        found = [source.locate(problem) for problem in check_model(source.data)]
+    for source in load_files(paths):
+        if isinstance(source, Problem):
+            problems.append(source)
+            continue
+        found = [source.locate(problem) for problem in check_model(source.data).problems]
         problems += found
         if found:
             continue
@@ -111,7 +114,7 @@ def _check_adapters(
         try:
             kind = registry.get(name)
         except TwinGatewayError as error:
-            problems.append(source.problem(error.message, at, "adapter"))
+            problems.append(source.problem(expanded.redact(error.message), at, "adapter"))
             continue
         data = {} if written is None else written
         settings, found = check_part(kind.settings, data, kind, source, expanded, at)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -96,16 +96,13 @@ def load_file(path: str | Path) -> list[Source]:
     return load_text(text, file)
 
 
-def load_files(paths: Iterable[str | Path]) -> tuple[list[Source], list[Problem]]:
-    """The documents of all files that can be read, and the problems of those that cannot."""
-    sources: list[Source] = []
-    problems: list[Problem] = []
+def load_files(paths: Iterable[str | Path]) -> Iterator[Source | Problem]:
+    """The documents of all files in order; in place of a file that cannot be read, its problems."""
     for path in paths:
         try:
-            sources.extend(load_file(path))
+            yield from load_file(path)
         except InvalidDocument as error:
-            problems.extend(error.problems)
-    return sources, problems
+            yield from error.problems
 
 
 def _malformed(message: str, rule: str, file: str, line: int = 0) -> MalformedText:

@@ -7,19 +7,22 @@ imported.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from twingateway.config import device, load
 from twingateway.config.source import Source, load_files
-from twingateway.errors import Problem
+from twingateway.errors import InvalidValue, Problem
 from twingateway.plugins.registry import AdapterRegistry
 from twingateway.twin import document, parse_model
+from twingateway.twin.identity import DEFAULT_NAMESPACE
 from twingateway.twin.model import Model, ModelRef
 from twingateway.validation.documents import check_model, check_twin
 from twingateway.validation.explain import guess, shown
+from twingateway.validation.model import CompiledModel, Direction
+from twingateway.validation.report import Report
 
 Document: TypeAlias = Mapping[str, Any]
 
@@ -39,6 +42,17 @@ def validate(
     the adapters to check devices with (default: the installed ones), `environ` what `${NAME}` stands for (default:
     the process's environment). Problems of files have a file and a line; nothing is raised for bad input.
     """
+    return list(check(source, models=models, registry=registry, environ=environ).problems)
+
+
+def check(
+    source: str | Path | Document | Iterable[str | Path | Document],
+    *,
+    models: Iterable[Model | Document] = (),
+    registry: AdapterRegistry | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Report:
+    """As `validate`, with warnings apart from problems: what is unusual (an unknown unit), but not wrong."""
     given = [source] if isinstance(source, str | Path | Mapping) else list(source)
     sources, problems = _sources(given)
     checks = _Checks(
@@ -46,9 +60,12 @@ def validate(
         os.environ if environ is None else environ,
         _models(sources, models),
     )
+    warnings: list[Problem] = []
     for each in sources:
-        problems += _check(each, checks)
-    return list(dict.fromkeys(problems))
+        report = _check(each, checks)
+        problems += report.problems
+        warnings += report.warnings
+    return Report(tuple(dict.fromkeys(problems)), tuple(dict.fromkeys(warnings)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,29 +77,55 @@ class _Checks:
     models: Mapping[ModelRef, Model]
 
 
-def _twin(source: Source, checks: _Checks) -> list[Problem]:
-    spec = source.data.get("spec")
-    written = spec.get("model") if isinstance(spec, dict) else None
-    try:
-        model = checks.models.get(ModelRef.parse(written)) if isinstance(written, str) else None
-    except ValueError:
-        model = None
-    return [source.locate(problem) for problem in check_twin(source.data, model)]
+def _twin(source: Source, checks: _Checks) -> Report:
+    report = check_twin(source.data)
+    if not report.ok:
+        return _located(source, report)
+    twin = document.parse_twin(source.data, source.data["metadata"].get("namespace", DEFAULT_NAMESPACE))
+    model = checks.models.get(twin.model) if twin.model is not None else None
+    problems = _value_problems(twin, model) if model is not None else ()
+    return _located(source, Report(tuple(problems), report.warnings))
 
 
-def _model(source: Source, checks: _Checks) -> list[Problem]:
-    return [source.locate(problem) for problem in check_model(source.data)]
+def _value_problems(twin: document.TwinDocument, model: Model) -> Iterator[Problem]:
+    """What the model says against the values of both sections."""
+    compiled = CompiledModel(model)
+    sections = (
+        ("desiredProperties", twin.desired, Direction.DOWN),
+        ("reportedProperties", twin.reported, Direction.IN),
+    )
+    for section, values, direction in sections:
+        for name, value in values.items():
+            try:
+                compiled.check(name, value, direction=direction)
+            except InvalidValue as error:
+                yield replace(error.problem, path=f"spec.{section}.{error.problem.path}")
 
 
-def _device(source: Source, checks: _Checks) -> list[Problem]:
-    return device.check_device(source, checks.registry, checks.environ)[1]
+def _model(source: Source, checks: _Checks) -> Report:
+    return _located(source, check_model(source.data))
 
 
-def _node(source: Source, checks: _Checks) -> list[Problem]:
-    return load.check_node(source, checks.registry, checks.environ)[1]
+def _device(source: Source, checks: _Checks) -> Report:
+    return Report(tuple(device.check_device(source, checks.registry, checks.environ)[1]))
 
 
-_Checker: TypeAlias = Callable[[Source, _Checks], list[Problem]]
+def _node(source: Source, checks: _Checks) -> Report:
+    return Report(tuple(load.check_node(source, checks.registry, checks.environ)[1]))
+
+
+def _located(source: Source, report: Report) -> Report:
+    return Report(
+        tuple(source.locate(problem) for problem in report.problems),
+        tuple(source.locate(warning) for warning in report.warnings),
+    )
+
+
+def _refused(problem: Problem) -> Report:
+    return Report((problem,))
+
+
+_Checker: TypeAlias = Callable[[Source, _Checks], Report]
 _BY_KIND: dict[str, _Checker] = {
     document.KIND: _twin,
     parse_model.KIND: _model,
@@ -90,18 +133,19 @@ _BY_KIND: dict[str, _Checker] = {
 }
 
 
-def _check(source: Source, checks: _Checks) -> list[Problem]:
+def _check(source: Source, checks: _Checks) -> Report:
     if not isinstance(source.data, dict):
-        return [source.problem("a document must be a mapping with apiVersion, kind, metadata and spec", rule="type")]
+        message = "a document must be a mapping with apiVersion, kind, metadata and spec"
+        return _refused(source.problem(message, rule="type"))
     if "kind" not in source.data and "node" in source.data:
         return _node(source, checks)
     kind = source.data.get("kind")
     if kind is None:
-        return [source.problem("neither kind (a document) nor node (a node file) is here", rule="required")]
+        return _refused(source.problem("neither kind (a document) nor node (a node file) is here", rule="required"))
     checker = _BY_KIND.get(kind) if isinstance(kind, str) else None
     if checker is None:
         message = f"there is no kind {shown(kind)}{guess(str(kind), sorted(_BY_KIND))}"
-        return [source.problem(message, "kind", "enum")]
+        return _refused(source.problem(message, "kind", "enum"))
     return checker(source, checks)
 
 
@@ -112,11 +156,9 @@ def _sources(given: Sequence[str | Path | Document]) -> tuple[list[Source], list
         if isinstance(item, Mapping):
             sources.append(Source(dict(item)))
             continue
-        loaded, found = load_files([item])
-        if not loaded and not found:
-            found = [Problem("holds no document", rule="required", file=str(item))]
-        sources += loaded
-        problems += found
+        found = list(load_files([item])) or [Problem("holds no document", rule="required", file=str(item))]
+        sources += [each for each in found if isinstance(each, Source)]
+        problems += [each for each in found if isinstance(each, Problem)]
     return sources, problems
 
 
@@ -134,7 +176,7 @@ def _models(sources: Iterable[Source], given: Iterable[Model | Document]) -> dic
         else:
             documents.append(dict(model))
     for each in documents:
-        if not check_model(each):
+        if check_model(each).ok:
             parsed = parse_model.parse_model(each)
             found.setdefault(parsed.ref, parsed)
     return found
