@@ -1,0 +1,114 @@
+"""Two QUIC connections joined in virtual time by a path with rate, delay, queue and loss: seconds cost little."""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.connection import QuicConnection
+from aioquic.quic.events import QuicEvent, StreamDataReceived
+
+CLIENT = ("192.0.2.1", 1000)
+SERVER = ("192.0.2.2", 2000)
+
+
+@dataclass
+class Direction:
+    """One direction: bytes per second, seconds, seconds of queue, share lost (before the bottleneck)."""
+
+    rate: float
+    delay: float
+    queue: float
+    loss: float
+    down: bool = False
+    free_at: float = 0.0
+    longest_wait: float = 0.0
+
+    def arrival(self, size: int, now: float, chance: random.Random) -> float | None:
+        if self.down or chance.random() < self.loss:
+            return None
+        wait = max(self.free_at - now, 0.0)
+        if wait > self.queue:
+            return None
+        self.longest_wait = max(self.longest_wait, wait)
+        self.free_at = now + wait + size / self.rate
+        return self.free_at + self.delay
+
+
+class Simulation:
+    """Runs a client and a server until a time; events go to `heard`."""
+
+    def __init__(
+        self,
+        make: Callable[[QuicConfiguration, bytes | None], QuicConnection],
+        client_config: QuicConfiguration,
+        server_config: QuicConfiguration,
+        *,
+        rate: float,
+        delay: float = 0.05,
+        queue: float = 0.3,
+        loss: float = 0.0,
+        seed: int = 1,
+    ) -> None:
+        self.now = 0.0
+        self.chance = random.Random(seed)
+        self.forth = Direction(rate, delay, queue, loss)
+        self.back = Direction(rate, delay, queue, loss)
+        self.client = make(client_config, None)
+        self.client.connect(SERVER, now=0.0)
+        self.server = make(server_config, self.client.original_destination_connection_id)
+        self.heard: list[tuple[float, QuicConnection, QuicEvent]] = []
+        self.received: dict[QuicConnection, int] = {self.client: 0, self.server: 0}
+        self._packets: list[tuple[float, int, QuicConnection, bytes]] = []
+        self._count = 0
+        self._served = False
+
+    def _send(self) -> None:
+        for end, peer, path in ((self.client, self.server, self.forth), (self.server, self.client, self.back)):
+            if end is self.server and not self._served:
+                continue
+            for data, _ in end.datagrams_to_send(now=self.now):
+                at = path.arrival(len(data), self.now, self.chance)
+                if at is not None:
+                    self._count += 1
+                    heapq.heappush(self._packets, (at, self._count, peer, data))
+
+    def _drain(self) -> None:
+        for end in (self.client, self.server):
+            while (event := end.next_event()) is not None:
+                self.heard.append((self.now, end, event))
+                if isinstance(event, StreamDataReceived):
+                    self.received[end] += len(event.data)
+
+    def run(self, until: float, step: Callable[[float], None] | None = None) -> None:
+        """Advance to `until`; `step` is called at each event's time, before packets are sent."""
+        while True:
+            if step:
+                step(self.now)
+            self._send()
+            times = [self._packets[0][0]] if self._packets else []
+            ends = [self.client, self.server] if self._served else [self.client]
+            timers = {end: end.get_timer() for end in ends}
+            times += [at for at in timers.values() if at is not None]
+            if not times or min(times) > until:
+                self.now = until
+                return
+            self.now = max(self.now + 1e-6, min(times))
+            while self._packets and self._packets[0][0] <= self.now:
+                _, _, end, data = heapq.heappop(self._packets)
+                if end is self.server:
+                    self._served = True
+                end.receive_datagram(data, CLIENT if end is self.server else SERVER, now=self.now)
+            for end, at in timers.items():
+                if at is not None and at <= self.now:
+                    end.handle_timer(now=self.now)
+            self._drain()
+
+
+def load_identity(config: QuicConfiguration, files: tuple[Path, Path]) -> QuicConfiguration:
+    config.load_cert_chain(*files)
+    return config

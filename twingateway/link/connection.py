@@ -1,0 +1,199 @@
+"""The QUIC connection under a link: it asks for datagrams when it can send them, and probes through silence.
+
+The pull rule. aioquic queues datagrams without bound and sends them in order, so what was queued into an outage
+is sent after it, stale. Here nothing is queued ahead: while the queue is empty and window and pacing let a
+packet go, `pull` is asked for one datagram of at most the room there is; it leaves in the next packet, before
+stream data. One whose packet turned out to be full of acknowledgements stays for the packet after it; so at
+most one ever waits.
+
+The silence rule, a stated deviation from RFC 9002. Packets lost in an outage fill the window until
+acknowledgements return, and the probe time-out doubles without limit: 2 to 4 s of silence after a 30 s outage.
+So while nothing has been heard for a probe time-out and the window is full, one small datagram may leave every
+50 ms beyond the window, and the doubling stops at one second. At 130 bytes a packet that is at most 21 kbit/s,
+and it ends with the first answer.
+
+There is no early data: a ticket resumes a session, but nothing is sent or accepted before the handshake is complete.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from aioquic.buffer import size_uint_var
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.connection import END_STATES, NetworkAddress, QuicNetworkPath
+from aioquic.quic.packet_builder import PACKET_NUMBER_SEND_SIZE, QuicPacketBuilder
+from aioquic.tls import CipherSuite, Direction, Epoch
+
+from twingateway.link.congestion import ALGORITHM, BandwidthControl, BandwidthPacer
+from twingateway.link.limits import CONNECTION_WINDOW, STREAM_WINDOW, LimitedConnection
+
+ALPN = "mqtt"
+
+#: Seconds after which a link that hears nothing is given up.
+IDLE_TIMEOUT = 60.0
+
+#: The largest UDP payload we send: what every IPv6 path, and nearly every IPv4 path, carries whole.
+PACKET_SIZE = 1200
+
+#: The largest DATAGRAM frame that we accept (RFC 9221 §3 recommends the maximum).
+DATAGRAM_FRAME_LIMIT = 65_535
+
+#: No datagram is asked for when less than this is left of the window; in silence, this much may leave beyond it.
+LEAST_ROOM = 256
+PROBE_ROOM = 100
+PROBE_INTERVAL = 0.05
+
+#: Bounds the doubling of the probe time-out, in seconds.
+LONGEST_PROBE_TIMEOUT = 1.0
+
+_TAG_SIZE = 16
+
+Pull = Callable[[int, float], bytes | None]
+
+
+def configuration(*, is_client: bool, idle_timeout: float = IDLE_TIMEOUT) -> QuicConfiguration:
+    """What both ends of our links have in common."""
+    return QuicConfiguration(
+        alpn_protocols=[ALPN],
+        congestion_control_algorithm=ALGORITHM,
+        idle_timeout=idle_timeout,
+        is_client=is_client,
+        max_data=CONNECTION_WINDOW,
+        max_datagram_frame_size=DATAGRAM_FRAME_LIMIT,
+        max_datagram_size=PACKET_SIZE,
+        max_stream_data=STREAM_WINDOW,
+    )
+
+
+def _nothing(room: int, now: float) -> bytes | None:
+    del room, now
+    return None
+
+
+class PulledConnection(LimitedConnection):
+    """A connection for `configuration(…)`. Set `pull` once datagrams may be sent: (room, now) → datagram or None."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        assert isinstance(self._loss._cc, BandwidthControl)
+        self.control: BandwidthControl = self._loss._cc
+        self._pacer = BandwidthPacer(self.control, max_datagram_size=self._max_datagram_size)
+        self._loss._pacer = self._pacer
+        self._probed_at = -math.inf
+        self._probing = False
+        self._pull_now = 0.0
+        self.pull: Pull = _nothing
+
+    @property
+    def datagram_room(self) -> int:
+        """Largest datagram payload that a packet of ours, and the peer, can take; 0 if the peer takes none."""
+        frame = self._max_datagram_size - self._packet_overhead()
+        return _payload(min(frame, self._remote_max_datagram_frame_size or 0))
+
+    @property
+    def peer_stream_limit(self) -> int:
+        """Bidirectional streams that the peer lets us open, in all so far."""
+        return self._remote_max_streams_bidi
+
+    @property
+    def is_closing(self) -> bool:
+        return self._close_event is not None or self._state in END_STATES
+
+    def probe_at(self, now: float) -> float | None:
+        """When the next datagram may leave beyond a window that silence keeps full; None if it is not so."""
+        if not self._handshake_confirmed or self.is_closing or self._free() >= LEAST_ROOM:
+            return None
+        return max(self._silent_from(), self._probed_at + PROBE_INTERVAL, now)
+
+    def datagrams_to_send(self, now: float) -> list[tuple[bytes, NetworkAddress]]:
+        sent: list[tuple[bytes, NetworkAddress]] = []
+        emptied = False
+        while room := self._room(now):
+            data = self.pull(room, now)
+            if data is None:
+                emptied = True
+                break
+            self.send_datagram_frame(data)
+            sent += self._send(now)
+        self._probing = False
+        sent += self._send(now)
+        if emptied and self._free() >= self._max_datagram_size and not self._stream_data_waits():
+            self.control.application_limited()
+        return sent
+
+    def handle_timer(self, now: float) -> None:
+        super().handle_timer(now)
+        doublings = math.log2(LONGEST_PROBE_TIMEOUT / self._loss.get_probe_timeout())
+        self._loss._pto_count = min(self._loss._pto_count, max(0, math.floor(doublings)))
+
+    # --- room -----------------------------------------------------------------------------------------------------
+
+    def _packet_overhead(self) -> int:
+        return 1 + len(self._peer_cid.cid) + PACKET_NUMBER_SEND_SIZE + _TAG_SIZE
+
+    def _free(self) -> int:
+        return self._loss.congestion_window - self._loss.bytes_in_flight
+
+    def _silent_from(self) -> float:
+        """When silence begins if nothing more is heard: a probe time-out after the last packet of the peer's."""
+        heard = self._spaces[Epoch.ONE_RTT].largest_received_time
+        return (0.0 if heard is None else heard) + self._loss.get_probe_timeout()
+
+    def _room(self, now: float) -> int:
+        """Payload of a datagram that can leave in a packet right now; 0 for none."""
+        if not self._handshake_complete or self.is_closing or self._datagrams_pending:
+            return 0
+        largest = self.datagram_room
+        free = min(largest, _payload(self._free() - self._packet_overhead()))
+        if free >= min(LEAST_ROOM, largest):
+            return free if self._pacer.next_send_time(now) is None else 0
+        probe_at = self.probe_at(now)
+        if probe_at is None or probe_at > now:
+            return 0
+        self._probed_at = now
+        self._probing = True
+        return min(largest, PROBE_ROOM)
+
+    def _stream_data_waits(self) -> bool:
+        return any(not stream.sender.buffer_is_empty for stream in self._streams_queue)
+
+    # --- sending --------------------------------------------------------------------------------------------------
+
+    def _send(self, now: float) -> list[tuple[bytes, NetworkAddress]]:
+        sent = super().datagrams_to_send(now)
+        if self._handshake_confirmed:
+            for data, _ in sent:
+                self._pacer.refund(self._max_datagram_size - len(data))
+        return sent
+
+    def _write_application(self, builder: QuicPacketBuilder, network_path: QuicNetworkPath, now: float) -> None:
+        if self._probing and builder.max_flight_bytes is not None:
+            probe = PROBE_ROOM + 3 + self._packet_overhead()
+            builder.max_flight_bytes = max(builder.max_flight_bytes, probe)
+            self._probing = False
+        super()._write_application(builder, network_path, now)
+
+    # --- no early data --------------------------------------------------------------------------------------------
+
+    def _initialize(self, peer_cid: bytes) -> None:
+        super()._initialize(peer_cid)
+        self.tls._max_early_data = None
+
+    def _update_traffic_key(
+        self, direction: Direction, epoch: Epoch, cipher_suite: CipherSuite, secret: bytes
+    ) -> None:
+        if epoch is Epoch.ZERO_RTT:
+            self.tls.early_data_accepted = False
+            return
+        super()._update_traffic_key(direction, epoch, cipher_suite, secret)
+
+
+def _payload(frame: int) -> int:
+    """Largest payload of a DATAGRAM frame with length that takes at most `frame` bytes."""
+    payload = frame - 2
+    while payload > 0 and 1 + size_uint_var(payload) + payload > frame:
+        payload -= 1
+    return max(payload, 0)

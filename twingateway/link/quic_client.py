@@ -1,0 +1,151 @@
+"""Dials QUIC links to a parent: resolves its name each time, tries its addresses in turn, verifies its
+certificate."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import itertools
+import socket
+import ssl
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.tls import SessionTicket
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from twingateway.errors import LinkError
+from twingateway.link.connection import IDLE_TIMEOUT, PulledConnection, configuration
+from twingateway.link.quic_link import QuicLink
+from twingateway.link.tickets import TicketStore
+from twingateway.ports.link import Link, LinkHandler
+
+#: Seconds for a dial in all, and for one attempt where a name has several addresses.
+DIAL_TIMEOUT = 10.0
+ATTEMPT_TIMEOUT = 2.5
+
+_Address = tuple[socket.AddressFamily, Any]
+
+
+class QuicDialer:
+    """Implements `twingateway.ports.link.Dialer`.
+
+    `ca_file`: PEM of the certificates to trust, None for the system's. `server_name`: the name or IP address that the
+    certificate must be for, None for `host`. `keep_alive`: seconds of silence after which a PING is sent, which must
+    be well below `idle_timeout` (seconds of silence that end the link). `tickets`: where sessions to resume are kept.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        ca_file: Path | None = None,
+        server_name: str | None = None,
+        keep_alive: float = 15.0,
+        tickets: TicketStore | None = None,
+        idle_timeout: float = IDLE_TIMEOUT,
+        dial_timeout: float = DIAL_TIMEOUT,
+    ) -> None:
+        self._host = host
+        self._port = port
+        self._ca_file = ca_file
+        self._server_name = server_name or host
+        self._keep_alive = keep_alive
+        self._tickets = tickets
+        self._idle_timeout = idle_timeout
+        self._dial_timeout = dial_timeout
+
+    async def dial(self, handler: LinkHandler) -> Link:
+        """See the port. A handler whose link was never `connected` hears nothing; the exception says why.
+        Raises NotAuthorized if the certificate does not verify, LinkError for anything else."""
+        loop = asyncio.get_running_loop()
+        trusted = _read_trusted(self._ca_file)
+        addresses = await self._resolve()
+        deadline = loop.time() + self._dial_timeout
+        for family, address in itertools.cycle(addresses):
+            left = deadline - loop.time()
+            if left <= 0:
+                break
+            patience = left if len(addresses) == 1 else min(left, ATTEMPT_TIMEOUT)
+            link = await self._attempt(handler, trusted, family, address, patience)
+            if link is not None:
+                return link
+        raise LinkError(f"{self._host}:{self._port} does not answer (UDP, waited {self._dial_timeout:g} s)")
+
+    async def _resolve(self) -> Sequence[_Address]:
+        loop = asyncio.get_running_loop()
+        try:
+            found = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_DGRAM)
+        except OSError as problem:
+            raise LinkError(f"{self._host} cannot be resolved: {problem.strerror or problem}") from problem
+        return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
+
+    async def _attempt(
+        self, handler: LinkHandler, trusted: bytes | None, family: int, address: Any, patience: float
+    ) -> QuicLink | None:
+        """A link to this address, or None if nothing came of it in time."""
+        loop = asyncio.get_running_loop()
+        link = self._make_link(handler, trusted)
+        unbound = ("0.0.0.0" if family == socket.AF_INET else "::", 0)
+        try:
+            transport, _ = await loop.create_datagram_endpoint(lambda: link, local_addr=unbound)
+        except OSError as problem:
+            raise LinkError(f"no UDP socket: {problem}") from problem
+        link._connection_terminated_handler = transport.close
+        link.connect(address)
+        try:
+            await asyncio.wait({link.opened}, timeout=patience)
+        except asyncio.CancelledError:
+            link.abort(LinkError("cancelled"))
+            raise
+        if link.opened.done():
+            link.opened.result()
+            return link
+        transport.abort()
+        return None
+
+    def _make_link(self, handler: LinkHandler, trusted: bytes | None) -> QuicLink:
+        config = configuration(is_client=True, idle_timeout=self._idle_timeout)
+        config.server_name = self._server_name
+        config.verify_mode = ssl.CERT_REQUIRED
+        _trust(config, trusted)
+        digest = hashlib.sha256(trusted or b"").hexdigest()
+        server = f"{self._host}:{self._port} {self._server_name} {digest}"
+        kept = self._tickets.pop(server) if self._tickets else None
+        config.session_ticket = kept.ticket if kept else None
+        link: QuicLink
+
+        def keep(ticket: SessionTicket) -> None:
+            if self._tickets is not None:
+                self._tickets.keep(server, ticket, link.server_certificate)
+
+        link = QuicLink(
+            PulledConnection(configuration=config, session_ticket_handler=keep if self._tickets else None),
+            make_handler=lambda: handler,
+            known_certificate=kept.certificate if kept else b"",
+            keep_alive=self._keep_alive,
+        )
+        return link
+
+
+def _read_trusted(ca_file: Path | None) -> bytes | None:
+    """The trusted certificates as plain PEM. Read at each dial, so that replacing the file needs no restart."""
+    if ca_file is None:
+        return None
+    try:
+        certificates = x509.load_pem_x509_certificates(ca_file.read_bytes())
+    except (OSError, ValueError) as problem:
+        raise LinkError(f"the trusted certificates in {ca_file} cannot be read: {problem}") from problem
+    return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
+
+
+def _trust(config: QuicConfiguration, trusted: bytes | None) -> None:
+    if trusted is not None:
+        config.load_verify_locations(cadata=trusted)
+        return
+    system = ssl.get_default_verify_paths()
+    config.load_verify_locations(cafile=system.cafile, capath=system.capath)

@@ -1,0 +1,370 @@
+"""One QUIC connection as a `Link`: bytes and timers between the event loop, aioquic and a handler.
+
+The rule: the handler is called only from a *round* (a received packet, a timer, a requested round), never from
+inside a method of the link, and no exception of aioquic's or of the handler's leaves a round: either ends this
+link only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeVar, cast
+
+import structlog
+from aioquic.asyncio.protocol import QuicConnectionProtocol
+from aioquic.quic import events
+from aioquic.quic.connection import NetworkAddress
+from aioquic.quic.packet import QuicErrorCode
+from aioquic.tls import AlertDescription
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from twingateway.errors import LinkError, NotAuthorized
+from twingateway.link.connection import PulledConnection
+from twingateway.ports.link import CONTROL_STREAM, HandlerFactory, LinkFacts, LinkHandler
+
+#: Seconds that `close` waits for what is queued to be acknowledged.
+CLOSE_PATIENCE = 2.0
+
+#: A timer is never set nearer than this, so that one which aioquic leaves in the past cannot spin the event loop.
+LEAST_DELAY = 0.001
+
+#: The longest reason that is put into a CONNECTION_CLOSE frame, in bytes.
+REASON_LIMIT = 200
+
+_CERTIFICATE_ALERTS = frozenset(
+    QuicErrorCode.CRYPTO_ERROR + alert
+    for alert in (
+        AlertDescription.bad_certificate,
+        AlertDescription.unsupported_certificate,
+        AlertDescription.certificate_revoked,
+        AlertDescription.certificate_expired,
+        AlertDescription.certificate_unknown,
+        AlertDescription.unknown_ca,
+    )
+)
+
+T = TypeVar("T")
+
+_log = structlog.get_logger(__name__)
+
+
+class QuicLink(QuicConnectionProtocol):
+    """Implements `twingateway.ports.link.Link` at both ends.
+
+    `make_handler` is called when the handshake is complete. `known_certificate` (DER) stands for the server's
+    own at a server, and for the one verified earlier at a client that resumes. `keep_alive`: seconds of silence
+    after which a PING is sent, or None.
+    """
+
+    def __init__(
+        self,
+        connection: PulledConnection,
+        *,
+        make_handler: HandlerFactory,
+        known_certificate: bytes = b"",
+        keep_alive: float | None = None,
+    ) -> None:
+        super().__init__(connection)
+        self.connection = connection
+        #: Done when the handler was told `connected`; fails with the LinkError that came instead.
+        self.opened: asyncio.Future[None] = self._loop.create_future()
+        self.opened.add_done_callback(lambda done: done.cancelled() or done.exception())
+        #: Done when the link is over, also if it never was connected.
+        self.gone: asyncio.Future[None] = self._loop.create_future()
+        self.resumed = False
+        self._make_handler = make_handler
+        self._handler: LinkHandler | None = None
+        self._known_certificate = known_certificate
+        self._keep_alive = keep_alive
+        self._over = False
+        self._error: LinkError | None = None
+        self._heard_at = self._loop.time()
+        self._wake_at: float | None = None
+        self._closing: tuple[float, int, str] | None = None
+        self._farewell: list[tuple[bytes, NetworkAddress]] = []
+        self._bytes_sent = 0
+        self._bytes_received = 0
+
+    # --- Link -----------------------------------------------------------------------------------------------------
+
+    @property
+    def server_certificate(self) -> bytes:
+        certificate = self.connection.tls._peer_certificate if self.connection.configuration.is_client else None
+        return self._known_certificate if certificate is None else certificate.public_bytes(Encoding.DER)
+
+    @property
+    def datagram_room(self) -> int:
+        return 0 if self._over else self.connection.datagram_room
+
+    def facts(self) -> LinkFacts:
+        recovery = self.connection._loss
+        return LinkFacts(
+            transport="quic",
+            peer_address=_address_text(self.connection.get_peer_address()),
+            smoothed_rtt=recovery._rtt_smoothed if recovery._rtt_initialized else None,
+            congestion_window=recovery.congestion_window,
+            bytes_in_flight=recovery.bytes_in_flight,
+            packets_lost=self.connection.control.packets_lost,
+            bytes_sent=self._bytes_sent,
+            bytes_received=self._bytes_received,
+        )
+
+    def open_stream(self) -> int:
+        stream = self.connection.get_next_available_stream_id()
+        if self._over:
+            return stream
+        if stream // 4 >= self.connection.peer_stream_limit:
+            raise LinkError(f"the peer lets us open {self.connection.peer_stream_limit} streams, and all are in use")
+        self.connection.send_stream_data(stream, b"")
+        return stream
+
+    def write(self, stream: int, data: bytes) -> None:
+        if self._over or self._closing is not None:
+            return
+        try:
+            self.connection.send_stream_data(stream, data)
+        except (RuntimeError, ValueError) as problem:  # the peer stopped the stream, or it never was
+            _log.debug("stream data dropped", stream=stream, size=len(data), problem=str(problem))
+        self._transmit_soon()
+
+    def unsent(self, stream: int) -> int:
+        known = self.connection._streams.get(stream)
+        if known is None or self._over:
+            return 0
+        return known.sender._buffer_stop - known.sender._buffer_start
+
+    def wake(self, at: float | None = None) -> None:
+        if self._over:
+            return
+        if at is None:
+            self._transmit_soon()
+        elif self._wake_at is None or at < self._wake_at:
+            self._wake_at = at
+            self._arm(self._loop.time())
+
+    def close(self, code: int = 0, reason: str = "") -> None:
+        if not self._over and self._closing is None:
+            self._closing = (self._loop.time() + CLOSE_PATIENCE, code, reason)
+            self._transmit_soon()
+
+    # --- rounds ---------------------------------------------------------------------------------------------------
+
+    def abort(self, error: LinkError) -> None:
+        """End the link at once, for this reason."""
+        if not self._over and self._error is None:
+            self._error = error
+            self._say_goodbye(QuicErrorCode.NO_ERROR if self._handler else QuicErrorCode.CONNECTION_REFUSED, "")
+            self._transmit_soon()
+
+    def datagram_received(self, data: bytes | str, addr: NetworkAddress) -> None:
+        packet = cast(bytes, data)
+        if self.connection.is_closing:
+            self._answer_with_farewell()
+            return
+        self._heard_at = self._loop.time()
+        self._bytes_received += len(packet)
+        self._guarded(lambda: self.connection.receive_datagram(packet, addr, now=self._heard_at))
+        self._guarded(self._process_events)
+        self.transmit()
+
+    def transmit(self) -> None:
+        """Send what can be sent, and set the timer: the end of every round."""
+        if self._transmit_task is not None:
+            self._transmit_task.cancel()
+            self._transmit_task = None
+        if self._transport is None or self._transport.is_closing():
+            return
+        now = self._loop.time()
+        self._close_when_done(now)
+        farewell = self.connection._close_pending
+        sent = self._guarded(lambda: self.connection.datagrams_to_send(now)) or []
+        for data, address in sent:
+            self._bytes_sent += len(data)
+            self._transport.sendto(data, address)
+        if farewell:
+            self._farewell = sent
+        self._notice_end(now)
+        self._arm(now)
+
+    def error_received(self, exc: Exception) -> None:
+        """The system could not send (no route for now, for instance): the same as a packet lost."""
+        _log.debug("packet not sent", problem=str(exc))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._error = self._error or LinkError(
+            "the socket was closed" if exc is None else f"the socket failed: {exc}"
+        )
+        self._finish(self._loop.time(), self._error)
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _guarded(self, step: Callable[[], T]) -> T | None:
+        """Do one step of aioquic's; whatever it raises ends this link and nothing else."""
+        try:
+            return step()
+        except Exception as problem:
+            _log.exception("QUIC failed", peer=_address_text(self.connection.get_peer_address()))
+            self._error = self._error or LinkError(f"QUIC failed: {problem!r}")
+            self._finish(self._loop.time(), self._error)
+            self._connection_terminated_handler()
+            return None
+
+    def _handle_timer(self) -> None:
+        now = max(self._timer_at or 0.0, self._loop.time())
+        self._timer = self._timer_at = None
+        quic_at = self.connection.get_timer()
+        if quic_at is not None and now >= quic_at:
+            self._guarded(lambda: self.connection.handle_timer(now))
+            self._guarded(self._process_events)
+        if self._wake_at is not None and now >= self._wake_at:
+            self._wake_at = None
+            self._tell("timer", now)
+        if self._ping_due_at() is not None and now >= cast(float, self._ping_due_at()):
+            self._heard_at = now
+            self.connection.send_ping(0)
+        self.transmit()
+
+    def _ping_due_at(self) -> float | None:
+        if self._keep_alive is None or self._handler is None or self.connection.is_closing:
+            return None
+        return self._heard_at + self._keep_alive
+
+    def _arm(self, now: float) -> None:
+        """One timer, at the earliest of everybody's."""
+        wanted = [self.connection.get_timer()]
+        if not self._over:
+            deadline = self._closing[0] if self._closing and not self.connection.is_closing else None
+            wanted += [self._wake_at, self._ping_due_at(), self.connection.probe_at(now), deadline]
+        due = [at for at in wanted if at is not None]
+        at = max(min(due), now + LEAST_DELAY) if due else None
+        if self._timer is not None and self._timer_at != at:
+            self._timer.cancel()
+            self._timer = None
+        if self._timer is None and at is not None:
+            self._timer = self._loop.call_at(at, self._handle_timer)
+        self._timer_at = at
+
+    # --- the end --------------------------------------------------------------------------------------------------
+
+    def _say_goodbye(self, code: int, reason: str) -> None:
+        text = reason.encode()[:REASON_LIMIT].decode(errors="ignore")
+        frame = None if self._handler is not None else 0
+        self.connection.close(error_code=code, frame_type=frame, reason_phrase=text)
+
+    def _close_when_done(self, now: float) -> None:
+        if self._closing is None or self.connection.is_closing:
+            return
+        deadline, code, reason = self._closing
+        if now >= deadline or not any(self.unsent(stream) for stream in self.connection._streams):
+            self._say_goodbye(code, reason)
+
+    def _answer_with_farewell(self) -> None:
+        """The peer has not seen our CONNECTION_CLOSE: repeat it (RFC 9000 §10.2.1)."""
+        if self._transport is not None and not self._transport.is_closing():
+            for data, address in self._farewell:
+                self._transport.sendto(data, address)
+
+    def _notice_end(self, now: float) -> None:
+        event = self.connection._close_event
+        if event is not None and not self._over:
+            ours = self._closing is not None and self._error is None
+            self._finish(now, None if ours else self._error or self._explain(event))
+
+    def _explain(self, event: events.ConnectionTerminated) -> LinkError | None:
+        peer = _address_text(self.connection.get_peer_address())
+        if event.reason_phrase == "Idle timeout":
+            return LinkError(f"{peer} has not been heard of for {self.connection.configuration.idle_timeout:g} s")
+        if event.error_code in _CERTIFICATE_ALERTS:
+            return NotAuthorized(f"the certificate of {peer} does not verify: {event.reason_phrase}")
+        if event.error_code == QuicErrorCode.NO_ERROR:
+            return None
+        kind = "closed" if event.frame_type is None else "broke"
+        return LinkError(
+            f"{peer} {kind} the link: {event.reason_phrase or 'no reason given'} ({event.error_code:#x})"
+        )
+
+    def _finish(self, now: float, error: LinkError | None) -> None:
+        if self._over:
+            return
+        if self._handler is not None:
+            self._tell("closed", error, now)
+        self._over = True
+        if not self.opened.done():
+            self.opened.set_exception(error or LinkError("the peer closed before the handshake was complete"))
+        if not self.gone.done():
+            self.gone.set_result(None)
+
+    # --- the handler ----------------------------------------------------------------------------------------------
+
+    def _tell(self, what: str, *arguments: Any) -> Any:
+        """Call the handler, unless the link is over; if it fails, so does this link."""
+        if self._handler is None or self._over:
+            return None
+        try:
+            return getattr(self._handler, what)(*arguments)
+        except Exception as problem:
+            _log.exception("link handler failed", call=what)
+            self._error = self._error or LinkError(f"the link's handler failed in {what}: {problem!r}")
+            if what != "closed":
+                self._say_goodbye(QuicErrorCode.INTERNAL_ERROR, "")
+            return None
+
+    def _pull(self, room: int, now: float) -> bytes | None:
+        if self._closing is not None or self._error is not None:
+            return None
+        data = cast("bytes | None", self._tell("next_datagram", room, now))
+        if data is not None and len(data) > room:
+            _log.error("datagram dropped: larger than the room asked for", size=len(data), room=room)
+            self._error = LinkError(f"the link's handler offered a datagram of {len(data)} bytes where {room} fit")
+            self._say_goodbye(QuicErrorCode.INTERNAL_ERROR, "")
+            return None
+        return data
+
+    def quic_event_received(self, event: events.QuicEvent) -> None:
+        react = self._REACTIONS.get(type(event))
+        if react is not None:
+            react(self, event)
+
+    def _on_handshake(self, event: events.HandshakeCompleted) -> None:
+        self.resumed = event.session_resumed
+        self._handler = self._make_handler()
+        self.connection.pull = self._pull
+        self._tell("connected", self, self._loop.time())
+        if not self.opened.done() and self._error is None:
+            self.opened.set_result(None)
+
+    def _on_stream_data(self, event: events.StreamDataReceived) -> None:
+        self._tell("stream_data", event.stream_id, event.data, event.end_stream, self._loop.time())
+
+    def _on_datagram(self, event: events.DatagramFrameReceived) -> None:
+        self._tell("datagram", event.data, self._loop.time())
+
+    def _on_reset(self, event: events.StreamReset) -> None:
+        if event.stream_id == CONTROL_STREAM:
+            self.abort(LinkError(f"the peer reset the control stream ({event.error_code:#x})"))
+        else:
+            self._tell("stream_data", event.stream_id, b"", True, self._loop.time())
+
+    def _on_stop(self, event: events.StopSendingReceived) -> None:
+        if event.stream_id == CONTROL_STREAM:
+            self.abort(LinkError(f"the peer stopped the control stream ({event.error_code:#x})"))
+
+    def _on_terminated(self, event: events.ConnectionTerminated) -> None:
+        self._notice_end(self._loop.time())
+
+    _REACTIONS: ClassVar[dict[type[events.QuicEvent], Callable[[QuicLink, Any], None]]] = {
+        events.HandshakeCompleted: _on_handshake,
+        events.StreamDataReceived: _on_stream_data,
+        events.DatagramFrameReceived: _on_datagram,
+        events.StreamReset: _on_reset,
+        events.StopSendingReceived: _on_stop,
+        events.ConnectionTerminated: _on_terminated,
+    }
+
+
+def _address_text(address: NetworkAddress | None) -> str:
+    if address is None:
+        return "nobody"
+    host, port = address[0], address[1]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

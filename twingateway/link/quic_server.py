@@ -1,0 +1,247 @@
+"""Accepts QUIC links from children: one UDP socket, whose packets are sorted to connections by connection id.
+
+Bounds: connections in all; time for a handshake; and when many handshakes are under way, a client must first
+show that it receives at the address it sends from (Retry), so that forged addresses cannot fill the table. What
+one connection may make us hold is bounded in `limits`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import structlog
+from aioquic._buffer import Buffer
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.packet import (
+    QuicHeader,
+    QuicPacketType,
+    encode_quic_retry,
+    encode_quic_version_negotiation,
+    pull_quic_header,
+)
+from aioquic.quic.retry import QuicRetryTokenHandler
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+
+from twingateway.errors import CertificateError, LinkError
+from twingateway.link.connection import IDLE_TIMEOUT, PACKET_SIZE, PulledConnection, configuration
+from twingateway.link.quic_link import CLOSE_PATIENCE, QuicLink
+from twingateway.link.tickets import TicketBook
+from twingateway.ports.link import HandlerFactory, Listener
+
+#: Seconds that a client may take for the handshake.
+HANDSHAKE_TIMEOUT = 10.0
+
+#: Handshakes under way from which on a client must prove its address first.
+RETRY_FROM = 64
+
+_log = structlog.get_logger(__name__)
+
+
+class QuicListener(asyncio.DatagramProtocol):
+    """Implements `twingateway.ports.link.Listener`."""
+
+    def __init__(
+        self, config: QuicConfiguration, make_handler: HandlerFactory, max_connections: int, handshake_timeout: float
+    ) -> None:
+        self._config = config
+        self._make_handler = make_handler
+        self._max_connections = max_connections
+        self._handshake_timeout = handshake_timeout
+        self._certificate = config.certificate.public_bytes(Encoding.DER)
+        self._loop = asyncio.get_running_loop()
+        self._by_id: dict[bytes, QuicLink] = {}
+        self._links: set[QuicLink] = set()
+        self._under_way: set[QuicLink] = set()
+        self._retry = QuicRetryTokenHandler()
+        self._tickets = TicketBook()
+        self._transport: asyncio.DatagramTransport | None = None
+        self._closing = False
+
+    @property
+    def address(self) -> tuple[str, int]:
+        assert self._transport is not None
+        host, port = self._transport.get_extra_info("sockname")[:2]
+        return host, port
+
+    @property
+    def connections(self) -> int:
+        """Connections that exist, also those whose handshake is under way or whose end is being waited for."""
+        return len(self._links)
+
+    async def close(self) -> None:
+        """Take no more links, close those there are (see `Link.close`), then the socket."""
+        self._closing = True
+        for link in self._links:
+            link.close()
+        open_links = [link.gone for link in self._links]
+        if open_links:
+            await asyncio.wait(open_links, timeout=CLOSE_PATIENCE + 0.5)
+        if self._transport is not None:
+            self._transport.close()
+            await asyncio.sleep(0)
+
+    # --- asyncio's datagram protocol ------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.DatagramTransport, transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        for link in list(self._links):
+            link.connection_lost(exc)
+
+    def error_received(self, exc: Exception) -> None:
+        _log.debug("packet not sent", problem=str(exc))
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        try:
+            header = pull_quic_header(Buffer(data=data), host_cid_length=self._config.connection_id_length)
+        except ValueError:
+            return
+        link = self._by_id.get(header.destination_cid) or self._accept(header, len(data), addr)
+        if link is not None:
+            link.datagram_received(data, addr)
+
+    # --- new connections ------------------------------------------------------------------------------------------
+
+    def _accept(self, header: QuicHeader, size: int, addr: Any) -> QuicLink | None:
+        """A link for a first packet; None if it is none, or must be answered otherwise, or there is no room."""
+        if size < PACKET_SIZE or header.version is None or self._closing:
+            return None
+        if header.version not in self._config.supported_versions:
+            self._offer_versions(header, addr)
+            return None
+        if header.packet_type != QuicPacketType.INITIAL:
+            return None
+        if len(self._links) >= self._max_connections:
+            _log.warning("connection refused: the listener is full", peer=str(addr[0]), links=len(self._links))
+            return None
+        original, retried = header.destination_cid, None
+        if header.token:
+            try:
+                original = self._retry.validate_token(
+                    address=addr, destination_cid=header.destination_cid, token=header.token, now=self._loop.time()
+                )
+            except ValueError:
+                return None
+            retried = header.destination_cid
+        elif len(self._under_way) >= RETRY_FROM:
+            self._ask_for_retry(header, addr)
+            return None
+        return self._make_link(header.destination_cid, original, retried)
+
+    def _offer_versions(self, header: QuicHeader, addr: Any) -> None:
+        if header.packet_type == QuicPacketType.VERSION_NEGOTIATION:
+            return
+        self._send(
+            encode_quic_version_negotiation(
+                source_cid=header.destination_cid,
+                destination_cid=header.source_cid,
+                supported_versions=self._config.supported_versions,
+            ),
+            addr,
+        )
+
+    def _ask_for_retry(self, header: QuicHeader, addr: Any) -> None:
+        ours = os.urandom(self._config.connection_id_length)
+        token = self._retry.create_token(
+            address=addr,
+            original_destination_connection_id=header.destination_cid,
+            retry_source_connection_id=ours,
+            now=self._loop.time(),
+        )
+        self._send(
+            encode_quic_retry(
+                version=cast(int, header.version),
+                source_cid=ours,
+                destination_cid=header.source_cid,
+                original_destination_cid=header.destination_cid,
+                retry_token=token,
+            ),
+            addr,
+        )
+
+    def _send(self, data: bytes, addr: Any) -> None:
+        if self._transport is not None:
+            self._transport.sendto(data, addr)
+
+    def _make_link(self, addressed: bytes, original: bytes, retried: bytes | None) -> QuicLink:
+        connection = PulledConnection(
+            configuration=self._config,
+            original_destination_connection_id=original,
+            retry_source_connection_id=retried,
+            session_ticket_fetcher=self._tickets.pop,
+            session_ticket_handler=self._tickets.add,
+        )
+        link = QuicLink(connection, make_handler=self._make_handler, known_certificate=self._certificate)
+        link._connection_id_issued_handler = partial(self._add_id, link)
+        link._connection_id_retired_handler = self._drop_id
+        link._connection_terminated_handler = partial(self._forget, link)
+        link.connection_made(cast(asyncio.DatagramTransport, self._transport))
+        self._links.add(link)
+        self._under_way.add(link)
+        link.opened.add_done_callback(lambda _: self._under_way.discard(link))
+        self._loop.call_later(self._handshake_timeout, self._expire, link)
+        for number in {addressed, connection.host_cid}:
+            self._by_id[number] = link
+        return link
+
+    def _add_id(self, link: QuicLink, connection_id: bytes) -> None:
+        self._by_id[connection_id] = link
+
+    def _drop_id(self, connection_id: bytes) -> None:
+        self._by_id.pop(connection_id, None)
+
+    def _expire(self, link: QuicLink) -> None:
+        if not link.opened.done():
+            link.abort(LinkError("the handshake was not completed in time"))
+
+    def _forget(self, link: QuicLink) -> None:
+        self._links.discard(link)
+        self._under_way.discard(link)
+        for number in [number for number, owner in self._by_id.items() if owner is link]:
+            del self._by_id[number]
+
+
+async def listen_quic(
+    host: str,
+    port: int,
+    *,
+    certificate: Path,
+    key: Path,
+    make_handler: HandlerFactory,
+    max_connections: int = 1000,
+    idle_timeout: float = IDLE_TIMEOUT,
+    handshake_timeout: float = HANDSHAKE_TIMEOUT,
+) -> Listener:
+    """Listen on `host`:`port` (0 for any free one). `make_handler` is called once a link's handshake is complete.
+    Raises CertificateError if certificate (PEM, the chain may follow) or key (PEM, not encrypted) are no use,
+    LinkError if the address is."""
+    config = configuration(is_client=False, idle_timeout=idle_timeout)
+    _load_identity(config, certificate, key)
+    loop = asyncio.get_running_loop()
+    try:
+        _, listener = await loop.create_datagram_endpoint(
+            lambda: QuicListener(config, make_handler, max_connections, handshake_timeout), local_addr=(host, port)
+        )
+    except OSError as problem:
+        raise LinkError(f"cannot listen on UDP {host}:{port}: {problem.strerror or problem}") from problem
+    return listener
+
+
+def _load_identity(config: QuicConfiguration, certificate: Path, key: Path) -> None:
+    try:
+        chain = x509.load_pem_x509_certificates(certificate.read_bytes())
+    except (OSError, ValueError) as problem:
+        raise CertificateError(f"the certificate {certificate} cannot be read: {problem}") from problem
+    try:
+        private = load_pem_private_key(key.read_bytes(), password=None)
+    except (OSError, ValueError, TypeError) as problem:
+        raise CertificateError(f"the key {key} cannot be read: {problem}") from problem
+    if private.public_key() != chain[0].public_key():
+        raise CertificateError(f"the key {key} is not that of the certificate {certificate}")
+    config.certificate, config.certificate_chain, config.private_key = chain[0], chain[1:], private
