@@ -1,0 +1,1 @@
+"""Certificates: making them, proving a node's name with one, checking a proof."""
