@@ -119,7 +119,7 @@ class Node:
         if parent is None or parent.line is None:
             return
         deadline = gateway.clock.now() + DRAIN
-        while len(parent.session.outbox) and gateway.clock.now() < deadline:
+        while len(parent.session.outbox) and gateway.clock.now() < deadline:  # noqa: ASYNC110 (outboxes have no event)
             await asyncio.sleep(0.02)
 
     def _rolled_back(self, gateway: Gateway, tasks: Tasks, peer: Peer) -> None:

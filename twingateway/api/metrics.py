@@ -1,0 +1,76 @@
+"""What Prometheus reads, collected from the gateway at the moment it is asked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
+
+from twingateway.gateway.gateway import Gateway
+from twingateway.gateway.peers import Peer
+
+
+class GatewayCollector(Collector):
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    def collect(self) -> Iterator[Metric]:
+        gateway = self._gateway
+        yield _gauge("twingateway_uptime_seconds", "Seconds since the start", time.time() - gateway.started)
+        yield _counter("twingateway_events", "Events published to listeners", gateway.events.published)
+        full = float(gateway.committer.failure is not None)
+        yield _gauge("twingateway_store_refusing", "1 while the store refuses writes", full)
+        yield _gauge("twingateway_registers", "Registers held", sum(1 for _ in gateway.table.registers()))
+        yield from self._adapters()
+        yield from self._peers()
+
+    def _adapters(self) -> Iterator[Metric]:
+        devices = GaugeMetricFamily("twingateway_devices", "Devices run here", labels=["adapter"])
+        online = GaugeMetricFamily("twingateway_devices_online", "Devices that answer", labels=["adapter"])
+        for health in self._gateway.host.health():
+            devices.add_metric([health.name], health.devices)
+            online.add_metric([health.name], health.online)
+        yield from (devices, online)
+
+    def _peers(self) -> Iterator[Metric]:
+        up = GaugeMetricFamily("twingateway_peer_up", "1 while a session runs", labels=["peer", "role"])
+        waiting = GaugeMetricFamily(
+            "twingateway_peer_waiting", "Registers that the peer has not made durable", labels=["peer", "role"]
+        )
+        rtt = GaugeMetricFamily("twingateway_peer_rtt_seconds", "Round trip, smoothed", labels=["peer", "role"])
+        loss = GaugeMetricFamily("twingateway_peer_loss_ratio", "Frames lost", labels=["peer", "role"])
+        for peer in self._gateway.peers:
+            labels = [peer.name or peer.key, peer.direction.value]
+            up.add_metric(labels, float(peer.line is not None))
+            waiting.add_metric(labels, len(peer.session.outbox))
+            _add_quality(peer, labels, rtt, loss)
+        yield from (up, waiting, rtt, loss)
+
+
+def render(gateway: Gateway) -> tuple[bytes, str]:
+    """The body and its content type."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    registry.register(GatewayCollector(gateway))
+    return generate_latest(registry), CONTENT_TYPE_LATEST
+
+
+def _add_quality(peer: Peer, labels: list[str], rtt: GaugeMetricFamily, loss: GaugeMetricFamily) -> None:
+    if peer.line is None:
+        return
+    quality = peer.session.quality(peer.line.number)
+    if quality.rtt is not None:
+        rtt.add_metric(labels, quality.rtt)
+    loss.add_metric(labels, quality.loss)
+
+
+def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, text, value=value)
+
+
+def _counter(name: str, text: str, value: float) -> CounterMetricFamily:
+    return CounterMetricFamily(name, text, value=value)

@@ -1,0 +1,73 @@
+"""Parameters that several routes share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Header, Path, Query, Request
+
+from twingateway.adapter.duration import parse_duration
+from twingateway.errors import InvalidDocument, Problem
+from twingateway.gateway.gateway import Gateway
+from twingateway.twin.identity import NAME_PATTERN, DeviceId
+from twingateway.twin.register import Version
+
+#: Longest wait for acknowledgements, in seconds.
+MAX_WAIT = 300.0
+
+
+def gateway_of(request: Request) -> Gateway:
+    gateway: Gateway = request.app.state.gateway
+    return gateway
+
+
+TheGateway = Annotated[Gateway, Depends(gateway_of)]
+
+
+def namespace_of(
+    gateway: TheGateway,
+    namespace: Annotated[str | None, Query(description="The tenant; the node's own if left out.")] = None,
+) -> str:
+    return namespace or gateway.namespace
+
+
+Namespace = Annotated[str, Depends(namespace_of)]
+
+
+def device_of(namespace: Namespace, name: Annotated[str, Path(description="The twin's name.")]) -> DeviceId:
+    return DeviceId.parse(name, namespace)
+
+
+Device = Annotated[DeviceId, Depends(device_of)]
+
+
+def if_match_of(if_match: Annotated[str | None, Header()] = None) -> Version | None:
+    """`If-Match: "VERSION"`; absent or `*` matches anything."""
+    if if_match is None or if_match.strip() == "*":
+        return None
+    try:
+        return Version.parse(if_match.strip().strip('"'))
+    except ValueError:
+        message = f"If-Match {if_match} is no version; send the ETag of GET /twins/NAME/desired"
+        raise InvalidDocument(message, [Problem(message, "If-Match", "format")]) from None
+
+
+IfMatch = Annotated[Version | None, Depends(if_match_of)]
+
+
+def wait_of(
+    wait: Annotated[
+        str | None, Query(description="Wait until every changed property is acknowledged: `5s`, `500ms`.")
+    ] = None,
+) -> float | None:
+    if wait is None:
+        return None
+    try:
+        return min(parse_duration(wait), MAX_WAIT)
+    except ValueError as error:
+        raise InvalidDocument(str(error), [Problem(str(error), "wait", "format")]) from None
+
+
+Wait = Annotated[float | None, Depends(wait_of)]
+
+ModelName = Annotated[str, Path(pattern=f"^{NAME_PATTERN}$")]
