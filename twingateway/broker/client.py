@@ -31,6 +31,8 @@ MAX_IN_FLIGHT = 20
 MAX_WAITING = 1000
 #: Received messages that may wait for the event loop.
 MAX_RECEIVED = 10_000
+#: Topics that a subscription remembers to have heard.
+MAX_KNOWN_TOPICS = 10_000
 _KEEP_ALIVE = 30
 _FILTERS_PER_SUBSCRIBE = 100
 
@@ -48,6 +50,20 @@ class _Subscription:
         self.shared = shared
         self.handler = handler
         self._cancel = cancel
+        self._known: set[str] = set()
+
+    def hand_over(self, message: Message) -> None:
+        """Within one connection a retained message is news only as the first one of its topic: later ones come because
+        somebody else subscribed, and may be older than what was published without being retained."""
+        if message.retain and message.topic in self._known:
+            return
+        if len(self._known) >= MAX_KNOWN_TOPICS:
+            self._known.clear()
+        self._known.add(message.topic)
+        self.handler(message)
+
+    def reconnected(self) -> None:
+        self._known.clear()
 
     def cancel(self) -> None:
         self._cancel(self)
@@ -128,7 +144,6 @@ class PahoBroker:
     # --- subscribing ------------------------------------------------------------------------------------------
 
     def subscribe(self, topic_filter: str, handler: Handler) -> _Subscription:
-        """Retained messages come again for everybody who shares the filter."""
         shared = self._filters.get(topic_filter)
         if shared is None:
             shared = self._filters[topic_filter] = _Shared(topic_filter)
@@ -248,6 +263,9 @@ class PahoBroker:
     def _ready(self) -> None:
         self._connected.set()
         self._log.info("mqtt broker connected", host=self._host, port=self._port)
+        for shared in self._filters.values():
+            for subscription in shared.handlers:
+                subscription.reconnected()
         self._send_subscribe(list(self._filters))
 
     def _refused(self, reason: str) -> None:
@@ -276,6 +294,6 @@ class PahoBroker:
         for shared in list(self._matcher.iter_match(message.topic)):
             for subscription in list(shared.handlers):
                 try:
-                    subscription.handler(message)
+                    subscription.hand_over(message)
                 except Exception:
                     self._log.exception("a handler failed on an mqtt message", topic=message.topic)
