@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -18,14 +19,18 @@ from twingateway.config.source import Source, load_files
 from twingateway.config.types import Name, Section
 from twingateway.errors import InvalidConfig, Problem, TwinGatewayError
 from twingateway.plugins.registry import AdapterRegistry
-from twingateway.twin.identity import DEFAULT_NAMESPACE, DeviceId
+from twingateway.twin.identity import DEFAULT_NAMESPACE, NAME_PATTERN, DeviceId
 from twingateway.twin.model import ModelRef
 
 KIND = "Device"
 
 
-def _model_reference(text: str) -> str:
-    ModelRef.parse(text)
+_REFERENCE = rf"{NAME_PATTERN}@{NAME_PATTERN}"
+
+
+def _model_reference(text: str | None) -> str | None:
+    if text is not None and re.fullmatch(_REFERENCE, text) is None:
+        raise ValueError(f"{text!r} is not a model reference; it looks like name@version")
     return text
 
 
@@ -47,8 +52,8 @@ class DeviceSpec(BaseModel):
     """The name of the adapter that speaks the device's protocol."""
     model: Annotated[
         str | None,
-        AfterValidator(lambda text: text if text is None else _model_reference(text)),
-        WithJsonSchema({"type": "string", "pattern": "^[^@]+@[^@]+$", "examples": ["inverter@1.0.0"]}),
+        AfterValidator(_model_reference),
+        WithJsonSchema({"type": "string", "pattern": f"^{_REFERENCE}$", "examples": ["inverter@1.0.0"]}),
     ] = None
     """The device's model as `name@version`."""
 

@@ -16,8 +16,8 @@ from twingateway.validation.explain import guess, shown
 
 _SECRET_WORDS = ("password", "secret", "token", "key", "credential")
 
-#: pydantic error type → what was expected; `{…}` are its context's names. Those with `_type` etc. are listed in full,
-#: since the rest of pydantic's own messages are clear enough.
+#: pydantic error type → what was expected; `{…}` are names in its context. For types that are not here pydantic's own
+#: message is clear enough.
 _EXPECTED: dict[str, str] = {
     "string_type": "must be text",
     "int_type": "must be a whole number",
@@ -45,8 +45,8 @@ _EXPECTED: dict[str, str] = {
     "multiple_of": "must be a multiple of {multiple_of}",
     "string_too_short": "must have at least {min_length} characters",
     "string_too_long": "must have at most {max_length} characters",
-    "too_short": "must have at least {min_length} entries",
-    "too_long": "must have at most {max_length} entries",
+    "too_short": "is too short: at least {min_length}",
+    "too_long": "is too long: at most {max_length}",
     "string_pattern_mismatch": "must match {pattern}",
 }
 #: pydantic error type → the name of the rule, where JSON Schema has one.
@@ -73,13 +73,17 @@ def explain(
     expanded: Expanded,
     base: tuple[str, ...] = (),
 ) -> list[Problem]:
-    """Every error of validating the part of `source` at `base` against `model`."""
+    """Every error of validating the part of `source` at `base` against `model`, but none of a value whose environment
+    variable is missing: that problem is known already."""
     part = _at(expanded.data, base)
+    unset = {problem.path for problem in expanded.problems}
     problems: dict[tuple[tuple[str, ...], str], Problem] = {}
     for detail in error.errors(include_url=False):
         inner = _document_path(detail, part)
         message = expanded.redact(_sentence(detail, inner, model))
         path = base + inner
+        if ".".join(path) in unset:
+            continue
         problems.setdefault((path, message), source.problem(message, path, _rule(detail["type"])))
     return list(problems.values())
 

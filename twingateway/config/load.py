@@ -9,6 +9,7 @@ import glob
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,7 @@ def check_node(
         config = NodeConfig.model_validate(expanded.data, context={"folder": Path(source.file).parent})
     except ValidationError as error:
         problems += explain(error, NodeConfig, source, expanded)
+    problems.sort(key=attrgetter("line"))
     namespace = config.node.namespace if config else DEFAULT_NAMESPACE
     devices, found = read_devices(_named_files(source, expanded, "devices", problems), registry, environ, namespace)
     problems += found

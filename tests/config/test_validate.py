@@ -1,0 +1,146 @@
+"""`validate` takes files and documents of every kind, and needs nothing of a node."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from twingateway import validate
+from twingateway.config.validate import check
+from twingateway.plugins.registry import AdapterRegistry
+from twingateway.twin.parse_model import parse_model
+
+Write = Callable[[str, str], Path]
+
+TWIN = """\
+apiVersion: edge.iot.org/v1
+kind: DeviceTwin
+metadata:
+  name: temperature-sensor-001
+spec:
+  desiredProperties:
+    samplingRate: "10s"
+  reportedProperties:
+    currentValue: 23.5
+    unit: "Celsius"
+"""
+MODEL: dict[str, Any] = {
+    "apiVersion": "edge.iot.org/v1",
+    "kind": "DeviceModel",
+    "metadata": {"name": "sensor", "version": "1.0.0"},
+    "spec": {
+        "properties": {
+            "currentValue": {"type": "number", "maximum": 20},
+            "setPoint": {"type": "number", "access": "read-write", "unit": "Celsius"},
+        }
+    },
+}
+WITH_MODEL = TWIN.replace("spec:\n", "spec:\n  model: sensor@1.0.0\n")
+
+
+def lines(problems: list[Any]) -> list[str]:
+    return [str(problem) for problem in problems]
+
+
+def test_the_document_of_the_specification_is_valid_as_it_stands(write: Write) -> None:
+    assert validate(write("twin.yaml", TWIN)) == []
+
+
+def test_documents_are_taken_as_data_too() -> None:
+    twin = {"apiVersion": "edge.iot.org/v1", "kind": "DeviceTwin", "metadata": {"name": "x"}}
+    assert validate(twin) == []
+    assert validate([twin, MODEL]) == []
+    [problem] = validate({**twin, "metadata": {"name": "a b"}})
+    assert (problem.path, problem.file, problem.line) == ("metadata.name", "", 0)
+
+
+def test_a_problem_of_a_twin_has_file_and_line(write: Write) -> None:
+    [problem] = validate(str(write("twin.yaml", TWIN.replace("23.5", ".nan"))))
+    assert (problem.file, problem.line, problem.path) == ("twin.yaml", 9, "spec.reportedProperties.currentValue")
+
+
+@pytest.mark.parametrize("form", ["document", "model", "beside"])
+def test_a_twin_is_checked_against_the_model_it_names(write: Write, form: str) -> None:
+    file = write("twin.yaml", WITH_MODEL)
+    given = {
+        "document": lambda: validate(file, models=[MODEL]),
+        "model": lambda: validate(file, models=[parse_model(MODEL)]),
+        "beside": lambda: validate([file, MODEL]),
+    }
+    found = given[form]()
+    assert [(problem.line, problem.path, problem.rule) for problem in found] == [
+        (8, "spec.desiredProperties.samplingRate", "unknown"),
+        (10, "spec.reportedProperties.currentValue", "maximum"),
+    ]
+
+
+def test_a_model_that_is_not_at_hand_is_no_problem(write: Write) -> None:
+    assert validate(write("twin.yaml", WITH_MODEL)) == []
+
+
+def test_devices_and_node_files_are_recognised(write: Write, registry: AdapterRegistry) -> None:
+    device = "apiVersion: edge.iot.org/v1\nkind: Device\nmetadata: {name: a}\nspec: {adapter: fake, hots: h}\n"
+    write("d/a.yaml", device)
+    node = write("node.yaml", "node: {name: n}\ndevices: ['d/*.yaml']\napi: {address: '0.0.0.0:1'}\n")
+    expected = [
+        "d/a.yaml:4: spec.host: is required",
+        'd/a.yaml:4: spec.hots: unknown key "hots" (did you mean "host"?)',
+    ]
+    assert lines(validate("d/a.yaml", registry=registry)) == expected
+    assert lines(validate([node, "d/a.yaml"], registry=registry)) == [
+        "node.yaml:3: api.address: 0.0.0.0:1 can be reached from other machines: give a token_file",
+        *expected,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("a: [", "x.yaml:1: not YAML: "),
+        ("", "x.yaml: holds no document"),
+        ("- 1", "x.yaml:1: a document must be a mapping"),
+        ("a: 1", "x.yaml:1: neither kind (a document) nor node (a node file) is here"),
+        ("a: 1\nkind: DeviceTwn", 'x.yaml:2: kind: there is no kind "DeviceTwn" (did you mean "DeviceTwin"?)'),
+        ("kind: 3", "x.yaml:1: kind: there is no kind 3"),
+    ],
+)
+def test_what_is_no_document_is_said_so(write: Write, text: str, problem: str) -> None:
+    [found] = validate(write("x.yaml", text))
+    assert str(found).startswith(problem)
+
+
+def test_one_bad_document_hides_no_other(write: Write) -> None:
+    write("many.yaml", f"{TWIN}---\nkind: x\n---\n{TWIN.replace('spec:', 'spce:')}")
+    assert [problem.line for problem in validate(["none.yaml", "many.yaml"])] == [0, 12, 17]
+
+
+def test_an_unknown_unit_is_a_warning_and_not_a_problem() -> None:
+    model = {**MODEL, "spec": {"properties": {"a": {"type": "number", "unit": "flurbs"}}}}
+    report = check(model)
+    assert report.ok
+    assert [warning.path for warning in report.warnings] == ["spec.properties.a.unit"]
+    assert validate(model) == []
+
+
+HEAVY = ("aioquic", "amqtt", "fastapi", "httpx2", "paho", "pymodbus", "sqlite3", "starlette", "uvicorn", "jsonschema")
+PROGRAM = """\
+import sys
+import twingateway
+light = [name for name in ("pydantic", "ruamel.yaml", "jsonschema_rs") if name in sys.modules]
+assert not light, light
+assert twingateway.validate(sys.argv[1]) == []
+print(*[name for name in sys.argv[2:] if name in sys.modules])
+"""
+
+
+def test_importing_loads_nothing_and_validating_loads_no_part_of_a_node(write: Write) -> None:
+    twin = write("twin.yaml", TWIN)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(twin), *HEAVY], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout.split()) == (0, []), done.stderr
