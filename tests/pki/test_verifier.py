@@ -280,6 +280,7 @@ def test_files_that_are_missing_at_the_start_are_named(tmp_path: Path, ca_file: 
         ChainVerifier(ca_file, tmp_path / "absent.crl")
 
 
+@pytest.mark.filterwarnings("ignore:Parsed a serial number")
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 10_000), st.integers(1, 255))
 @example(4, 1)

@@ -23,7 +23,7 @@ def node_uri(identity: Identity) -> str:
 
 
 def identity_of(certificate: x509.Certificate) -> Identity:
-    """Raises CertificateError when the certificate names no node or more than one, ValueError when it is malformed."""
+    """Raises CertificateError when the certificate names no node or several, ValueError when it is malformed."""
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:

@@ -66,14 +66,17 @@ class Attempt:
 
 @dataclass(slots=True)
 class Changes:
-    """One unit of durability. Lists are applied in the order given; later entries win."""
+    """One unit of durability. Lists are applied in the order given, `forget` last; later entries win.
+
+    Of a register the greatest version and the greatest lsn are kept, in whatever order they come.
+    """
 
     registers: list[StoredRegister] = field(default_factory=list)
     peers: list[PeerRecord] = field(default_factory=list)
     models: list[StoredModel] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
     forget: list[RegisterKey] = field(default_factory=list)
-    """Registers to remove altogether (tombstones that every peer has)."""
+    """Registers to remove altogether (tombstones that every peer has); a desired one takes its attempt with it."""
 
     def __bool__(self) -> bool:
         return bool(self.registers or self.peers or self.models or self.attempts or self.forget)
@@ -88,7 +91,7 @@ class Snapshot:
     models: list[StoredModel]
     attempts: list[Attempt]
     boots: Mapping[bytes, int]
-    """Every boot of this store id, with the highest lsn reserved in it: what this store can have told others."""
+    """Every boot of this store id, with the highest lsn reserved by its end: what this store can have told others."""
 
 
 class Store(Protocol):
@@ -106,7 +109,7 @@ class Store(Protocol):
         ...
 
     async def renew_identity(self) -> StoreIdentity:
-        """Take a new store id (this store was found to be an older copy of itself)."""
+        """Take a new store id (this store was found to be an older copy of itself); the boot id stays, others go."""
         ...
 
     async def close(self) -> None: ...

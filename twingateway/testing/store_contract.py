@@ -258,6 +258,16 @@ class StoreContract:
         assert "after" in await held(store)
         await store.close()
 
+    async def test_closing_finishes_what_was_begun(self, medium: Medium) -> None:
+        store = await medium.open()
+        commits = [asyncio.create_task(store.commit(Changes(registers=[stored(f"r{n}", 1, n)]))) for n in range(20)]
+        await asyncio.sleep(0)
+        await store.close()
+        await asyncio.gather(*commits)
+        store = await medium.open()
+        assert len(await held(store)) == 20
+        await store.close()
+
     async def test_no_space_refuses_writes_and_goes_on_reading(self, medium: Medium) -> None:
         store = await medium.open()
         await store.commit(Changes(registers=[stored("speed", 1, 1)]))
