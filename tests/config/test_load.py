@@ -84,7 +84,8 @@ def test_an_adapter_may_be_listed_without_settings_or_be_implied_by_a_device(
 def test_an_implied_adapter_that_needs_settings_says_which(write: Write, registry: AdapterRegistry) -> None:
     write("conf/a.yaml", DEVICE.replace("NAME", "a").replace("fake", "needy"))
     assert problems_of(write, "devices: [a.yaml]\n", registry) == [
-        "conf/a.yaml:4: spec.adapter: the adapter 'needy' needs settings under `adapters: needy:` of the node file: bus"
+        "conf/a.yaml:4: spec.adapter: "
+        "the adapter 'needy' needs settings under `adapters: needy:` of the node file: bus"
     ]
 
 
@@ -113,7 +114,8 @@ def test_one_model_in_two_files_must_be_the_same(write: Write, registry: Adapter
     assert len(node(write, "models: ['m/*.yaml']\n", registry).models) == 1
     write("conf/m/c.yaml", MODEL.replace("maximum: 100", "maximum: 90"))
     assert problems_of(write, "models: ['m/*.yaml']\n", registry) == [
-        "conf/m/c.yaml:3: metadata.version: boiler@1.0.0 has other content in conf/m/a.yaml:3; give it another version"
+        "conf/m/c.yaml:3: metadata.version: "
+        "boiler@1.0.0 has other content in conf/m/a.yaml:3; give it another version"
     ]
 
 

@@ -116,7 +116,7 @@ def test_what_is_no_document_is_said_so(write: Write, text: str, problem: str) -
 
 def test_one_bad_document_hides_no_other(write: Write) -> None:
     write("many.yaml", f"{TWIN}---\nkind: x\n---\n{TWIN.replace('spec:', 'spce:')}")
-    assert [problem.line for problem in validate(["none.yaml", "many.yaml"])] == [0, 12, 17]
+    assert [problem.line for problem in validate(["none.yaml", "many.yaml"])] == [0, 12, 18]
 
 
 def test_an_unknown_unit_is_a_warning_and_not_a_problem() -> None:
