@@ -1,0 +1,422 @@
+"""The link port in memory: pairs of links over a path that can delay, lose and be cut, in real or in
+hand-driven time.
+
+Strategy: each end has an agenda, a heap of calls in order of time and then of entry, which one scheduler
+drives: the event loop, or a `HandClock` that a test advances. Stream bytes are never lost, only late: a lost
+piece is sent again and those behind it wait. A datagram is lost or delivered. As with QUIC, datagrams are
+pulled while fewer than `window` are on their way, and a link that hears nothing for `idle_timeout` ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from twingateway.errors import LinkError
+from twingateway.ports.link import HandlerFactory, Link, LinkFacts, LinkHandler
+
+#: Seconds that `close` waits for what is queued to be acknowledged.
+CLOSE_PATIENCE = 2.0
+
+#: A lost piece of a stream is sent again this long after a round trip, in seconds.
+RESEND_AFTER = 0.05
+
+#: The shortest time a datagram counts as on its way, in seconds; bounds what a path without delay carries.
+LEAST_FLIGHT = 0.001
+
+
+class Scheduler(Protocol):
+    """What drives links: an asyncio event loop is one."""
+
+    def time(self) -> float: ...
+
+    def call_at(self, when: float, callback: Callable[..., object], *args: Any) -> object: ...
+
+
+class HandClock:
+    """A scheduler whose time passes only in `advance`."""
+
+    def __init__(self, now: float = 0.0) -> None:
+        self._now = now
+        self._count = 0
+        self._calls: list[tuple[float, int, Callable[..., object], tuple[Any, ...]]] = []
+
+    def time(self) -> float:
+        return self._now
+
+    def call_at(self, when: float, callback: Callable[..., object], *args: Any) -> object:
+        self._count += 1
+        heapq.heappush(self._calls, (when, self._count, callback, args))
+        return None
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, making every call that falls due, at its time."""
+        until = self._now + seconds
+        while self._calls and self._calls[0][0] <= until:
+            when, _, callback, args = heapq.heappop(self._calls)
+            self._now = max(self._now, when)
+            callback(*args)
+        self._now = until
+
+
+@dataclass(slots=True)
+class MemoryPath:
+    """What lies between the two ends; may be changed at any time.
+
+    `delay`: seconds one way. `loss`: share lost, of datagrams and of pieces of streams. `cut`: nothing passes.
+    `datagram_room`: bytes, 0 for a link without datagrams. `window`: datagrams on their way at a time.
+    """
+
+    delay: float = 0.0
+    loss: float = 0.0
+    cut: bool = False
+    datagram_room: int = 1170
+    window: int = 10
+    idle_timeout: float = 60.0
+    chance: random.Random = field(default_factory=lambda: random.Random(1))
+
+    def loses(self) -> bool:
+        return self.cut or self.chance.random() < self.loss
+
+
+class _Agenda:
+    """Calls in order of time, then of entry (an event loop keeps no order between calls of the same time)."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+        self._count = 0
+        self._entries: list[tuple[float, int, Callable[[float], None]]] = []
+
+    def now(self) -> float:
+        return self._scheduler.time()
+
+    def add(self, when: float, call: Callable[[float], None]) -> None:
+        self._count += 1
+        heapq.heappush(self._entries, (when, self._count, call))
+        self._scheduler.call_at(when, self._run, when)
+
+    def _run(self, due: float) -> None:
+        while self._entries and self._entries[0][0] <= due:
+            _, _, call = heapq.heappop(self._entries)
+            call(max(due, self._scheduler.time()))
+
+    def clear(self) -> None:
+        self._entries.clear()
+
+
+class MemoryLink:
+    """One end; implements `twingateway.ports.link.Link`. Made in pairs by `memory_pair`."""
+
+    def __init__(
+        self, scheduler: Scheduler, path: MemoryPath, *, name: str, certificate: bytes, first_stream: int
+    ) -> None:
+        self._agenda = _Agenda(scheduler)
+        self._path = path
+        self._name = name
+        self._certificate = certificate
+        self._next_stream = first_stream
+        self._peer: MemoryLink | None = None
+        self._handler: LinkHandler | None = None
+        self._closing: tuple[float, int, str] | None = None
+        self._outgoing: dict[int, deque[bytes]] = {}
+        self._unsent: dict[int, int] = {}
+        self._on_the_way = 0
+        self._round_due = False
+        self._wake_at: float | None = None
+        self._heard_at = 0.0
+        self._sent = 0
+        self._received = 0
+        self._lost = 0
+        self.over = False
+
+    # --- Link -----------------------------------------------------------------------------------------------------
+
+    @property
+    def server_certificate(self) -> bytes:
+        return self._certificate
+
+    @property
+    def datagram_room(self) -> int:
+        return 0 if self.over else self._path.datagram_room
+
+    def facts(self) -> LinkFacts:
+        return LinkFacts(
+            transport="memory",
+            peer_address=self._peer._name if self._peer else "nobody",
+            smoothed_rtt=2 * self._path.delay,
+            packets_lost=self._lost,
+            bytes_sent=self._sent,
+            bytes_received=self._received,
+        )
+
+    def open_stream(self) -> int:
+        stream = self._next_stream
+        if not self.over:
+            self._next_stream += 4
+        return stream
+
+    def write(self, stream: int, data: bytes) -> None:
+        if self.over or self._closing is not None or not data:
+            return
+        waiting = self._outgoing.setdefault(stream, deque())
+        waiting.append(bytes(data))
+        self._unsent[stream] = self._unsent.get(stream, 0) + len(data)
+        if len(waiting) == 1:
+            self._expect(self._agenda.now(), self._send_stream, stream)
+
+    def unsent(self, stream: int) -> int:
+        return 0 if self.over else self._unsent.get(stream, 0)
+
+    def wake(self, at: float | None = None) -> None:
+        if self.over:
+            return
+        if at is None:
+            self._ask_for_round()
+        elif self._wake_at is None or at < self._wake_at:
+            self._wake_at = at
+            self._agenda.add(max(at, self._agenda.now()), self._on_time)
+
+    def close(self, code: int = 0, reason: str = "") -> None:
+        if self.over or self._closing is not None:
+            return
+        deadline = self._agenda.now() + CLOSE_PATIENCE
+        self._closing = (deadline, code, reason)
+        self._agenda.add(self._agenda.now(), self._close_when_done)
+        self._agenda.add(deadline, self._close_when_done)
+
+    # --- what tests do to a link ----------------------------------------------------------------------------------
+
+    def drop(self, reason: str = "the link broke") -> None:
+        """End the link at once at both ends, with a LinkError."""
+        for end in (self, self._peer):
+            if end is not None:
+                end._expect(end._agenda.now(), end._finish, LinkError(reason))
+
+    def vanish(self) -> None:
+        """Fall silent, as a process that is killed: no further call at this end; the peer finds out by itself."""
+        self.over = True
+        self._agenda.clear()
+
+    # --- set-up ---------------------------------------------------------------------------------------------------
+
+    def _join(self, peer: MemoryLink, handler: LinkHandler, connects_at: float) -> None:
+        self._peer = peer
+        self._handler = handler
+        self._heard_at = connects_at
+        self._agenda.add(connects_at, self._connect)
+
+    def _connect(self, now: float) -> None:
+        self._tell(lambda handler: handler.connected(self, now))
+        self._agenda.add(now + self._path.idle_timeout / 10, self._watch)
+        self._ask_for_round()
+
+    def _watch(self, now: float) -> None:
+        """A path that is whole lets both ends hear each other's keep-alives."""
+        if not self._path.cut and self._peer is not None and not self._peer.over:
+            self._heard_at = now
+        if now - self._heard_at >= self._path.idle_timeout:
+            self._finish(LinkError(f"nothing has been heard for {self._path.idle_timeout:g} s"), now)
+            return
+        self._agenda.add(now + self._path.idle_timeout / 10, self._watch)
+
+    # --- streams --------------------------------------------------------------------------------------------------
+
+    def _send_stream(self, stream: int, now: float) -> None:
+        waiting = self._outgoing[stream]
+        delay = self._path.delay
+        while waiting and not self.over and self._peer is not None:
+            if self._path.loses():
+                self._lost += 1
+                self._expect(now + 2 * delay + RESEND_AFTER, self._send_stream, stream)
+                return
+            data = waiting.popleft()
+            self._sent += len(data)
+            self._peer._expect(now + delay, self._peer._stream_arrives, stream, data)
+            self._expect(now + 2 * delay, self._acknowledge, stream, len(data))
+
+    def _acknowledge(self, stream: int, size: int, now: float) -> None:
+        if self._path.cut:
+            self._expect(now + RESEND_AFTER, self._acknowledge, stream, size)
+            return
+        self._unsent[stream] -= size
+        if self._closing is not None:
+            self._close_when_done(now)
+        self._ask_for_round()
+
+    def _expect(self, when: float, call: Callable[..., None], *arguments: Any) -> None:
+        self._agenda.add(when, lambda now: call(*arguments, now))
+
+    def _stream_arrives(self, stream: int, data: bytes, now: float) -> None:
+        self._hear(len(data), now)
+        self._tell(lambda handler: handler.stream_data(stream, data, False, now))
+        self._ask_for_round()
+
+    # --- datagrams ------------------------------------------------------------------------------------------------
+
+    def _ask_for_round(self) -> None:
+        if not self._round_due and not self.over:
+            self._round_due = True
+            self._agenda.add(self._agenda.now(), self._round)
+
+    def _round(self, now: float) -> None:
+        self._round_due = False
+        room = self._path.datagram_room
+        while room and not self.over and self._closing is None and self._on_the_way < self._path.window:
+            data = self._tell(lambda handler: handler.next_datagram(room, now))
+            if data is None:
+                return
+            if len(data) > room:
+                self._finish(LinkError(f"the link's handler offered {len(data)} bytes where {room} fit"), now)
+                return
+            self._send_datagram(data, now)
+
+    def _send_datagram(self, data: bytes, now: float) -> None:
+        self._sent += len(data)
+        self._on_the_way += 1
+        lost = self._path.loses()
+        flight = max(2 * self._path.delay, LEAST_FLIGHT) + (RESEND_AFTER if lost else 0.0)
+        self._agenda.add(now + flight, self._landed)
+        if lost:
+            self._lost += 1
+        elif self._peer is not None:
+            self._peer._expect(now + self._path.delay, self._peer._datagram_arrives, data)
+
+    def _landed(self, now: float) -> None:
+        self._on_the_way -= 1
+        self._ask_for_round()
+
+    def _datagram_arrives(self, data: bytes, now: float) -> None:
+        self._hear(len(data), now)
+        self._tell(lambda handler: handler.datagram(data, now))
+        self._ask_for_round()
+
+    # --- time and the end -----------------------------------------------------------------------------------------
+
+    def _on_time(self, now: float) -> None:
+        if self._wake_at is not None and now >= self._wake_at:
+            self._wake_at = None
+            self._tell(lambda handler: handler.timer(now))
+            self._ask_for_round()
+
+    def _hear(self, size: int, now: float) -> None:
+        self._heard_at = now
+        self._received += size
+
+    def _close_when_done(self, now: float) -> None:
+        if self._closing is None:
+            return
+        deadline, code, reason = self._closing
+        if now < deadline and any(self._unsent.values()):
+            return
+        if self._peer is not None and not self._path.cut:
+            error = None if code == 0 else LinkError(f"{self._name} closed the link: {reason} ({code:#x})")
+            self._peer._expect(now + self._path.delay, self._peer._finish, error)
+        self._finish(None, now)
+
+    def _finish(self, error: LinkError | None, now: float) -> None:
+        if not self.over:
+            self._tell(lambda handler: handler.closed(error, now))
+            self.over = True
+            self._agenda.clear()
+
+    def _tell(self, call: Callable[[LinkHandler], Any]) -> Any:
+        """Call the handler unless the link is over. What it raises reaches the scheduler: here, a test should
+        see it."""
+        return None if self.over or self._handler is None else call(self._handler)
+
+
+def memory_pair(
+    client: LinkHandler,
+    server: LinkHandler,
+    *,
+    scheduler: Scheduler,
+    path: MemoryPath | None = None,
+    certificate: bytes = b"memory",
+) -> tuple[MemoryLink, MemoryLink]:
+    """A client's and a server's end. Both handlers are told `connected` when the scheduler's time allows: the server
+    after one way, the client after a round trip. `certificate` is the server's."""
+    path = path or MemoryPath()
+    near = MemoryLink(scheduler, path, name="memory-client", certificate=certificate, first_stream=0)
+    far = MemoryLink(scheduler, path, name="memory-server", certificate=certificate, first_stream=1)
+    now = scheduler.time()
+    far._join(near, server, now + path.delay)
+    near._join(far, client, now + 2 * path.delay)
+    return near, far
+
+
+class MemoryListener:
+    """Accepts links that `MemoryDialer`s make to it; implements `twingateway.ports.link.Listener`."""
+
+    def __init__(self, make_handler: HandlerFactory, certificate: bytes = b"memory") -> None:
+        self.certificate = certificate
+        self.links: list[MemoryLink] = []
+        self.open = True
+        self._make_handler = make_handler
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return "memory", 0
+
+    def accept(self, client: LinkHandler, path: MemoryPath, scheduler: Scheduler) -> MemoryLink:
+        """The client's end of a new link to this listener."""
+        near, far = memory_pair(
+            client, self._make_handler(), scheduler=scheduler, path=path, certificate=self.certificate
+        )
+        self.links = [link for link in self.links if not link.over] + [far]
+        return near
+
+    async def close(self) -> None:
+        self.open = False
+        for link in self.links:
+            link.close()
+        now = asyncio.get_running_loop().time
+        deadline = now() + CLOSE_PATIENCE + 0.5
+        while now() < deadline and not all(link.over for link in self.links):  # noqa: ASYNC110  # of other schedulers
+            await asyncio.sleep(0.005)
+
+
+class MemoryDialer:
+    """Makes links to a `MemoryListener` over a path; implements `twingateway.ports.link.Dialer` on the event loop."""
+
+    def __init__(self, listener: MemoryListener, path: MemoryPath | None = None) -> None:
+        self.path = path or MemoryPath()
+        self.listener = listener
+        #: Links made so far, the last one last.
+        self.links: list[MemoryLink] = []
+
+    async def dial(self, handler: LinkHandler) -> Link:
+        if self.path.cut or not self.listener.open:
+            raise LinkError("memory does not answer")
+        loop = asyncio.get_running_loop()
+        told = _Announcing(handler, loop.create_future())
+        link = self.listener.accept(told, self.path, loop)
+        self.links.append(link)
+        await told.told
+        return link
+
+
+class _Announcing:
+    """A handler that also says when it was told `connected`."""
+
+    def __init__(self, handler: LinkHandler, told: asyncio.Future[None]) -> None:
+        self.told = told
+        self._handler = handler
+        self.stream_data = handler.stream_data
+        self.datagram = handler.datagram
+        self.next_datagram = handler.next_datagram
+        self.timer = handler.timer
+
+    def connected(self, link: Link, now: float) -> None:
+        self._handler.connected(link, now)
+        self.told.set_result(None)
+
+    def closed(self, error: LinkError | None, now: float) -> None:
+        if self.told.done():
+            self._handler.closed(error, now)
+        else:
+            self.told.set_exception(error or LinkError("memory closed the link"))
