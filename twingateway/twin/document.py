@@ -43,7 +43,7 @@ def parse_twin(document: Value, namespace: str = DEFAULT_NAMESPACE) -> TwinDocum
     spec = _part(document, "spec")
     model = spec.get("model")
     return TwinDocument(
-        id=DeviceId.parse(str(metadata["name"]), namespace),
+        id=DeviceId.parse(f"{namespace}/{metadata['name']}"),
         labels={name: str(value) for name, value in _part(metadata, "labels").items()},
         model=ModelRef.parse(str(model)) if model is not None else None,
         desired=_present(_part(spec, "desiredProperties")),

@@ -39,9 +39,13 @@ class CompiledModel:
 
         A name that the model does not have passes unchanged on the way in, and is refused on the way down. None (the
         property is removed) always passes. Raises InvalidValue, whose problem's path begins with the property's name
-        and whose detail holds `property`, `value` and `rule`; or TooLarge.
+        and whose detail holds `property`, `rule` and, if it is JSON, `value`; or TooLarge.
         """
-        value = normalise(value, name)
+        try:
+            value = normalise(value, name)
+        except InvalidValue as error:
+            error.detail["property"] = name
+            raise
         if value is None:
             return None
         check = self._checks.get(name)

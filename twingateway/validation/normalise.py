@@ -128,7 +128,7 @@ class _Walk:
         result: dict[str, Value] = {}
         for name, item in value.items():
             if not isinstance(name, str) or type(name) is not str:
-                raise _Refused(f"the key {name!r} is not text (put it in quotes)", "type")
+                raise _Refused(f"a key is of type {type(name).__name__}; keys are text (put it in quotes)", "type")
             _str(name)
             self._add(len(name) + 3, len(name) * _CHARACTER_BYTES + 4)
             try:
