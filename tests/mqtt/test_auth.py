@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import cbor2
@@ -116,6 +118,22 @@ def test_early_publishes_are_dropped_when_the_proof_fails() -> None:
     pair.client.publish(CONTROL_TOPIC, b"forged")
     pair.settle()
     assert [type(event) for event in pair.at_server] == [Closing]
+
+
+def test_early_publishes_go_behind_connect_and_stop_at_the_servers_nonce() -> None:
+    client, server = make_client(token=bytes(32)), Hub().server()
+    client.publish(CONTROL_TOPIC, b"1")
+    client.start(0.0)
+    [(_, first_flight)] = client.to_send()
+    assert [type(packet) for packet in PacketReader().feed(first_flight)] == [
+        mqtt5.ConnectPacket,
+        mqtt5.PublishPacket,
+    ]
+    server.receive(0, first_flight, 0.0)
+    client.receive(0, sent(server), 0.0)
+    client.publish(CONTROL_TOPIC, b"2")
+    [(_, second_flight)] = client.to_send()
+    assert [type(packet) for packet in PacketReader().feed(second_flight)] == [mqtt5.AuthPacket]
 
 
 def test_early_data_stays_within_what_a_server_holds() -> None:
@@ -340,3 +358,18 @@ def connected(pair: Pair) -> Connected:
 
 def sent(server: ServerConnection) -> bytes:
     return b"".join(data for _, data in server.to_send())
+
+
+def test_the_documents_examples_are_what_the_code_writes() -> None:
+    text = Path(auth.__file__).with_name("AUTH.md").read_text(encoding="utf-8")
+    block = text.split("## Examples")[1].split("```")[1]
+    examples = {
+        name: bytes.fromhex(digits) for name, digits in re.findall(r"^(\S+)((?:\n  [0-9a-f]+)+)", block, re.M)
+    }
+    counting, chain = bytes(range(32)), (b"leaf", b"ca")
+    assert examples == {
+        "claim": auth.encode_claim(Claim("edge-1", chain)),
+        "claim-with-token": auth.encode_claim(Claim("edge-1", chain, counting)),
+        "transcript": auth.transcript(counting, b"server", "edge-1"),
+        "grant": auth.encode_grant(Grant(counting, 3600)),
+    }

@@ -170,6 +170,13 @@ def test_a_datagram_counts_as_life_on_both_sides() -> None:
     assert pair.server.next_deadline() == 55.0
 
 
+@pytest.mark.parametrize("stream", [0, STATE_STREAM])
+def test_bytes_on_any_stream_count_as_life(stream: int) -> None:
+    pair = connect(Hub(), keep_alive=20)
+    pair.server.receive(stream, b"\xc0", 25.0)
+    assert pair.server.next_deadline() == 55.0
+
+
 def test_without_keep_alive_there_is_no_deadline() -> None:
     pair = connect(Hub(), keep_alive=0)
     assert pair.client.next_deadline() is None

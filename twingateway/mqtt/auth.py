@@ -32,6 +32,7 @@ TOKEN_LIFETIME = 3600
 
 _LABEL = b"twingateway-1 node proof\x00"
 _MAX_CERTIFICATES = 8
+#: In bytes of UTF-8.
 _MAX_NODE_NAME = 255
 #: What an MQTT binary data field holds.
 _MAX_CLAIM = 65_534
@@ -126,7 +127,7 @@ def decode_claim(data: bytes | None) -> Claim:
     node, chain, token = body.get("node"), body.get("chain"), body.get("token")
     if (
         not isinstance(node, str)
-        or not 0 < len(node) <= _MAX_NODE_NAME
+        or not 0 < len(node.encode()) <= _MAX_NODE_NAME
         or not isinstance(chain, list)
         or not 0 < len(chain) <= _MAX_CERTIFICATES
         or not all(isinstance(certificate, bytes) for certificate in chain)

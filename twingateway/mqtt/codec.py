@@ -107,8 +107,6 @@ def _header(data: bytes | bytearray, max_packet: int) -> tuple[int, int] | None:
     for index, byte in enumerate(data[1:5]):
         remaining |= (byte & 0x7F) << (7 * index)
         if byte < 0x80:
-            if index and not byte:
-                raise malformed("a remaining length is longer than it need be")
             start = index + 2
             if start + remaining > max_packet:
                 raise ProtocolViolation(
