@@ -14,12 +14,27 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from twingateway.config.secrets import Secret, SecretFiles
-from twingateway.config.types import Address, Duration, FilePath, HostPort, MqttUrl, Name, QuicUrl, Section, Size
+from twingateway.config.types import (
+    Address,
+    Duration,
+    FilePath,
+    MqttUrl,
+    Name,
+    QuicUrl,
+    Section,
+    Size,
+    parse_host_port,
+)
 from twingateway.twin.identity import DEFAULT_NAMESPACE
 
 
 def _refusal(at: str, reason: str) -> PydanticCustomError:
     return PydanticCustomError("rule", "{reason}", {"reason": reason, "at": at})
+
+
+def _address(default: str) -> Any:
+    # The JSON Schema shows the default as it would be written, not as it is held.
+    return Field(default=parse_host_port(default), json_schema_extra={"default": default})
 
 
 class NodeSection(Section):
@@ -67,7 +82,7 @@ class UplinkSection(Section):
 class ListenSection(Section):
     """Children of this node connect here."""
 
-    address: Address = HostPort("0.0.0.0", 14567)
+    address: Address = _address("0.0.0.0:14567")
     """`host:port`, UDP."""
     children: tuple[Name, ...] | None = None
     """Names of the nodes that may connect; absent: every node with a certificate of our authority."""
@@ -76,7 +91,7 @@ class ListenSection(Section):
 class ApiSection(Section, SecretFiles):
     """The HTTP API and the web page."""
 
-    address: Address = HostPort("127.0.0.1", 8080)
+    address: Address = _address("127.0.0.1:8080")
     """`host:port`; beyond this machine only with a token."""
     token: Secret | None = Field(default=None, min_length=1)
     """What clients must send as bearer token; better kept in `token_file`."""
@@ -93,7 +108,7 @@ class ApiSection(Section, SecretFiles):
 class WebhooksSection(Section, SecretFiles):
     """The listener for requests that vendors' services send to adapters."""
 
-    address: Address = HostPort("127.0.0.1", 8081)
+    address: Address = _address("127.0.0.1:8081")
     """`host:port`; beyond this machine only with a secret."""
     secret: Secret | None = Field(default=None, min_length=1)
     """What callers must prove to know; better kept in `secret_file`."""

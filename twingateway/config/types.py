@@ -113,15 +113,7 @@ MqttUrl = Annotated[
 ]
 
 #: Bytes in each unit of a size.
-SIZE_UNITS: dict[str, int] = {
-    "B": 1,
-    "KiB": 1024,
-    "MiB": 1024**2,
-    "GiB": 1024**3,
-    "kB": 1000,
-    "MB": 10**6,
-    "GB": 10**9,
-}
+SIZE_UNITS: dict[str, int] = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _SIZE = re.compile(rf"([0-9]+)\s*({'|'.join(SIZE_UNITS)})", re.ASCII)
 
 
