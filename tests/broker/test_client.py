@@ -60,6 +60,19 @@ async def test_a_retained_message_is_there_for_who_comes_later(client: PahoBroke
     assert await second.next() == Message("kept", b"1", retain=True)
 
 
+async def test_an_old_retained_message_does_not_follow_a_newer_one(client: PahoBroker) -> None:
+    await client.publish("t", b"old", retain=True)
+    first, second = Heard(), Heard()
+    client.subscribe("t", first)
+    assert (await first.next()).payload == b"old"
+    await client.publish("t", b"new")
+    assert (await first.next()).payload == b"new"
+    client.subscribe("t", second)
+    assert (await second.next()).payload == b"old"
+    await client.publish("t", b"newest")
+    assert (await first.next()).payload == b"newest"
+
+
 async def test_a_shared_filter_lives_until_the_last_has_cancelled(client: PahoBroker) -> None:
     first, second = Heard(), Heard()
     one = client.subscribe("t", first)

@@ -53,8 +53,8 @@ class _Subscription:
         self._known: set[str] = set()
 
     def hand_over(self, message: Message) -> None:
-        """Within one connection a retained message is news only as the first one of its topic: later ones come because
-        somebody else subscribed, and may be older than what was published without being retained."""
+        """Within one connection a retained message is news only as the first one of its topic: later ones come
+        because somebody else subscribed, and may be older than what was published without being retained."""
         if message.retain and message.topic in self._known:
             return
         if len(self._known) >= MAX_KNOWN_TOPICS:
