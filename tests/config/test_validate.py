@@ -127,20 +127,31 @@ def test_an_unknown_unit_is_a_warning_and_not_a_problem() -> None:
     assert validate(model) == []
 
 
+MODBUS = """\
+apiVersion: edge.iot.org/v1
+kind: Device
+metadata: {name: meter-1}
+spec:
+  adapter: modbus
+  address: {host: 10.0.0.7}
+  properties:
+    power: {table: input, address: 0, type: int16}
+"""
+NODE = "node: {name: n}\ndevices: [meter.yaml]\napi:\nbroker:\nadapters: {modbus: }\n"
 HEAVY = ("aioquic", "amqtt", "fastapi", "httpx2", "paho", "pymodbus", "sqlite3", "starlette", "uvicorn", "jsonschema")
 PROGRAM = """\
 import sys
 import twingateway
 light = [name for name in ("pydantic", "ruamel.yaml", "jsonschema_rs") if name in sys.modules]
 assert not light, light
-assert twingateway.validate(sys.argv[1]) == []
-print(*[name for name in sys.argv[2:] if name in sys.modules])
+problems = twingateway.validate(["twin.yaml", "meter.yaml", "node.yaml"])
+assert problems == [], problems
+print(*[name for name in sys.argv[1:] if name in sys.modules])
 """
 
 
 def test_importing_loads_nothing_and_validating_loads_no_part_of_a_node(write: Write) -> None:
-    twin = write("twin.yaml", TWIN)
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(twin), *HEAVY], capture_output=True, text=True, check=False
-    )
+    for name, text in (("twin.yaml", TWIN), ("meter.yaml", MODBUS), ("node.yaml", NODE)):
+        write(name, text)
+    done = subprocess.run([sys.executable, "-c", PROGRAM, *HEAVY], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.split()) == (0, []), done.stderr

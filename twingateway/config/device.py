@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -79,7 +79,7 @@ class LoadedDevice:
     adapter: str
     model_ref: ModelRef | None
     settings: Any
-    source: Source = field(repr=False)
+    source: Source
 
 
 def check_device(

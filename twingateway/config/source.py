@@ -19,9 +19,12 @@ _INDEX = re.compile(r"\[(\d+)\]")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One document: dicts, lists, strings, numbers, booleans and None. It is shared and must not be changed."""
+    """One document: dicts, lists, strings, numbers, booleans and None. It is shared and must not be changed.
 
-    data: Any
+    Its repr leaves the content out, since that may hold secrets.
+    """
+
+    data: Any = field(repr=False)
     file: str = ""
     lines: Mapping[tuple[str, ...], int] = field(default_factory=dict, repr=False)
 
