@@ -81,7 +81,7 @@ def test_a_good_value_is_given_the_models_own_type(name: str, value: Any, kept: 
         ("mode", "heta", "mode", "enum", 'is not one of "off", "heat", 1 or false (did you mean "heat"?)'),
         ("mode", True, "mode", "enum", "true is not one of"),
         ("mode", 0, "mode", "enum", "0 is not one of"),
-        ("label", "x", "label", "minLength", "has 1 characters, expected at least 2"),
+        ("label", "x", "label", "minLength", "has 1 character, expected at least 2"),
         ("label", "abcde", "label", "maxLength", "has 5 characters, expected at most 4"),
         ("setpoint", 22.3, "setpoint", "step", "not in steps of 0.5 from 16; the nearest are 22 and 22.5"),
         ("setpoint", 99.3, "setpoint", "maximum", "99.3 is above the maximum of 30"),

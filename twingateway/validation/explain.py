@@ -92,6 +92,8 @@ def _problems_of(error: _Error, base: str) -> Iterator[Problem]:
             if name not in known:
                 where = f"{path}.{name}" if path else str(name)
                 yield Problem(f"unknown key {shown(name)}{guess(str(name), known)}", where, rule)
+    elif "propertyNames" in error.absolute_schema_path:
+        yield Problem(f"the key {shown(error.instance)} {explain(error)}", path, rule)
     else:
         yield Problem(explain(error), path, rule)
 
@@ -148,10 +150,10 @@ def _pattern(error: _Error) -> str:
     return f"{shown(error.instance)} does not fit; expected {wanted[:1].lower()}{wanted[1:]}".rstrip(".")
 
 
-def _counted(relation: str, noun: str) -> Callable[[_Error], str]:
+def _counted(relation: str, one: str, many: str) -> Callable[[_Error], str]:
     def word(error: _Error) -> str:
-        limit = error.validator_value
-        return f"has {len(error.instance)} {noun}, expected {relation} {limit}"
+        count = len(error.instance)
+        return f"has {count} {one if count == 1 else many}, expected {relation} {error.validator_value}"
 
     return word
 
@@ -169,11 +171,11 @@ _WORDS: dict[str, Callable[[_Error], str]] = {
     "minimum": _compared("below the minimum of"),
     "maximum": _compared("above the maximum of"),
     "exclusiveMinimum": _compared("not greater than"),
-    "minLength": _counted("at least", "characters"),
-    "maxLength": _counted("at most", "characters"),
-    "minItems": _counted("at least", "items"),
-    "maxItems": _counted("at most", "items"),
-    "minProperties": _counted("at least", "entries"),
+    "minLength": _counted("at least", "character", "characters"),
+    "maxLength": _counted("at most", "character", "characters"),
+    "minItems": _counted("at least", "item", "items"),
+    "maxItems": _counted("at most", "item", "items"),
+    "minProperties": _counted("at least", "entry", "entries"),
     "uniqueItems": lambda error: f"lists something twice: {shown(error.instance)}",
     "additionalProperties": lambda error: f"unknown key among {alternatives(list(error.instance))}",
 }
