@@ -4,43 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 
 from twingateway.adapter import Device, DevicePort, Driver, Value, Written
 from twingateway.errors import DeviceError, DeviceRefused, WriteMismatch
 from twingateway_modbus.exceptions import ILLEGAL_ADDRESS, ILLEGAL_VALUE
 from twingateway_modbus.link import Link, Turn
-from twingateway_modbus.plan import Block, plan, split
+from twingateway_modbus.plan import Block, plan
 from twingateway_modbus.point import Point
+from twingateway_modbus.schedule import Round
 from twingateway_modbus.settings import AddressSettings
 
 #: Exceptions by which a device refuses a block because of one address in it.
 _SPLITTING = frozenset({ILLEGAL_ADDRESS, ILLEGAL_VALUE})
 #: Seconds before something that the device refused to read is asked for again.
 _REFUSED_PAUSE = 30.0
+#: Seconds between two tellings of the same problem.
+_REPEAT = 10.0
 #: Seconds between read-backs that show another value: a controller may need its next cycle to take a value over.
 _SETTLING = (0.1, 0.4)
-
-
-@dataclass(slots=True)
-class _Round:
-    """What is read together every `period` seconds. `due` is on the event loop's clock and never drifts."""
-
-    period: float
-    blocks: list[Block]
-    due: float = 0.0
-
-    def advance(self, now: float) -> None:
-        """To the next multiple of the period that lies ahead; rounds that were missed are left out."""
-        self.due += self.period * (int((now - self.due) // self.period) + 1)
-
-    def split(self, block: Block) -> tuple[Block, Block]:
-        """From now on `block`, which the device refused, is read as two."""
-        halves = split(block)
-        if block in self.blocks:
-            where = self.blocks.index(block)
-            self.blocks[where : where + 1] = halves
-        return halves
 
 
 class ModbusDriver(Driver):
@@ -53,10 +34,13 @@ class ModbusDriver(Driver):
         self._port = port
         self._link = link
         self._release: Callable[[], None] | None = release
-        self._rounds = [_Round(period, list(blocks)) for period, blocks in plan(self._points.values()).items()]
+        self._rounds = [Round(period, list(blocks)) for period, blocks in plan(self._points.values()).items()]
         self._reported: dict[str, Value] = {}
         self._problems: dict[str, DeviceError] = {}
         self._refused_until: dict[Block, float] = {}
+        self._told: dict[str, str] = {}
+        self._tell_again = 0.0
+        self._heard = False
         self.writable = frozenset(point.name for point in self._points.values() if point.writable)
 
     # --- polling ------------------------------------------------------------------------------------------
@@ -73,23 +57,30 @@ class ModbusDriver(Driver):
     def _restart(self, now: float) -> None:
         """Everything is read at once and reported whole."""
         self._reported.clear()
+        self._refused_until.clear()
         for item in self._rounds:
             item.due = now
 
-    async def _poll(self, item: _Round) -> None:
-        """One round; leaves the device marked online, or offline after the wait for its next try."""
+    async def _poll(self, item: Round) -> None:
+        """One round; leaves the device marked online, or offline and, if it cost a time-out, after the wait for the
+        next try."""
         values: dict[str, Value] = {}
         gone = await self._collect(item, values)
-        self._report(values)
+        if self._heard:
+            self._report(values)
         if gone is not None:
             await self._stay_away(gone)
-        elif self._problems:
-            self._port.problem(next(iter(self._problems.values())))
+        elif not self._heard and len(self._problems) == len(self._points):
+            self._reported.clear()
+            self._port.offline(next(iter(self._problems.values())))
+        else:
+            self._complain()
 
-    async def _collect(self, item: _Round, values: dict[str, Value]) -> DeviceError | None:
+    async def _collect(self, item: Round, values: dict[str, Value]) -> DeviceError | None:
         """Read the round's blocks into `values`; a refused block marks only its own properties and is split for this
         and all later rounds. Returns the error that took the device away."""
         todo = [block for block in item.blocks if self._may_ask(block)]
+        self._heard = len(todo) < len(item.blocks)
         while todo:
             block = todo.pop(0)
             try:
@@ -97,11 +88,13 @@ class ModbusDriver(Driver):
             except DeviceError as error:
                 if self._link.blocked_for(self._address.unit):
                     return error
+                self._heard |= "exception" in error.detail
                 if len(block.points) > 1 and error.detail.get("exception") in _SPLITTING:
                     todo[:0] = item.split(block)
                 else:
                     self._refused(block, error)
             else:
+                self._heard = True
                 self._decode(block, cells, values)
         return None
 
@@ -133,8 +126,17 @@ class ModbusDriver(Driver):
         self._reported |= changed
         if changed:
             self._port.report(changed)
-        elif values:
+        else:
             self._port.online()
+
+    def _complain(self) -> None:
+        """Tell what is wrong when that changes, and again now and then, since a report takes it off the screen."""
+        now = asyncio.get_running_loop().time()
+        told = {name: error.message for name, error in self._problems.items()}
+        if told and (told != self._told or now >= self._tell_again):
+            self._port.problem(next(iter(self._problems.values())))
+            self._tell_again = now + _REPEAT
+        self._told = told
 
     async def _stay_away(self, error: DeviceError) -> None:
         wait = self._link.blocked_for(self._address.unit)

@@ -130,11 +130,39 @@ async def test_a_device_that_has_come_to_its_senses_is_believed_again(plant: Pla
     sane = False
     port = await plant.serve_hostile(lambda r: reply(r, GOOD if sane else b"\x04" + GOOD[1:]))
     _, recorder = plant.run(port, {"value": VALUE})
-    await recorder.until(lambda r: len(r.problems) >= 2)
+    await recorder.until(lambda r: r.presence is False)
+    assert isinstance(recorder.offline_error, DeviceReplyInvalid)
     assert recorder.reports == []
 
     sane = True
     await recorder.until(lambda r: r.values == {"value": 42})
+    assert recorder.presence is True
+
+
+async def test_a_device_that_refuses_everything_is_there_all_the_same(plant: Plant) -> None:
+    port = await plant.serve_hostile(exception(4))
+    _, recorder = plant.run(port, {"value": VALUE})
+    await recorder.until(lambda r: bool(r.problems))
+
+    assert recorder.presence is True
+    assert recorder.reports == []
+
+
+async def test_the_same_problem_is_not_told_with_every_poll(plant: Plant) -> None:
+    asked: list[bytes] = []
+
+    def answer(request: bytes) -> bytes:
+        asked.append(request)
+        return reply(request, GOOD) if request[9] == 20 else exception(4)(request)
+
+    port = await plant.serve_hostile(answer)
+    _, recorder = plant.run(port, {"good": VALUE, "bad": VALUE | {"address": 90}})
+    async with asyncio.timeout(5):
+        while len(asked) < 12:
+            await asyncio.sleep(0.01)
+
+    assert [problem.message.split(":")[0] for problem in recorder.problems] == ["bad"]
+    assert recorder.values == {"good": 42}
 
 
 async def test_nobody_there_is_unreachable(plant: Plant) -> None:
