@@ -1,0 +1,41 @@
+"""The examples of schemas/README.md are what they say they are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+from twingateway_schemas import load
+
+from twingateway.config.source import load_text
+from twingateway.config.validate import validate
+
+Write = Callable[[str, str], Path]
+
+TEXT = (Path(__file__).parents[2] / "schemas" / "README.md").read_text(encoding="utf-8")
+EXAMPLES = {
+    section.split("\n", 1)[0]: example
+    for section in TEXT.split("\n## ")[1:]
+    if (example := "".join(re.findall(r"```yaml\n(.*?)```", section, re.DOTALL)))
+}
+SCHEMAS = {"DeviceTwin": "device-twin", "DeviceModel": "device-model", "Node": "node", "Device": "device"}
+
+
+@pytest.mark.parametrize("section", SCHEMAS)
+def test_each_example_fits_its_schema_and_validates(write: Write, section: str) -> None:
+    for name in ("secrets/api-token", "secrets/webhook"):
+        write(name, "s3cret")
+    for folder in ("devices", "models"):
+        Path(folder).mkdir()
+    file = write("example.yaml", EXAMPLES[section])
+    assert validate(file) == []
+    [document] = load_text(EXAMPLES[section])
+    Draft202012Validator(load(SCHEMAS[section])).validate(document.data)
+
+
+def test_the_example_of_a_node_shows_every_section() -> None:
+    [document] = load_text(EXAMPLES["Node"])
+    assert document.data.keys() == load("node")["properties"].keys()
