@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
 from twingateway.adapter import Device, DevicePort, Driver, Value, Written
 from twingateway.errors import DeviceError, DeviceRefused, WriteMismatch
@@ -40,7 +40,6 @@ class ModbusDriver(Driver):
         self._refused_until: dict[Block, float] = {}
         self._told: dict[str, str] = {}
         self._tell_again = 0.0
-        self._heard = False
         self.writable = frozenset(point.name for point in self._points.values() if point.writable)
 
     # --- polling ------------------------------------------------------------------------------------------
@@ -63,43 +62,47 @@ class ModbusDriver(Driver):
 
     async def _poll(self, item: Round) -> None:
         """One round; leaves the device marked online, or offline and, if it cost a time-out, after the wait for the
-        next try."""
-        values: dict[str, Value] = {}
-        gone = await self._collect(item, values)
-        if self._heard:
-            self._report(values)
-        if gone is not None:
+        next try. Each block is reported before anybody else has a turn, so no older value follows a written one."""
+        heard = False
+        try:
+            async for values in self._answers(item):
+                heard = True
+                self._report(values)
+        except DeviceError as gone:
             await self._stay_away(gone)
-        elif not self._heard and len(self._problems) == len(self._points):
+            return
+        if heard or len(self._problems) < len(self._points):
+            self._complain()
+        else:
             self._reported.clear()
             self._port.offline(next(iter(self._problems.values())))
-        else:
-            self._complain()
 
-    async def _collect(self, item: Round, values: dict[str, Value]) -> DeviceError | None:
-        """Read the round's blocks into `values`; a refused block marks only its own properties and is split for this
-        and all later rounds. Returns the error that took the device away."""
-        todo = [block for block in item.blocks if self._may_ask(block)]
-        self._heard = len(todo) < len(item.blocks)
+    async def _answers(self, item: Round) -> AsyncIterator[dict[str, Value]]:
+        """The values of each block of the round, as the device answers; none for a block it refuses, which marks only
+        its own properties and is split for this and all later rounds. Raises what took the device away."""
+        todo = list(item.blocks)
         while todo:
             block = todo.pop(0)
+            if self._is_resting(block):
+                yield {}
+                continue
             try:
                 cells = await self._read(block)
             except DeviceError as error:
                 if self._link.blocked_for(self._address.unit):
-                    return error
-                self._heard |= "exception" in error.detail
-                if len(block.points) > 1 and error.detail.get("exception") in _SPLITTING:
+                    raise
+                code = error.detail.get("exception")
+                if code in _SPLITTING and len(block.points) > 1:
                     todo[:0] = item.split(block)
                 else:
                     self._refused(block, error)
+                if code is not None:
+                    yield {}
             else:
-                self._heard = True
-                self._decode(block, cells, values)
-        return None
+                yield self._decode(block, cells)
 
-    def _may_ask(self, block: Block) -> bool:
-        return asyncio.get_running_loop().time() >= self._refused_until.get(block, 0.0)
+    def _is_resting(self, block: Block) -> bool:
+        return asyncio.get_running_loop().time() < self._refused_until.get(block, 0.0)
 
     def _refused(self, block: Block, error: DeviceError) -> None:
         for point in block.points:
@@ -107,7 +110,8 @@ class ModbusDriver(Driver):
         if error.detail.get("exception") in _SPLITTING:
             self._refused_until[block] = asyncio.get_running_loop().time() + _REFUSED_PAUSE
 
-    def _decode(self, block: Block, cells: list[int], values: dict[str, Value]) -> None:
+    def _decode(self, block: Block, cells: list[int]) -> dict[str, Value]:
+        values: dict[str, Value] = {}
         for point in block.points:
             start = point.address - block.address
             try:
@@ -116,6 +120,7 @@ class ModbusDriver(Driver):
                 self._problems[point.name] = error
             else:
                 self._problems.pop(point.name, None)
+        return values
 
     def _report(self, values: Mapping[str, Value]) -> None:
         changed = {
@@ -150,9 +155,8 @@ class ModbusDriver(Driver):
         values: dict[str, Value] = {}
         self._refused_until.clear()
         for item in self._rounds:
-            gone = await self._collect(item, values)
-            if gone is not None:
-                raise gone
+            async for answered in self._answers(item):
+                values |= answered
         if not values:
             raise next(iter(self._problems.values()))
         for problem in self._problems.values():

@@ -245,3 +245,28 @@ async def test_units_of_one_endpoint_share_one_connection_that_ends_with_the_las
     async with asyncio.timeout(5):
         while connections:
             await asyncio.sleep(0.01)
+
+
+async def test_a_value_read_before_a_write_is_not_reported_after_it(plant: Plant) -> None:
+    blocked = asyncio.Event()
+    free = asyncio.Event()
+
+    async def hold_up_the_second_block(
+        function: int, start: int, address: int, count: int, now: Any, new: Any
+    ) -> None:
+        if function == 4:
+            blocked.set()
+            await free.wait()
+
+    port = await plant.serve(sim_device(1, action=hold_up_the_second_block))
+    driver, recorder = plant.run(
+        port, {"setpoint": SETPOINT, "a": SPEED, "b": SPEED | {"address": 35}}, timeout="5s", period="10s"
+    )
+    await blocked.wait()
+    writing = asyncio.ensure_future(driver.write("setpoint", 30.0))
+    await asyncio.sleep(0)
+    free.set()
+    await writing
+    await recorder.until(lambda r: "b" in r.values)
+
+    assert [report.values["setpoint"] for report in recorder.reports if "setpoint" in report.values] == [2.0, 30.0]
