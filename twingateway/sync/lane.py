@@ -1,0 +1,215 @@
+"""One link: its sender, its receiver, its control messages, and when to build a frame.
+
+Frames go out at once when the link was idle, at most every 4 ms when it is busy, and without waiting when a whole
+datagram's worth is there. When what we sent stays unanswered for several resend times the link is *silent*: nothing
+goes out then but probes, small frames with the newest state, every 50 ms for a minute and then ever less often.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+from twingateway.sync.builder import FrameBuilder
+from twingateway.sync.events import Event
+from twingateway.sync.frame import MAX_FRAME, Frame
+from twingateway.sync.hello import Hello
+from twingateway.sync.outbox import Outbox, Queue
+from twingateway.sync.path import FLUSH
+from twingateway.sync.receiver import Receiver
+from twingateway.sync.resume import Resume
+from twingateway.sync.sender import Sender
+from twingateway.twin.register import Register
+
+_DATAGRAM_QUEUES = (Queue.URGENT, Queue.RESEND, Queue.ROUTINE)
+#: Less than this is no room for a frame.
+_MIN_ROOM = 128
+_STREAM_ROOM = 15 * 1024
+#: A register takes at most about so many bytes as long as values are numbers.
+_BYTES_PER_REGISTER = 24
+_PROBE_ROOM = 100
+_PROBE_EVERY = 0.05
+_PROBE_SLOWEST = 1.0
+_PROBE_STEADILY = 60.0
+#: Silence begins after so many resend times without an answer, but not before so many seconds.
+_SILENT_RESENDS = 3
+_SILENT_AFTER = 0.2
+#: Seconds in which another frame may take along that the outbox is empty, and how often it is said.
+_ANNOUNCE_AFTER = 0.1
+_ANNOUNCE_TIMES = 2
+
+
+class Lane:
+    """`low_holds`: the peer's hello was answered on this link, so `low` may be told."""
+
+    def __init__(self, link: int, outbox: Outbox, datagrams: int, now: float) -> None:
+        self.link = link
+        self.datagrams = datagrams
+        self.sender = Sender(outbox, datagrams)
+        self.receiver = Receiver()
+        self.control: deque[bytes] = deque()
+        self.hello: Hello | None = None
+        self.resume: Resume | None = None
+        """What is still to be answered with `Session.resume`."""
+        self.theirs = b""
+        """The peer's bucket hashes."""
+        self.low_holds = False
+        self._outbox = outbox
+        self._now = now
+        self._flush_at = now
+        self._announce_at = 0.0
+        self._announcements = 0
+        self._stream_turn = False
+        self._unanswered_since: float | None = None
+        self._probe_at = 0.0
+        self._probe_every = _PROBE_EVERY
+
+    # --- in -----------------------------------------------------------------------------------------------------
+
+    def receive(self, frame: Frame, now: float) -> tuple[list[Event], tuple[Register, ...]]:
+        """What became of our registers, and the peer's. Raises ProtocolViolation and then has changed nothing."""
+        self._now = now
+        if frame.answer is not None:
+            self.sender.check(frame.answer)
+        registers = self.receiver.receive(frame)
+        if self.is_silent(now):
+            self.sender.spoken_to()
+        self._unanswered_since = None
+        self._probe_every = _PROBE_EVERY
+        events = self.sender.acknowledged(frame.answer, now) if frame.answer is not None else []
+        return events, registers
+
+    @property
+    def silent(self) -> bool:
+        """Whether the link was silent when it was last used."""
+        return self.is_silent(self._now)
+
+    def former(self, hello: Hello) -> bool:
+        """Whether the peer introduced itself here as another process than in this hello."""
+        return self.hello is not None and (self.hello.store_id, self.hello.boot_id) != (hello.store_id, hello.boot_id)
+
+    def outdated(self) -> None:
+        """The peer has restarted since: what comes on this link still acknowledges to a process that is gone."""
+        self.low_holds = False
+        self.sender.forget()
+
+    def announce(self, now: float) -> None:
+        """The outbox is empty: tell the peer how far it has everything."""
+        self._announcements = _ANNOUNCE_TIMES
+        self._announce_at = now + _ANNOUNCE_AFTER
+
+    # --- when ---------------------------------------------------------------------------------------------------
+
+    @property
+    def _silent_from(self) -> float | None:
+        if self._unanswered_since is None or self.datagrams == 0:
+            return None
+        return self._unanswered_since + max(_SILENT_RESENDS * self.sender.path.resend_after, _SILENT_AFTER)
+
+    def is_silent(self, now: float) -> bool:
+        """Whether the peer left us without an answer for so long that only probes make sense."""
+        begin = self._silent_from
+        return begin is not None and now >= begin and self.sender.active and len(self._outbox) > 0
+
+    def next_deadline(self) -> float | None:
+        """See `Session.next_deadline`."""
+        return min(self._deadlines(), default=None)
+
+    def _deadlines(self) -> Iterator[float]:
+        silent = self.is_silent(self._now)
+        if self.receiver.has_answer or self.sender.waiting(Queue.STREAM, *(() if silent else _DATAGRAM_QUEUES)):
+            yield self._flush_at
+        if self._announcements and self.low_holds:
+            yield max(self._announce_at, self._flush_at)
+        if silent:
+            yield self._probe_at
+        elif self.sender.active:
+            if self._silent_from is not None and self._outbox:
+                yield self._silent_from
+            yield from self.sender.next_due(self._flush_at)
+
+    # --- out ----------------------------------------------------------------------------------------------------
+
+    def next_frame(self, room: int, now: float, top: int, low: int) -> bytes | None:
+        room = min(room, self.datagrams)
+        if room < _MIN_ROOM:
+            return None
+        self._now = now
+        self.sender.tick(now)
+        if self.is_silent(now):
+            if now >= self._probe_at:
+                return self._probe(room, now, top, low)
+        elif now >= self._flush_at or self.sender.waiting(*_DATAGRAM_QUEUES) * _BYTES_PER_REGISTER >= room:
+            return self._ordinary(room, now, top, low)
+        return self._bare(room, now, top, low) if now >= self._flush_at else None
+
+    def _start(self, room: int, top: int, low: int) -> FrameBuilder:
+        """A frame with nothing in it yet but what is to be answered."""
+        answer = self.receiver.answer(room // 2)
+        told = low if self.low_holds else 0
+        return FrameBuilder(self.sender.number + 1, top, told, answer, self.sender.giver, room)
+
+    def _finish(self, builder: FrameBuilder, now: float, by_stream: bool = False) -> bytes:
+        frame = builder.encode()
+        self.sender.sent(builder, now, by_stream)
+        self._flush_at = now + FLUSH
+        if self._announcements and self.low_holds:
+            self._announcements -= 1
+            self._announce_at = now + _ANNOUNCE_AFTER
+        if self._unanswered_since is None and (builder.registers or builder.names is not None):
+            self._unanswered_since = now
+        return frame
+
+    def _announcing(self, now: float) -> bool:
+        return self._announcements > 0 and self.low_holds and now >= self._announce_at
+
+    def _ordinary(self, room: int, now: float, top: int, low: int) -> bytes | None:
+        builder = self._start(room, top, low)
+        if self.sender.active:
+            self.sender.fill(builder, _DATAGRAM_QUEUES)
+            self.sender.fill_repeats(builder, now)
+        if builder.worthwhile or self._announcing(now):
+            return self._finish(builder, now)
+        return None
+
+    def _bare(self, room: int, now: float, top: int, low: int) -> bytes | None:
+        """Nothing but acknowledgements."""
+        builder = self._start(room, top, low)
+        return self._finish(builder, now) if builder.worthwhile else None
+
+    def _probe(self, room: int, now: float, top: int, low: int) -> bytes:
+        builder = self._start(min(room, _PROBE_ROOM), top, low)
+        newest = list(self._outbox.newest(8))
+        for entry in newest:
+            self.sender.pack(builder, entry)
+        if not builder.registers:
+            builder = FrameBuilder(builder.number, top, 0, None, self.sender.giver, room)
+            if not any(self.sender.pack(builder, entry) for entry in newest):
+                builder.add_name(newest[0])
+        silent_for = now - (self._silent_from or now)
+        if silent_for > _PROBE_STEADILY:
+            self._probe_every = min(2 * self._probe_every, _PROBE_SLOWEST)
+        self._probe_at = now + self._probe_every
+        return self._finish(builder, now)
+
+    def next_stream_frame(self, now: float, top: int, low: int) -> bytes | None:
+        self._now = now
+        self.sender.tick(now)
+        full = self.sender.waiting(*_DATAGRAM_QUEUES) * _BYTES_PER_REGISTER >= _STREAM_ROOM
+        if now < self._flush_at and not full and not self.sender.waiting(Queue.STREAM):
+            return None
+        large = self.sender.stream_size()
+        if self.datagrams:
+            return self._stream((Queue.STREAM,), large, now, top, low) if large else None
+        self._stream_turn = bool(large) and not self._stream_turn
+        if self._stream_turn:
+            return self._stream((Queue.STREAM, *_DATAGRAM_QUEUES), large, now, top, low)
+        return self._stream((*_DATAGRAM_QUEUES, Queue.STREAM), large, now, top, low)
+
+    def _stream(self, queues: tuple[Queue, ...], large: int, now: float, top: int, low: int) -> bytes | None:
+        builder = self._start(min(_STREAM_ROOM + large, MAX_FRAME), top, low)
+        if self.sender.active:
+            self.sender.fill(builder, queues)
+        if builder.worthwhile or self._announcing(now):
+            return self._finish(builder, now, by_stream=True)
+        return None

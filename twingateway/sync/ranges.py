@@ -1,0 +1,68 @@
+"""A bounded set of frame numbers, kept as ascending, disjoint, never touching intervals.
+
+When there are more intervals than the limit the lowest is forgotten and `floor` rises above it. Gaps are never
+filled: a number that was not added is never said to be in the set.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from typing import TypeAlias
+
+#: First and last number, both included.
+Interval: TypeAlias = tuple[int, int]
+
+
+class Ranges:
+    """Numbers from 1. `floor` is the lowest number that can still be added."""
+
+    __slots__ = ("_firsts", "_lasts", "_limit", "floor")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._firsts: list[int] = []
+        self._lasts: list[int] = []
+        self.floor = 1
+
+    def __contains__(self, number: int) -> bool:
+        at = bisect_right(self._firsts, number) - 1
+        return at >= 0 and number <= self._lasts[at]
+
+    def __len__(self) -> int:
+        """How many intervals."""
+        return len(self._firsts)
+
+    @property
+    def highest(self) -> int:
+        """The highest number, 0 when empty."""
+        return self._lasts[-1] if self._lasts else 0
+
+    def add(self, first: int, last: int) -> list[Interval]:
+        """Add an interval; what of it was new, ascending. Numbers below `floor` are ignored."""
+        first = max(first, self.floor)
+        if first > last:
+            return []
+        # The intervals left..right-1 overlap the new one or touch it.
+        left = bisect_left(self._lasts, first - 1)
+        right = bisect_right(self._firsts, last + 1)
+        fresh: list[Interval] = []
+        position = first
+        for at in range(left, right):
+            if position < self._firsts[at]:
+                fresh.append((position, self._firsts[at] - 1))
+            position = max(position, self._lasts[at] + 1)
+        if position <= last:
+            fresh.append((position, last))
+        if left < right:
+            first = min(first, self._firsts[left])
+            last = max(last, self._lasts[right - 1])
+        self._firsts[left:right] = [first]
+        self._lasts[left:right] = [last]
+        if len(self._firsts) > self._limit:
+            self.floor = self._lasts[0] + 1
+            del self._firsts[0], self._lasts[0]
+        return fresh
+
+    def newest(self, count: int) -> list[Interval]:
+        """At most `count` intervals, highest first."""
+        return list(zip(self._firsts[: -count - 1 : -1], self._lasts[: -count - 1 : -1], strict=True))

@@ -1,0 +1,340 @@
+"""Everything two nodes keep between them across links: one outbox, what each knows of the other's store, the links.
+
+A link has a sender and a receiver of its own (`Lane`); frame numbers and name numbers mean something on it only. All
+links receive and acknowledge; the newest sends the registers. `low` is told on a link only after the peer's hello was
+answered there, because only then is the outbox known to hold everything that the peer's store lacks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from twingateway.errors import ProtocolViolation
+from twingateway.sync import buckets
+from twingateway.sync.events import (
+    CompareNeeded,
+    ControlReceived,
+    Event,
+    LocalRolledBack,
+    LowAdvanced,
+    PeerStoreChanged,
+    RegistersReceived,
+    ResumeNeeded,
+)
+from twingateway.sync.frame import Frame, decode_frame
+from twingateway.sync.hello import (
+    BUCKETS,
+    COMPARE,
+    HELLO,
+    RESERVED,
+    Hello,
+    decode_control,
+    encode_control,
+    encode_hello,
+    parse_hello,
+)
+from twingateway.sync.knowledge import LocalStore, PeerKnowledge
+from twingateway.sync.lane import Lane
+from twingateway.sync.outbox import Outbox
+from twingateway.sync.resume import Position, Resume, decide
+from twingateway.twin.register import RegisterKey, Section, StoredRegister, Version
+
+__all__ = ["LocalStore", "PeerKnowledge", "Quality", "Session"]
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """A link as its sender sees it. Seconds and shares; `rtt` is None until measured.
+
+    `burst`: mean run of lost frames. `copies`: how often each register is sent. `redundancy`: registers sent, all
+    copies and resends counted, for each that was new. `in_flight`: frames neither seen nor given up.
+    """
+
+    rtt: float | None
+    rtt_variation: float
+    loss: float
+    burst: float
+    copies: int
+    frames_sent: int
+    frames_received: int
+    redundancy: float
+    in_flight: int
+    silent: bool
+
+
+class Session:
+    """One per peer. Without I/O: times are monotonic seconds, and the caller moves the bytes.
+
+    `last_lsn` is the highest lsn this store has given; set it, or let `put` raise it. Whoever gives an lsn to a
+    register in this peer's scope and puts it later (after its commit) must `hold` that lsn until then: otherwise the
+    peer is told that it has everything up to a later one.
+    """
+
+    def __init__(self, local: LocalStore, peer: str, known: PeerKnowledge | None, last_lsn: int) -> None:
+        self.outbox = Outbox()
+        self.last_lsn = last_lsn
+        self._local = local
+        self._peer = peer
+        self._known = known
+        self._complete_for: tuple[bytes, bytes] | None = None
+        self._rolled_back = False
+        self._held: set[int] = set()
+        self._lanes: dict[int, Lane] = {}
+        self._active: Lane | None = None
+
+    @property
+    def known(self) -> PeerKnowledge | None:
+        """What is known of the peer's store, including what the owner may not have persisted yet."""
+        return self._known
+
+    # --- the outbox -----------------------------------------------------------------------------------------------
+
+    def put(self, stored: StoredRegister, *, urgent: bool = False) -> None:
+        """Send this version unless a newer one is waiting. Raises InvalidValue or TooLarge for what cannot be sent.
+
+        `urgent` registers (desired, ack, lifecycle, presence) go before routine reports.
+        """
+        self._held.discard(stored.lsn)
+        self.last_lsn = max(self.last_lsn, stored.lsn)
+        entry = self.outbox.put(stored, urgent)
+        if entry is not None and self._active is not None:
+            self._active.sender.offer(entry)
+
+    def hold(self, lsn: int) -> None:
+        """This lsn belongs to a register that will be put later."""
+        self._held.add(lsn)
+
+    def release(self, lsn: int) -> None:
+        """The register with this lsn will not be put after all."""
+        self._held.discard(lsn)
+
+    @property
+    def low(self) -> int:
+        """Every lsn up to this one is durable at the peer or none of its business, if the outbox is complete."""
+        low = self.outbox.low(self.last_lsn)
+        return max(0, min(low, min(self._held) - 1)) if self._held else low
+
+    # --- links ----------------------------------------------------------------------------------------------------
+
+    def attach(self, link: int, *, datagrams: int, now: float) -> None:
+        """A new link, numbered higher than all before. `datagrams`: the largest state frame, in bytes, that fits a
+        datagram on it; 0 when it has none."""
+        lane = self._lanes[link] = Lane(link, self.outbox, datagrams, now)
+        known = self._known or PeerKnowledge(b"")
+        hello = Hello(
+            self._local.node,
+            self._local.store_id,
+            self._local.boot_id,
+            self.last_lsn,
+            known.store_id,
+            known.low,
+            known.boot_id,
+            known.lsn,
+        )
+        lane.control.append(encode_hello(hello))
+        self._activate_newest()
+
+    def detach(self, link: int) -> None:
+        """The link is gone."""
+        self._lanes.pop(link, None)
+        self._activate_newest()
+
+    def _activate_newest(self) -> None:
+        newest = self._lanes[max(self._lanes)] if self._lanes else None
+        if newest is self._active:
+            return
+        if self._active is not None:
+            self._active.sender.retire()
+        self._active = newest
+        if newest is not None and not self._rolled_back:
+            newest.sender.activate()
+
+    def quality(self, link: int) -> Quality:
+        lane = self._lanes[link]
+        sender = lane.sender
+        return Quality(
+            rtt=sender.path.rtt,
+            rtt_variation=sender.path.rtt_variation,
+            loss=sender.path.loss,
+            burst=sender.path.burst,
+            copies=sender.path.copies,
+            frames_sent=sender.frames,
+            frames_received=lane.receiver.frames,
+            redundancy=sender.sends / sender.fresh_sends if sender.fresh_sends else 1.0,
+            in_flight=sender.in_flight,
+            silent=lane.silent,
+        )
+
+    # --- what comes in --------------------------------------------------------------------------------------------
+
+    def receive_state(self, link: int, frame: bytes, now: float) -> list[Event]:
+        """One state frame, from a datagram or a stream. Raises ProtocolViolation and then has changed nothing."""
+        lane = self._lanes.get(link)
+        if lane is None:
+            return []
+        parsed = decode_frame(frame)
+        events, registers = lane.receive(parsed, now)
+        if events and not self.outbox and self._active is not None:
+            self._active.announce(now)
+        if registers:
+            events.append(RegistersReceived(parsed.number, registers))
+        events += self._learn(lane, parsed)
+        return events
+
+    def _learn(self, lane: Lane, frame: Frame) -> list[Event]:
+        """How far the peer's store has got, if this link's hello said which store that is."""
+        known, hello = self._known, lane.hello
+        if known is None or hello is None or (hello.store_id, hello.boot_id) != (known.store_id, known.boot_id):
+            return []
+        new = replace(known, low=max(frame.low, known.low), lsn=max(frame.top, known.lsn))
+        self._known = new
+        return [LowAdvanced(new.low, new.boot_id, new.lsn, new.store_id)] if new.low > known.low else []
+
+    def receive_control(self, link: int, message: bytes, now: float) -> list[Event]:
+        """One control message. Raises ProtocolViolation and then has changed nothing."""
+        lane = self._lanes.get(link)
+        if lane is None:
+            return []
+        kind, body = decode_control(message)
+        if kind == HELLO:
+            return self._hello(lane, parse_hello(body), now)
+        if lane.hello is None:
+            raise ProtocolViolation(f"{kind} before hello")
+        if kind == COMPARE:
+            return [CompareNeeded()]
+        if kind == BUCKETS:
+            return self._buckets(lane, body)
+        return [ControlReceived(kind, body)]
+
+    def _hello(self, lane: Lane, hello: Hello, now: float) -> list[Event]:
+        if lane.hello is not None:
+            raise ProtocolViolation("a second hello")
+        if hello.node != self._peer:
+            raise ProtocolViolation(f"{hello.node!r} is not {self._peer!r}", 0x87)
+        if any(newer.former(hello) for newer in self._lanes.values() if newer.link > lane.link):
+            lane.hello = hello
+            lane.outdated()
+            return []
+        position = Position(self._known.store_id if self._known else b"", self._complete_for)
+        decision = decide(self._local, self.last_lsn, position, hello)
+        lane.hello = hello
+        events = self._meet(hello)
+        if decision is Resume.ROLLED_BACK:
+            self._rolled_back = True
+            if self._active is not None:
+                self._active.sender.retire()
+            return [*events, LocalRolledBack(hello.peer_boot_id, hello.peer_lsn)]
+        if decision is Resume.NOTHING:
+            self._completed(lane, now)
+        elif decision is Resume.BUCKETS:
+            lane.control.append(encode_control(COMPARE, {}))
+        else:
+            events.append(ResumeNeeded(hello))
+        lane.resume = decision if decision is not Resume.NOTHING else None
+        return events
+
+    def _meet(self, hello: Hello) -> list[Event]:
+        """Note the peer's store and boot. What a former boot acknowledged late may not be true of this one."""
+        known = self._known
+        if known is not None and (known.store_id, known.boot_id) == (hello.store_id, hello.boot_id):
+            return []
+        same = known is not None and known.store_id == hello.store_id
+        low = known.low if known is not None and same else 0
+        self._known = PeerKnowledge(hello.store_id, low, hello.boot_id, hello.last_lsn)
+        for lane in self._lanes.values():
+            if lane.former(hello):
+                lane.outdated()
+        return [
+            PeerStoreChanged(low, hello.boot_id, hello.last_lsn, hello.store_id, known.store_id if known else b"")
+        ]
+
+    def _buckets(self, lane: Lane, body: Mapping[str, Any]) -> list[Event]:
+        theirs = body.get("hashes")
+        if not isinstance(theirs, bytes) or len(theirs) != buckets.COUNT * buckets.HASH_SIZE:
+            raise ProtocolViolation("buckets: 256 hashes of 8 bytes are due")
+        if lane.resume is not Resume.BUCKETS or lane.theirs or lane.hello is None:
+            raise ProtocolViolation("buckets nobody asked for")
+        lane.theirs = theirs
+        return [ResumeNeeded(lane.hello)]
+
+    # --- answers to events ----------------------------------------------------------------------------------------
+
+    def resume(self, link: int, registers: Iterable[StoredRegister], now: float) -> None:
+        """The answer to ResumeNeeded: every register in the peer's scope; what the peer lacks of them is sent."""
+        lane = self._lanes.get(link)
+        if lane is None or lane.hello is None or lane.resume in (None, Resume.ROLLED_BACK):
+            return
+        lacking: Iterable[StoredRegister] = registers
+        if lane.resume is Resume.SINCE:
+            low = lane.hello.low
+            lacking = (stored for stored in registers if stored.lsn > low)
+        elif lane.resume is Resume.BUCKETS:
+            registers = list(registers)
+            differ = buckets.unequal(buckets.hashes(stored.register for stored in registers), lane.theirs)
+            lacking = (stored for stored in registers if buckets.bucket_of(stored.register.key) in differ)
+        for stored in lacking:
+            self.put(stored, urgent=stored.register.key.section is not Section.REPORTED)
+        lane.resume = None
+        self._completed(lane, now)
+
+    def _completed(self, lane: Lane, now: float) -> None:
+        """The outbox holds everything that the peer, as of this hello, lacks."""
+        assert lane.hello is not None
+        self._complete_for = (lane.hello.store_id, lane.hello.boot_id)
+        lane.low_holds = True
+        if not self.outbox and lane.hello.low < self.low:
+            lane.announce(now)
+
+    def compare(self, link: int, registers: Iterable[StoredRegister]) -> None:
+        """The answer to CompareNeeded: every register here that the peer would send us."""
+        lane = self._lanes.get(link)
+        if lane is not None:
+            hashes = buckets.hashes(stored.register for stored in registers)
+            lane.control.append(encode_control(BUCKETS, {"hashes": hashes}))
+
+    def committed(self, link: int, frame: int) -> None:
+        """All registers of that received frame are durable here, but for those refused before."""
+        lane = self._lanes.get(link)
+        if lane is not None:
+            lane.receiver.committed(frame)
+
+    def refuse(self, link: int, frame: int, key: RegisterKey, version: Version, code: str, message: str) -> None:
+        """One register of a received frame will not be kept; call it before `committed`."""
+        lane = self._lanes.get(link)
+        if lane is not None:
+            lane.receiver.refuse(frame, key, version, code, message)
+
+    # --- what goes out --------------------------------------------------------------------------------------------
+
+    def send_control(self, link: int, kind: str, body: Mapping[str, Any]) -> None:
+        """An application message, reliable and in order on this link only. Raises ValueError for a reserved kind or
+        a body that is too large (1 MiB), too deep (20) or not made of plain values and bytes."""
+        if kind in RESERVED:
+            raise ValueError(f"{kind} is the session's own")
+        lane = self._lanes.get(link)
+        if lane is not None:
+            lane.control.append(encode_control(kind, body))
+
+    def next_control(self, link: int) -> bytes | None:
+        """The next message for the control stream."""
+        lane = self._lanes.get(link)
+        return lane.control.popleft() if lane is not None and lane.control else None
+
+    def next_frame(self, link: int, room: int, now: float) -> bytes | None:
+        """The next state frame of at most `room` bytes for a datagram, built from the outbox at this very moment."""
+        lane = self._lanes.get(link)
+        return lane.next_frame(room, now, self.last_lsn, self.low) if lane is not None else None
+
+    def next_stream_frame(self, link: int, now: float) -> bytes | None:
+        """The next state frame for the data stream: registers too big for a datagram, or everything where there are
+        no datagrams. Call it only while few bytes are unsent on that stream."""
+        lane = self._lanes.get(link)
+        return lane.next_stream_frame(now, self.last_lsn, self.low) if lane is not None else None
+
+    def next_deadline(self, link: int) -> float | None:
+        """When `next_frame` or `next_stream_frame` may have something to say though nothing new was put (resend,
+        repeat, acknowledgement, probe). A time not after now means: as soon as there is room."""
+        lane = self._lanes.get(link)
+        return lane.next_deadline() if lane is not None else None
