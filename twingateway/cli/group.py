@@ -1,0 +1,63 @@
+"""The root command group: mounts plug-ins' commands without importing them, and turns every error into a line on
+standard error and an exit code."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from twingateway.cli.exit_codes import BY_ERROR, ExitCode
+from twingateway.errors import InvalidDocument, TwinGatewayError
+
+
+class RootGroup(TyperGroup):
+    """Built-in commands win over plug-ins of the same name."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        return [*super().list_commands(ctx), *(name for name in _plugins() if name not in self.commands)]
+
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]
+        """For a plug-in only what `--help` shows; `resolve_command` loads it."""
+        command = super().get_command(ctx, cmd_name)
+        if command is None and (plugin := _plugins().get(cmd_name)) is not None:
+            return TyperGroup(name=cmd_name, help=f"Commands of the package {plugin.package}.")
+        return command
+
+    def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:  # type: ignore[override]
+        name = args[0]
+        if name not in self.commands and (plugin := _plugins().get(name)) is not None:
+            return name, typer.main.get_command(plugin.load()), args[1:]
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        try:
+            return super().invoke(ctx)
+        except TwinGatewayError as error:
+            _print_error(error)
+            raise typer.Exit(BY_ERROR[error.code]) from error
+        except (typer.Exit, typer.Abort, typer.TyperException, BrokenPipeError, EOFError):
+            raise
+        except Exception as error:
+            if ctx.params["debug"]:
+                traceback.print_exc()
+            hint = "" if ctx.params["debug"] else " (twingateway --debug … shows where)"
+            print(f"error: unexpected {type(error).__name__}: {error}{hint}", file=sys.stderr)
+            raise typer.Exit(ExitCode.INTERNAL) from error
+
+
+def _plugins() -> dict[str, Any]:
+    from twingateway.plugins.registry import commands
+
+    return {command.name: command for command in commands()}
+
+
+def _print_error(error: TwinGatewayError) -> None:
+    """`error: …`, then each problem that the message does not say already."""
+    print(f"error: {error.message}", file=sys.stderr)
+    for problem in error.problems if isinstance(error, InvalidDocument) else ():
+        if str(problem) != error.message:
+            print(f"  {problem}", file=sys.stderr)

@@ -1,0 +1,64 @@
+"""The program `twingateway`: which commands there are. Each imports what it needs when it is called."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from twingateway import __version__
+from twingateway.cli import pki, run, validate
+from twingateway.cli.exit_codes import MEANING
+from twingateway.cli.group import RootGroup
+
+_EPILOG = "\n".join(
+    [
+        "[bold]First steps[/bold]",
+        "  twingateway demo                       the whole of it, over a bad link",
+        "  twingateway init site                  write a node file and a first device",
+        "  twingateway check site/devices/*.yaml  read the device, without a node",
+        "  twingateway run site/node.yaml         run the node",
+        "  twingateway get twins                  in another terminal: what it knows",
+        "",
+        "[bold]Exit codes[/bold]",
+        *(f"  {code.value:>3}  {meaning}" for code, meaning in MEANING.items()),
+    ]
+)
+
+app = typer.Typer(
+    name="twingateway",
+    cls=RootGroup,
+    help="Device twins kept equal at edge and cloud, over MQTT 5 on QUIC.",
+    epilog=_EPILOG,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"twingateway {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an unexpected error comes from.")] = False,
+) -> None:
+    pass
+
+
+_NODE, _DOCUMENTS = "Nodes", "Documents and devices"
+app.command("run", rich_help_panel=_NODE)(run.run)
+app.command("validate", rich_help_panel=_DOCUMENTS)(validate.validate)
+app.add_typer(pki.app, name="pki", rich_help_panel=_NODE)
+
+
+def main() -> None:
+    """The entry point."""
+    app()

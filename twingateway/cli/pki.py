@@ -1,0 +1,76 @@
+"""`twingateway pki`: certificates for people who have no authority of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="Make a certificate authority and the nodes' certificates.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    epilog=(
+        "[bold]Two nodes[/bold]\n"
+        "  twingateway pki init pki\n"
+        "  twingateway pki issue pki cloud-1 --host cloud.example.org\n"
+        "  twingateway pki issue pki edge-1\n"
+        "Then copy NAME.crt, NAME.key and ca.crt to each node; ca.key stays where it is."
+    ),
+)
+
+Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The authority's folder.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The node's name, as in its file.")]
+Namespace = Annotated[str, typer.Option(help="The tenant that the node belongs to.")]
+
+
+@app.command("init")
+def init(
+    directory: Directory,
+    name: Annotated[str, typer.Option(help="What the authority is called in certificates.")] = "twingateway CA",
+) -> None:
+    """Make an authority, valid for ten years: ca.crt, ca.key and its revocation list ca.crl."""
+    from twingateway.pki.authority import create_authority
+
+    made = create_authority(directory, name=name)
+    print(f"{made.certificate}  for every node: identity.ca (valid until {made.expires:%Y-%m-%d})")
+    print(f"{made.key}  keep it secret; nodes do not need it")
+    print(f"{made.revocations}  for every node: identity.crl")
+    print(f"next: twingateway pki issue {directory} NAME --host …")
+
+
+@app.command("issue")
+def issue(
+    directory: Directory,
+    name: Name,
+    host: Annotated[
+        list[str] | None,
+        typer.Option(help="DNS name or IP address under which other nodes reach it; may be repeated."),
+    ] = None,
+    namespace: Namespace = "default",
+    days: Annotated[int, typer.Option(min=1, help="How long the certificate is valid.")] = 825,
+    force: Annotated[bool, typer.Option("--force", help="Replace the node's certificate and key.")] = False,
+) -> None:
+    """Make a node's certificate and key.
+
+    Examples:
+      twingateway pki issue pki cloud-1 --host cloud.example.org --host 10.0.0.1
+      twingateway pki issue pki edge-1 --namespace plant-7 --days 90
+    """
+    from twingateway.pki.authority import issue as make
+
+    made = make(directory, name, hosts=host or (), namespace=namespace, days=days, force=force)
+    print(f"{made.certificate}  identity.certificate (valid until {made.expires:%Y-%m-%d})")
+    print(f"{made.key}  identity.key")
+    print(f"{made.ca}  identity.ca")
+
+
+@app.command("revoke")
+def revoke(directory: Directory, name: Name, namespace: Namespace = "default") -> None:
+    """Refuse every certificate ever issued to a node, for good; nodes notice once they have the new ca.crl."""
+    from twingateway.pki.authority import revoke as withdraw
+
+    done = withdraw(directory, name, namespace=namespace)
+    plural = "certificate" if done.certificates == 1 else "certificates"
+    print(f"{done.certificates} {plural} of {done.name} revoked; copy {done.revocations} to every node")

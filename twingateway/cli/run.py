@@ -1,0 +1,44 @@
+"""`twingateway run`: one node, until SIGTERM or Ctrl-C."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
+
+def run(
+    file: Annotated[Path, typer.Argument(metavar="NODE.yaml", help="The node file.")] = Path("node.yaml"),
+) -> None:
+    """Run a node. What it does follows from the sections of its file; it ends in good order on SIGTERM and Ctrl-C.
+
+    Examples:
+      twingateway run                  the node.yaml of this folder
+      twingateway run site/edge.yaml
+    """
+    import asyncio
+
+    from twingateway.config.load import load_node
+    from twingateway.node.logs import configure_logs
+    from twingateway.node.run import run_node
+    from twingateway.plugins.registry import AdapterRegistry
+
+    registry = AdapterRegistry.installed()
+    loaded = load_node(file, registry)
+    configure_logs(loaded.config.log.level, loaded.config.log.format)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(run_node(loaded, registry))
+
+
+def _loop_factory() -> Callable[[], AbstractEventLoop] | None:
+    """uvloop's where it is installed, else asyncio's own."""
+    try:
+        from uvloop import new_event_loop
+    except ImportError:
+        return None
+    return new_event_loop
