@@ -44,7 +44,7 @@ class GatewayCollector(Collector):
         rtt = GaugeMetricFamily("twingateway_peer_rtt_seconds", "Round trip, smoothed", labels=["peer", "role"])
         loss = GaugeMetricFamily("twingateway_peer_loss_ratio", "Frames lost", labels=["peer", "role"])
         for peer in self._gateway.peers:
-            labels = [peer.name or peer.key, peer.direction.value]
+            labels = [peer.name, peer.direction.value]
             up.add_metric(labels, float(peer.line is not None))
             waiting.add_metric(labels, len(peer.session.outbox))
             _add_quality(peer, labels, rtt, loss)

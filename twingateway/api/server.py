@@ -60,7 +60,7 @@ class HttpServer:
         )
         self._server = _Quiet(config)
         self._task = asyncio.create_task(self._server.serve(sockets=[self._socket]), name=f"http {self._section}")
-        while not self._server.started and not self._task.done():  # noqa: ASYNC110 (uvicorn has no event for it)
+        while not self._server.started and not self._task.done():
             await asyncio.sleep(0.005)
 
     async def stop(self) -> None:

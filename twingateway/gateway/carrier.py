@@ -85,7 +85,9 @@ class Carrier:
         self._session_handlers: dict[type, Callable[[Peer, Any], None]] = {
             sync_events.RegistersReceived: self._on_registers,
             sync_events.ResumeNeeded: self._on_resume,
-            sync_events.LowAdvanced: self._on_low,
+            sync_events.CompareNeeded: self._on_compare,
+            sync_events.LowAdvanced: self._on_position,
+            sync_events.PeerStoreChanged: self._on_position,
             sync_events.PeerRefused: self._peer_events.refused,
             sync_events.ControlReceived: lambda peer, event: self._peer_events.control(peer, event.kind, event.body),
             sync_events.LocalRolledBack: lambda peer, event: self._peer_events.rolled_back(peer),
@@ -235,13 +237,16 @@ class Carrier:
             session.committed(number, event.frame)
             self.wake()
 
-        self._ledger.apply(accepted, origin=peer.key, then=durable)
+        self._ledger.apply(accepted, origin=peer.name, then=durable)
 
     def _on_resume(self, peer: Peer, event: sync_events.ResumeNeeded) -> None:
         peer.session.resume(self._number, self._peers.scope(peer), self._now)
 
-    def _on_low(self, peer: Peer, event: sync_events.LowAdvanced) -> None:
-        record = PeerRecord(peer.key, event.store_id, event.low, event.boot_id, event.lsn)
+    def _on_compare(self, peer: Peer, event: sync_events.CompareNeeded) -> None:
+        peer.session.compare(self._number, self._peers.origin(peer))
+
+    def _on_position(self, peer: Peer, event: sync_events.LowAdvanced | sync_events.PeerStoreChanged) -> None:
+        record = PeerRecord(peer.name, event.store_id, event.low, event.boot_id, event.lsn)
         self._peers.remember(record)
         self._ledger.remember(record)
 
@@ -293,6 +298,4 @@ class Carrier:
 
     @property
     def _name(self) -> str:
-        if self._peer is not None and self._peer.name:
-            return self._peer.name
-        return self.facts().peer_address
+        return self.facts().peer_address if self._peer is None else self._peer.name

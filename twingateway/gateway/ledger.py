@@ -5,7 +5,7 @@
 - Everything else commits before anyone sees it or it is sent.
 
 An lsn that was issued but is not yet in the outboxes is *held*: no peer may be told that everything up to a later
-lsn has been sent (`barrier`), and no event position passes it.
+lsn has been sent, and no event position passes it.
 """
 
 from __future__ import annotations
@@ -51,8 +51,12 @@ class Outboxes(Protocol):
         """Queue for every peer whose scope has it, except the one it came from."""
         ...
 
-    def barrier(self, lsn: int | None) -> None:
-        """The lowest lsn that is issued but not offered yet; None when there is none."""
+    def hold(self, stored: StoredRegister, *, origin: str | None) -> None:
+        """It will be offered later: until then no peer may be told that everything up to its lsn has been sent."""
+        ...
+
+    def release(self, stored: StoredRegister) -> None:
+        """It is not held any more, offered or not."""
         ...
 
 
@@ -111,7 +115,7 @@ class Ledger:
         """
         minted = [self._mint(draft, version) for draft in drafts]
         for stored in minted:
-            self._hold(stored.lsn)
+            self._hold(stored, None)
         try:
             await self._committer.commit(minted, attempts=attempts)
             for stored in minted:
@@ -119,7 +123,7 @@ class Ledger:
                 self._offer(stored, None)
         finally:
             for stored in minted:
-                self._release(stored.lsn)
+                self._release(stored)
         return minted
 
     def apply(self, registers: Iterable[Register], *, origin: str, then: Callable[[], None]) -> list[StoredRegister]:
@@ -131,14 +135,14 @@ class Ledger:
             if current is None or register.version > current.register.version:
                 stored = StoredRegister(register, self._numbers.lsn())
                 applied.append(stored)
-                self._hold(stored.lsn)
+                self._hold(stored, origin)
                 self._show(stored)
         self._committer.add(applied)
 
         def durable() -> None:
             for stored in applied:
                 self._offer(stored, origin)
-                self._release(stored.lsn)
+                self._release(stored)
             then()
 
         self._committer.after(durable)
@@ -185,17 +189,15 @@ class Ledger:
         if self._outboxes is not None:
             self._outboxes.offer(stored, origin=origin)
 
-    def _hold(self, lsn: int) -> None:
-        self._held[lsn] = None
-        self._tell_barrier()
-
-    def _release(self, lsn: int) -> None:
-        self._held.pop(lsn, None)
-        self._tell_barrier()
-
-    def _tell_barrier(self) -> None:
+    def _hold(self, stored: StoredRegister, origin: str | None) -> None:
+        self._held[stored.lsn] = None
         if self._outboxes is not None:
-            self._outboxes.barrier(next(iter(self._held), None))
+            self._outboxes.hold(stored, origin=origin)
+
+    def _release(self, stored: StoredRegister) -> None:
+        self._held.pop(stored.lsn, None)
+        if self._outboxes is not None:
+            self._outboxes.release(stored)
 
 
 def granted_epoch(lifecycle: Register) -> int:

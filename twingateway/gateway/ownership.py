@@ -150,6 +150,8 @@ class Ownership:
         if claim.root_epoch > version.epoch:
             return Version(version.incarnation, claim.root_epoch + 1, 0), _live(claim, epoch + 1, model)
         if holder == claim.holder and value.get("store") == claim.store:
+            if claim.epoch < granted_epoch(current.register):
+                self._ledger.renumber([current])  # the claimant has not heard of it
             return None
         return Version(version.incarnation, version.epoch, 0), _live(claim, epoch + 1, model)
 

@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
 
+import structlog
+
+from twingateway.errors import InvalidValue, TooLarge
 from twingateway.gateway.ledger import LIFECYCLE_NAME
 from twingateway.gateway.numbers import Numbers
 from twingateway.gateway.table import TwinTable
@@ -20,8 +23,8 @@ from twingateway.sync.session import LocalStore, PeerKnowledge, Session
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.register import WRITER, Register, Section, StoredRegister, Writer
 
-#: The key under which the parent's record is stored; its node name is learnt when it answers.
-PARENT = "^parent"
+log = structlog.get_logger("session")
+
 #: Namespace of registers that are about nodes, not devices.
 NODES = "nodes"
 #: Sections whose registers go before routine reports.
@@ -54,11 +57,10 @@ class Line(Protocol):
 class Peer:
     """One other node, across its connections."""
 
-    key: str
+    name: str
     direction: Direction
     namespace: str
     session: Session
-    name: str = ""
     line: Line | None = None
     since: int = 0
     """Unix milliseconds since when `line` is what it is."""
@@ -93,7 +95,6 @@ class Peers:
         self._numbers = numbers
         self._children: dict[str, Peer] = {}
         self._via: dict[str, Peer] = {}
-        self._barrier: int | None = None
 
     @property
     def store_id(self) -> bytes:
@@ -108,15 +109,14 @@ class Peers:
         """The child of this name; its session is made when it is first needed and outlives its links."""
         peer = self._children.get(name)
         if peer is None:
-            peer = self._make(name, Direction.CHILD, namespace)
-            peer.name = name
-            self._children[name] = peer
+            peer = self._children[name] = self._make(name, Direction.CHILD, namespace)
             self.route(name, peer)
         return peer
 
-    def open_parent(self, namespace: str) -> Peer:
-        if self.parent is None:
-            self.parent = self._make(PARENT, Direction.PARENT, namespace)
+    def open_parent(self, name: str, namespace: str) -> Peer:
+        """The parent that answered; another name than before is another peer."""
+        if self.parent is None or self.parent.name != name:
+            self.parent = self._make(name, Direction.PARENT, namespace)
         return self.parent
 
     def route(self, node: str, child: Peer) -> None:
@@ -124,22 +124,35 @@ class Peers:
         child.below.add(node)
         self._via[node] = child
 
+    def hold(self, stored: StoredRegister, *, origin: str | None) -> None:
+        peer = self._destination(stored.register)
+        if peer is not None and peer.name != origin:
+            peer.session.hold(stored.lsn)
+
+    def release(self, stored: StoredRegister) -> None:
+        peer = self._destination(stored.register)
+        if peer is not None:
+            peer.session.release(stored.lsn)
+
     def offer(self, stored: StoredRegister, *, origin: str | None) -> None:
         peer = self._destination(stored.register)
-        if peer is None or peer.key == origin:
+        if peer is None or peer.name == origin:
             return
-        peer.session.put(stored, urgent=stored.register.key.section in URGENT)
+        try:
+            peer.session.put(stored, urgent=stored.register.key.section in URGENT)
+        except (InvalidValue, TooLarge) as error:
+            log.error("a register cannot be sent", key=str(stored.register.key), reason=error.message)
         if peer.line is not None:
             peer.line.wake()
-
-    def barrier(self, lsn: int | None) -> None:
-        self._barrier = lsn
-        for peer in self:
-            peer.session.barrier = lsn
 
     def scope(self, peer: Peer) -> Iterator[StoredRegister]:
         """Every register that this peer is to have from us."""
         return (stored for stored in self._table.registers() if self._destination(stored.register) is peer)
+
+    def origin(self, peer: Peer) -> Iterator[StoredRegister]:
+        """Every register here that this peer is the one to send us."""
+        judge = {Direction.PARENT: self._comes_down, Direction.CHILD: self._comes_up}[peer.direction]
+        return (stored for stored in self._table.registers() if judge(peer, stored.register))
 
     def holder(self, device: DeviceId) -> str | None:
         """The node that holds a device, by the root's grant."""
@@ -161,9 +174,16 @@ class Peers:
             return self._via.get(holder)
         return self.parent if holder == self.node or holder in self._via else None
 
-    def _make(self, key: str, direction: Direction, namespace: str) -> Peer:
-        record = self._records.get(key)
+    def _comes_down(self, peer: Peer, register: Register) -> bool:
+        return WRITER[register.key.section] is Writer.ROOT and register.key.device.namespace == peer.namespace
+
+    def _comes_up(self, peer: Peer, register: Register) -> bool:
+        device, section, _ = register.key
+        if section is Section.REACH:
+            return device.name in peer.below
+        return WRITER[section] is Writer.HOLDER and self.holder(device) in peer.below
+
+    def _make(self, name: str, direction: Direction, namespace: str) -> Peer:
+        record = self._records.get(name)
         known = None if record is None else PeerKnowledge(record.store_id, record.low, record.boot_id, record.lsn)
-        session = Session(self._local, key, known, self._numbers.last_lsn)
-        session.barrier = self._barrier
-        return Peer(key, direction, namespace, session)
+        return Peer(name, direction, namespace, Session(self._local, name, known, self._numbers.last_lsn))

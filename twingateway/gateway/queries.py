@@ -145,7 +145,7 @@ class Queries:
 
     def nodes(self) -> list[NodeView]:
         """This node, its parent, its children, and children known from before."""
-        live = {peer.name: peer for peer in self._peers if peer.name}
+        live = {peer.name: peer for peer in self._peers}
         views = [self._own_view()]
         views += [self._peer_view(peer) for peer in live.values()]
         for device in self._table.devices():

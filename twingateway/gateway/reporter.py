@@ -91,7 +91,9 @@ class Reporter:
         self._on_online()
 
     def offline(self, error: DeviceError) -> None:
-        self.fail(error, None)
+        """`error.detail["retry_in"]`: seconds until the driver itself tries again."""
+        retry_in = error.detail.get("retry_in")
+        self.fail(error, None if retry_in is None else self._clock.wall_ms() + int(retry_in * 1000))
 
     def problem(self, error: DeviceError) -> None:
         self._show_source(error, None)

@@ -18,9 +18,28 @@ class Tasks:
 
     def __init__(self, group: asyncio.TaskGroup) -> None:
         self._group = group
+        self._running: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     def start(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[None]:
-        return self._group.create_task(_guarded(work, name), name=name)
+        """Run it until it ends or the node does. After `cancel` nothing new begins: the task comes cancelled."""
+        task = self._group.create_task(_guarded(work, name), name=name)
+        self._running.add(task)
+
+        def done(task: asyncio.Task[None]) -> None:
+            self._running.discard(task)
+            work.close()  # a task cancelled before its first step never began it
+
+        task.add_done_callback(done)
+        if self._closed:
+            task.cancel()
+        return task
+
+    def cancel(self) -> None:
+        """End everything (the node stops)."""
+        self._closed = True
+        for task in self._running:
+            task.cancel()
 
 
 async def _guarded(work: Coroutine[Any, Any, Any], name: str) -> None:

@@ -13,7 +13,7 @@ from twingateway.errors import LinkError, NotAuthorized
 from twingateway.gateway.carrier import Carrier, PeerEvents
 from twingateway.gateway.inbound import Inbound
 from twingateway.gateway.ledger import Ledger
-from twingateway.gateway.peers import Peer, Peers
+from twingateway.gateway.peers import Peers
 from twingateway.mqtt.auth import Credential
 from twingateway.mqtt.client import ClientConnection
 from twingateway.mqtt.events import Connected, Refused
@@ -55,10 +55,9 @@ class Uplink:
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
         delay = BACK_OFF[0]
-        peer = self._peers.open_parent(self._credential.namespace)
         while True:
             began = loop.time()
-            self.error = await self._once(peer)
+            self.error = await self._once()
             if self.error is not None:
                 log.warning("no session with the parent", reason=self.error.message, code=self.error.code)
             if loop.time() - began > STEADY:
@@ -66,10 +65,10 @@ class Uplink:
             await asyncio.sleep(delay * random.uniform(0.5, 1.0))
             delay = min(delay * 2, BACK_OFF[1])
 
-    async def _once(self, peer: Peer) -> LinkError | None:
+    async def _once(self) -> LinkError | None:
         """One link, from dialling to its end; why it ended, None after an orderly end."""
         token, self._token = self._token, None
-        carrier = UplinkCarrier(self, peer, self._credential, self._keep_alive, token)
+        carrier = UplinkCarrier(self, self._credential, self._keep_alive, token)
         try:
             await self._dialer.dial(carrier)
         except LinkError as error:
@@ -92,12 +91,9 @@ class Uplink:
 class UplinkCarrier(Carrier):
     """The client's side of a connection to the parent."""
 
-    def __init__(
-        self, uplink: Uplink, parent: Peer, credential: Credential, keep_alive: int, token: bytes | None
-    ) -> None:
+    def __init__(self, uplink: Uplink, credential: Credential, keep_alive: int, token: bytes | None) -> None:
         super().__init__(*uplink.parts)
         self._uplink = uplink
-        self._parent = parent
         self._credential = credential
         self._keep_alive = keep_alive
         self._token = token
@@ -134,10 +130,9 @@ class UplinkCarrier(Carrier):
             self._refusal = LinkError("the server at the uplink's address is not a twingateway node")
             self.close(self._refusal.message)
             return
-        self._parent.name = name
         self._uplink.connected(event.token)
         self._open_state_stream(self._link)
-        self._join(self._parent, now)
+        self._join(self._peers.open_parent(name, self._credential.namespace), now)
 
     def _open_state_stream(self, link: Link) -> None:
         # QUIC tells the server of a stream with its first bytes; the server may have a frame for it before we do.

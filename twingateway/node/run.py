@@ -71,9 +71,9 @@ class Node:
         async with AsyncExitStack() as stack:
             store = await open_store(path)
             stack.push_async_callback(store.close)
-            try:
-                async with asyncio.TaskGroup() as group:
-                    tasks = Tasks(group)
+            async with asyncio.TaskGroup() as group:
+                tasks = Tasks(group)
+                try:
                     gateway = self.gateway = await open_gateway(
                         config.node.name,
                         config.node.namespace,
@@ -82,12 +82,11 @@ class Node:
                         tasks=tasks,
                         rolled_back=lambda peer: self._rolled_back(gateway, tasks, peer),
                     )
-                    gateway.begin(tasks)
                     stack.push_async_callback(gateway.committer.drain)
+                    gateway.begin(tasks)
                     await self._run_parts(gateway, tasks)
-                    raise _Stopped
-            except* _Stopped:
-                pass
+                finally:
+                    tasks.cancel()
 
     async def _run_parts(self, gateway: Gateway, tasks: Tasks) -> None:
         config, bound = self._loaded.config, Bound()
@@ -119,7 +118,7 @@ class Node:
         if parent is None or parent.line is None:
             return
         deadline = gateway.clock.now() + DRAIN
-        while len(parent.session.outbox) and gateway.clock.now() < deadline:  # noqa: ASYNC110 (outboxes have no event)
+        while len(parent.session.outbox) and gateway.clock.now() < deadline:
             await asyncio.sleep(0.02)
 
     def _rolled_back(self, gateway: Gateway, tasks: Tasks, peer: Peer) -> None:
@@ -133,10 +132,6 @@ class Node:
             self.stop()
 
         tasks.start(renew(), "new store identity")
-
-
-class _Stopped(Exception):
-    """Ends the TaskGroup once everything has been stopped."""
 
 
 async def run_node(loaded: LoadedNode, registry: AdapterRegistry) -> None:

@@ -1,0 +1,169 @@
+"""Two real gateways joined in memory: reports up, desired values down, acknowledgements back."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+import pytest
+
+from twingateway.errors import DeviceUnreachable, NotRoot, VersionMismatch
+from twingateway.testing.joined import FakeMachine, MemoryNode, until
+from twingateway.twin.ack import AckState
+from twingateway.twin.identity import DeviceId
+from twingateway.twin.register import Section
+
+PUMP = DeviceId("default", "pump")
+
+
+def pair() -> tuple[MemoryNode, MemoryNode]:
+    cloud, edge = MemoryNode("cloud"), MemoryNode("edge")
+    edge.machines["pump"] = FakeMachine({"flow": 1.5, "speed": 10}, frozenset({"speed"}))
+    return cloud, edge
+
+
+def reported(node: MemoryNode, name: str) -> object:
+    return node.gateway.table.value(PUMP, Section.REPORTED, name)
+
+
+async def test_a_report_at_the_edge_becomes_a_twin_at_the_cloud() -> None:
+    cloud, edge = pair()
+    async with cloud.running(), edge.running(cloud):
+        await until(lambda: reported(cloud, "flow") == 1.5)
+        edge.machines["pump"].say(flow=2.5)
+        await until(lambda: reported(cloud, "flow") == 2.5)
+        twin = cloud.gateway.queries.twin(PUMP)
+        assert twin["status"]["holder"] == "edge"
+        await until(lambda: cloud.gateway.queries.presence(PUMP).state == "online")
+
+
+async def test_a_desired_value_is_written_once_and_acknowledged() -> None:
+    cloud, edge = pair()
+    async with cloud.running(), edge.running(cloud):
+        await until(lambda: reported(cloud, "flow") == 1.5)
+        written = await cloud.gateway.commands.patch(PUMP, {"spec": {"desiredProperties": {"speed": 20}}})
+        acks = await cloud.gateway.commands.settled(PUMP, written.desired, 5.0)
+        assert acks["speed"].state is AckState.APPLIED
+        assert edge.machines["pump"].written == [("speed", 20)]
+
+
+async def test_everything_is_right_again_after_both_restart() -> None:
+    cloud, edge = pair()
+    async with cloud.running(), edge.running(cloud):
+        await until(lambda: reported(cloud, "flow") == 1.5)
+        written = await cloud.gateway.commands.patch(PUMP, {"spec": {"desiredProperties": {"speed": 20}}})
+        await cloud.gateway.commands.settled(PUMP, written.desired, 5.0)
+    async with cloud.running(), edge.running(cloud):
+        assert reported(cloud, "flow") == 1.5
+        edge.machines["pump"].say(flow=9.0)
+        await until(lambda: reported(cloud, "flow") == 9.0)
+        assert edge.machines["pump"].written == [("speed", 20)], "a final acknowledgement is never acted on again"
+
+
+async def test_a_device_that_is_off_leaves_the_value_delivered_until_it_is_back() -> None:
+    cloud, edge = pair()
+    pump = edge.machines["pump"]
+    pump.error = DeviceUnreachable("nobody answers")
+    async with cloud.running(), edge.running(cloud):
+        await until(lambda: cloud.gateway.queries.exists(PUMP))
+        written = await cloud.gateway.commands.patch(PUMP, {"spec": {"desiredProperties": {"speed": 30}}})
+        await until(lambda: cloud.gateway.queries.ack(PUMP, "speed").state is AckState.DELIVERED)
+        assert cloud.gateway.queries.ack(PUMP, "speed").code == "device-unreachable"
+        pump.error = None
+        acks = await cloud.gateway.commands.settled(PUMP, written.desired, 5.0)
+        assert acks["speed"].state is AckState.APPLIED
+        assert pump.written == [("speed", 30)]
+
+
+async def test_a_value_set_while_the_link_is_down_arrives_afterwards() -> None:
+    cloud, edge = pair()
+    async with cloud.running(), edge.running(cloud):
+        await until(lambda: reported(cloud, "flow") == 1.5)
+        edge.path.cut = True
+        for link in cloud.listener.links:
+            link.drop()
+        await until(lambda: cloud.gateway.queries.presence(PUMP).state == "unreachable")
+        written = await cloud.gateway.commands.patch(PUMP, {"spec": {"desiredProperties": {"speed": 40}}})
+        edge.machines["pump"].say(flow=7.0)
+        edge.path.cut = False
+        acks = await cloud.gateway.commands.settled(PUMP, written.desired, 10.0)
+        assert acks["speed"].state is AckState.APPLIED
+        await until(lambda: reported(cloud, "flow") == 7.0)
+
+
+async def test_what_the_device_refuses_is_rejected_with_its_reason() -> None:
+    cloud, edge = pair()
+    async with cloud.running(), edge.running(cloud):
+        await until(lambda: reported(cloud, "flow") == 1.5)
+        patch = {"spec": {"desiredProperties": {"speed": "forbidden", "colour": "red"}}}
+        written = await cloud.gateway.commands.patch(PUMP, patch)
+        acks = await cloud.gateway.commands.settled(PUMP, written.desired, 5.0)
+        assert acks["speed"].state is AckState.REJECTED
+        assert acks["speed"].message == "the device says no"
+        assert acks["colour"].state is AckState.REJECTED
+
+
+async def test_without_confirmation_the_ack_stays_delivered() -> None:
+    cloud, edge = pair()
+    edge.machines["pump"].confirms = False
+    async with cloud.running(), edge.running(cloud):
+        await until(lambda: reported(cloud, "flow") == 1.5)
+        written = await cloud.gateway.commands.patch(PUMP, {"spec": {"desiredProperties": {"speed": 50}}})
+        acks = await cloud.gateway.commands.settled(PUMP, written.desired, 5.0)
+        assert (acks["speed"].state, acks["speed"].code) == (AckState.DELIVERED, "unconfirmed")
+
+
+async def test_of_two_writers_with_one_version_one_is_told() -> None:
+    cloud, edge = pair()
+    async with cloud.running(), edge.running(cloud):
+        await until(lambda: cloud.gateway.queries.exists(PUMP))
+        _, version = cloud.gateway.queries.desired(PUMP)
+        await cloud.gateway.commands.patch(PUMP, {"spec": {"desiredProperties": {"speed": 1}}}, version)
+        with pytest.raises(VersionMismatch):
+            await cloud.gateway.commands.patch(PUMP, {"spec": {"desiredProperties": {"speed": 2}}}, version)
+
+
+async def test_an_edge_refuses_desired_writes_and_names_the_root() -> None:
+    cloud, edge = pair()
+    async with cloud.running(), edge.running(cloud):
+        await until(lambda: edge.gateway.peers.root_name == "cloud")
+        with pytest.raises(NotRoot, match="cloud"):
+            await edge.gateway.commands.patch(PUMP, {"spec": {"desiredProperties": {"speed": 1}}})
+
+
+async def test_a_second_node_with_the_same_device_is_refused() -> None:
+    cloud, edge = pair()
+    other = MemoryNode("other")
+    other.machines["pump"] = FakeMachine({"flow": 99.0})
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(cloud.running())
+        await stack.enter_async_context(edge.running(cloud))
+        await until(lambda: reported(cloud, "flow") == 1.5)
+        gateway = await stack.enter_async_context(other.running(cloud))
+        listening = gateway.events.listen(0, 0)
+        codes: list[str] = []
+        while "claim-refused" not in codes:
+            codes += [event.code for event in await listening.next_batch() if hasattr(event, "code")]
+        assert reported(cloud, "flow") == 1.5
+        assert cloud.gateway.peers.holder(PUMP) == "edge"
+
+
+async def test_a_region_between_passes_everything_through() -> None:
+    cloud, edge = pair()
+    region = MemoryNode("region")
+    async with cloud.running(), region.running(cloud), edge.running(region):
+        await until(lambda: reported(cloud, "flow") == 1.5)
+        assert reported(region, "flow") == 1.5
+        written = await cloud.gateway.commands.patch(PUMP, {"spec": {"desiredProperties": {"speed": 60}}})
+        acks = await cloud.gateway.commands.settled(PUMP, written.desired, 5.0)
+        assert acks["speed"].state is AckState.APPLIED
+
+
+async def test_an_edge_that_lost_its_store_gets_a_new_epoch_and_goes_on() -> None:
+    cloud, edge = pair()
+    async with cloud.running():
+        async with edge.running(cloud):
+            await until(lambda: reported(cloud, "flow") == 1.5)
+        replacement = MemoryNode("edge")
+        replacement.machines["pump"] = FakeMachine({"flow": 3.5})
+        async with replacement.running(cloud):
+            await until(lambda: reported(cloud, "flow") == 3.5)

@@ -1,0 +1,205 @@
+"""Whole gateways in memory: real parts and real sessions over memory stores and memory links, no sockets or disks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel
+
+from twingateway.adapter import Adapter, AdapterContext, AdapterKind, Device, DevicePort, Driver, Value, Written
+from twingateway.errors import DeviceError, DeviceRefused, NotAuthorized
+from twingateway.gateway.acceptor import Acceptor
+from twingateway.gateway.clock import SystemClock
+from twingateway.gateway.context import Context
+from twingateway.gateway.gateway import Gateway, open_gateway
+from twingateway.gateway.host import ConfiguredDevice
+from twingateway.gateway.peers import Peer
+from twingateway.gateway.tasks import Tasks
+from twingateway.gateway.uplink import Uplink
+from twingateway.mqtt.auth import Identity
+from twingateway.ports.memory_link import MemoryDialer, MemoryListener, MemoryPath
+from twingateway.ports.memory_store import MemoryDisk, MemoryStore
+from twingateway.twin.identity import DeviceId
+
+
+@dataclass(frozen=True, slots=True)
+class NamedCredential:
+    """A credential whose chain is its name; `NamedVerifier` believes it."""
+
+    node: str
+    namespace: str = "default"
+
+    @property
+    def chain(self) -> tuple[bytes, ...]:
+        return (f"{self.namespace}/{self.node}".encode(),)
+
+    def sign(self, data: bytes) -> bytes:
+        return b"signed:" + data
+
+
+class NamedVerifier:
+    def verify(
+        self, chain: Sequence[bytes], node: str, signature: bytes | None, data: bytes, now_wall: float
+    ) -> Identity:
+        namespace, _, name = chain[0].decode().partition("/")
+        if name != node or signature not in (None, b"signed:" + data):
+            raise NotAuthorized(f"{node} is not who it claims to be")
+        return Identity(namespace, node)
+
+
+@dataclass(eq=False)
+class FakeMachine:
+    """A device: what it holds, whether it answers, and what was written to it."""
+
+    values: dict[str, Value] = field(default_factory=dict)
+    writable: frozenset[str] = frozenset()
+    error: DeviceError | None = None
+    confirms: bool = True
+    written: list[tuple[str, Value]] = field(default_factory=list)
+    port: DevicePort | None = None
+
+    def say(self, **values: Value) -> None:
+        """The device changes and reports."""
+        self.values.update(values)
+        if self.port is not None:
+            self.port.report(values)
+
+
+class _FakeDriver(Driver):
+    def __init__(self, machine: FakeMachine, port: DevicePort) -> None:
+        self._machine = machine
+        self.writable = machine.writable
+        machine.port = port
+
+    async def run(self) -> None:
+        port = self._machine.port
+        assert port is not None
+        if self._machine.error is not None:
+            raise self._machine.error
+        port.report(dict(self._machine.values))
+        await asyncio.Event().wait()
+
+    async def read(self) -> Mapping[str, Value]:
+        if self._machine.error is not None:
+            raise self._machine.error
+        return dict(self._machine.values)
+
+    async def write(self, name: str, value: Value) -> Written:
+        if self._machine.error is not None:
+            raise self._machine.error
+        if value == "forbidden":
+            raise DeviceRefused("the device says no")
+        self._machine.written.append((name, value))
+        self._machine.values[name] = value
+        return Written(self._machine.confirms, value)
+
+
+class _FakeAdapter(Adapter):
+    def __init__(self, machines: Mapping[str, FakeMachine]) -> None:
+        self._machines = machines
+
+    def driver(self, device: Device, port: DevicePort) -> Driver:
+        return _FakeDriver(self._machines[device.id.name], port)
+
+
+class _NoSettings(BaseModel):
+    pass
+
+
+def fake_kind(machines: Mapping[str, FakeMachine]) -> AdapterKind:
+    """An adapter kind whose devices are `machines`, by name."""
+
+    def open_adapter(settings: Any, context: AdapterContext) -> Adapter:
+        return _FakeAdapter(machines)
+
+    return AdapterKind("fake", "machines in memory", _NoSettings, _NoSettings, open_adapter)
+
+
+class MemoryNode:
+    """One gateway on a memory disk. Start it with `running`."""
+
+    def __init__(self, name: str, disk: MemoryDisk | None = None) -> None:
+        self.name = name
+        self.disk = disk or MemoryDisk()
+        self.machines: dict[str, FakeMachine] = {}
+        self.path = MemoryPath()
+        self.rolled_back = asyncio.Event()
+        self._gateway: Gateway | None = None
+        self._listener: MemoryListener | None = None
+
+    @property
+    def gateway(self) -> Gateway:
+        assert self._gateway is not None
+        return self._gateway
+
+    @property
+    def listener(self) -> MemoryListener:
+        assert self._listener is not None
+        return self._listener
+
+    @asynccontextmanager
+    async def running(
+        self, parent: MemoryNode | None = None, models: Mapping[str, str] | None = None
+    ) -> AsyncIterator[Gateway]:
+        """Run until left; leaving is a crash: nothing is drained. `models`: device → model reference."""
+        store = MemoryStore(self.disk)
+        try:
+            async with asyncio.TaskGroup() as group:
+                work = Tasks(group)
+                gateway = self._gateway = await open_gateway(
+                    self.name,
+                    "default",
+                    is_root=parent is None,
+                    store=store,
+                    tasks=work,
+                    rolled_back=self._on_rolled_back,
+                )
+                gateway.begin(work)
+                self._listen(gateway)
+                await self._start_devices(gateway, models or {})
+                if parent is not None:
+                    work.start(self._uplink(gateway, parent).run(), "uplink")
+                yield gateway
+                work.cancel()
+                for link in self.listener.links:
+                    link.drop()
+        finally:
+            self.disk.in_use = False
+
+    def _on_rolled_back(self, peer: Peer) -> None:
+        self.rolled_back.set()
+
+    def _listen(self, gateway: Gateway) -> None:
+        acceptor = Acceptor(
+            self.name, NamedVerifier(), None, gateway.peers, gateway.inbound, gateway.ledger, gateway.sessions
+        )
+        self._listener = MemoryListener(acceptor.carrier)
+
+    def _uplink(self, gateway: Gateway, parent: MemoryNode) -> Uplink:
+        class Dialer:
+            async def dial(_, handler: Any) -> Any:  # the parent may restart: its listener is looked up anew
+                return await MemoryDialer(parent.listener, self.path).dial(handler)
+
+        return Uplink(
+            Dialer(), NamedCredential(self.name), 15, gateway.peers, gateway.inbound, gateway.ledger, gateway.sessions
+        )
+
+    async def _start_devices(self, gateway: Gateway, models: Mapping[str, str]) -> None:
+        kind = fake_kind(self.machines)
+        await gateway.host.open(kind, _NoSettings(), Context("fake", SystemClock(), None, None))
+        devices = [
+            ConfiguredDevice(DeviceId("default", name), "fake", None, models.get(name)) for name in self.machines
+        ]
+        await gateway.ownership.configure([device.id for device in devices])
+        gateway.host.run(devices)
+
+
+async def until(condition: Callable[[], object], timeout: float = 5.0) -> None:
+    """Wait until `condition()` is true; raises TimeoutError."""
+    async with asyncio.timeout(timeout):
+        while not condition():
+            await asyncio.sleep(0.002)
