@@ -14,7 +14,7 @@ from twingateway.config.source import Source
 from twingateway.errors import Problem
 from twingateway.validation.explain import guess, shown
 
-_SECRET_WORDS = ("password", "secret", "token", "key", "credential")
+_SECRET_WORDS = ("auth", "password", "secret", "token", "key", "credential")
 
 #: pydantic error type → what was expected; `{…}` are names in its context. For types that are not here pydantic's own
 #: message is clear enough.
