@@ -11,6 +11,10 @@ from pathlib import Path
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.events import QuicEvent, StreamDataReceived
+from aioquic.tls import SessionTicket
+
+from twingateway.link.connection import PulledConnection, configuration
+from twingateway.link.tickets import TicketBook
 
 CLIENT = ("192.0.2.1", 1000)
 SERVER = ("192.0.2.2", 2000)
@@ -66,12 +70,15 @@ class Simulation:
         self._packets: list[tuple[float, int, QuicConnection, bytes]] = []
         self._count = 0
         self._served = False
+        self.sent_by_client: list[bytes] = []
 
     def _send(self) -> None:
         for end, peer, path in ((self.client, self.server, self.forth), (self.server, self.client, self.back)):
             if end is self.server and not self._served:
                 continue
             for data, _ in end.datagrams_to_send(now=self.now):
+                if end is self.client:
+                    self.sent_by_client.append(data)
                 at = path.arrival(len(data), self.now, self.chance)
                 if at is not None:
                     self._count += 1
@@ -84,8 +91,8 @@ class Simulation:
                 if isinstance(event, StreamDataReceived):
                     self.received[end] += len(event.data)
 
-    def run(self, until: float, step: Callable[[float], None] | None = None) -> None:
-        """Advance to `until`; `step` is called at each event's time, before packets are sent."""
+    def run(self, until: float, step: Callable[[float], None] | None = None, tick: float | None = None) -> None:
+        """Advance to `until`; `step` is called at each event's time, before packets are sent, and every `tick`."""
         while True:
             if step:
                 step(self.now)
@@ -94,6 +101,7 @@ class Simulation:
             ends = [self.client, self.server] if self._served else [self.client]
             timers = {end: end.get_timer() for end in ends}
             times += [at for at in timers.values() if at is not None]
+            times += [self.now + tick] if tick else []
             if not times or min(times) > until:
                 self.now = until
                 return
@@ -109,6 +117,37 @@ class Simulation:
             self._drain()
 
 
-def load_identity(config: QuicConfiguration, files: tuple[Path, Path]) -> QuicConfiguration:
-    config.load_cert_chain(*files)
-    return config
+def controlled(
+    files: tuple[Path, Path],
+    ca_file: Path,
+    algorithm: str | None = None,
+    *,
+    tickets: TicketBook | None = None,
+    keep: Callable[[SessionTicket], None] | None = None,
+    ticket: SessionTicket | None = None,
+    hostile: bool = False,
+    **path: float,
+) -> Simulation:
+    """A simulation of our connections, or of aioquic's own with one of its controllers. `tickets` is the server's
+    book, `ticket` and `keep` the client's; a `hostile` client is aioquic's, which sends early data where it can."""
+    ends = []
+    for is_client in (True, False):
+        config = configuration(is_client=is_client)
+        if algorithm is not None:
+            config.congestion_control_algorithm = algorithm
+        ends.append(config)
+    ends[0].load_verify_locations(cafile=str(ca_file))
+    ends[0].server_name = "localhost"
+    ends[0].session_ticket = ticket
+    ends[1].load_cert_chain(*files)
+
+    def make(config: QuicConfiguration, original: bytes | None) -> QuicConnection:
+        plain = algorithm is not None or (hostile and config.is_client)
+        return (QuicConnection if plain else PulledConnection)(
+            configuration=config,
+            original_destination_connection_id=original,
+            session_ticket_fetcher=tickets.pop if tickets else None,
+            session_ticket_handler=keep if config.is_client else tickets and tickets.add,
+        )
+
+    return Simulation(make, *ends, **path)

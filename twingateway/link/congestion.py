@@ -289,6 +289,10 @@ class BandwidthPacer(QuicPacketPacer):
             self._credit = 2.0 * self._max_datagram_size
         self._rate = self._control.pacing_rate(smoothed_rtt)
 
+    def let_one_go(self) -> None:
+        """The next packet need not wait."""
+        self._credit = max(self._credit, 1.0)
+
     def refund(self, unused: int) -> None:
         if self._rate is not None:
             self._credit += unused

@@ -84,7 +84,6 @@ class PulledConnection(LimitedConnection):
         self._loss._pacer = self._pacer
         self._probed_at = -math.inf
         self._probing = False
-        self._pull_now = 0.0
         self.pull: Pull = _nothing
 
     @property
@@ -104,13 +103,15 @@ class PulledConnection(LimitedConnection):
 
     def probe_at(self, now: float) -> float | None:
         """When the next datagram may leave beyond a window that silence keeps full; None if it is not so."""
-        if not self._handshake_confirmed or self.is_closing or self._free() >= LEAST_ROOM:
+        if not self._handshake_confirmed or self.is_closing or not self.datagram_room or not self._is_blocked():
             return None
         return max(self._silent_from(), self._probed_at + PROBE_INTERVAL, now)
 
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, NetworkAddress]]:
         sent: list[tuple[bytes, NetworkAddress]] = []
         emptied = False
+        if self._datagrams_pending:
+            self._take_probe(now)
         while room := self._room(now):
             data = self.pull(room, now)
             if data is None:
@@ -118,7 +119,6 @@ class PulledConnection(LimitedConnection):
                 break
             self.send_datagram_frame(data)
             sent += self._send(now)
-        self._probing = False
         sent += self._send(now)
         if emptied and self._free() >= self._max_datagram_size and not self._stream_data_waits():
             self.control.application_limited()
@@ -134,6 +134,10 @@ class PulledConnection(LimitedConnection):
     def _packet_overhead(self) -> int:
         return 1 + len(self._peer_cid.cid) + PACKET_NUMBER_SEND_SIZE + _TAG_SIZE
 
+    def _packet_size(self, payload: int) -> int:
+        """Size of a packet with a datagram of this payload and nothing else."""
+        return self._packet_overhead() + 1 + size_uint_var(payload) + payload
+
     def _free(self) -> int:
         return self._loss.congestion_window - self._loss.bytes_in_flight
 
@@ -147,15 +151,25 @@ class PulledConnection(LimitedConnection):
         if not self._handshake_complete or self.is_closing or self._datagrams_pending:
             return 0
         largest = self.datagram_room
-        free = min(largest, _payload(self._free() - self._packet_overhead()))
-        if free >= min(LEAST_ROOM, largest):
-            return free if self._pacer.next_send_time(now) is None else 0
-        probe_at = self.probe_at(now)
-        if probe_at is None or probe_at > now:
-            return 0
+        if not self._is_blocked():
+            open_now = self._pacer.next_send_time(now) is None
+            return min(largest, _payload(self._free() - self._packet_overhead())) if open_now else 0
+        return min(largest, PROBE_ROOM) if self._take_probe(now) else 0
+
+    def _is_blocked(self) -> bool:
+        """Whether the window has no room for the datagram that waits, or for one that is worth asking for."""
+        waiting = self._datagrams_pending
+        size = len(waiting[0]) if waiting else min(LEAST_ROOM, self.datagram_room)
+        return self._free() < self._packet_size(size)
+
+    def _take_probe(self, now: float) -> bool:
+        """Whether one datagram may leave now although the window is full."""
+        at = self.probe_at(now)
+        if at is None or at > now:
+            return False
         self._probed_at = now
         self._probing = True
-        return min(largest, PROBE_ROOM)
+        return True
 
     def _stream_data_waits(self) -> bool:
         return any(not stream.sender.buffer_is_empty for stream in self._streams_queue)
@@ -164,16 +178,17 @@ class PulledConnection(LimitedConnection):
 
     def _send(self, now: float) -> list[tuple[bytes, NetworkAddress]]:
         sent = super().datagrams_to_send(now)
+        self._probing = self._probing and bool(self._datagrams_pending)
         if self._handshake_confirmed:
             for data, _ in sent:
                 self._pacer.refund(self._max_datagram_size - len(data))
         return sent
 
     def _write_application(self, builder: QuicPacketBuilder, network_path: QuicNetworkPath, now: float) -> None:
-        if self._probing and builder.max_flight_bytes is not None:
-            probe = PROBE_ROOM + 3 + self._packet_overhead()
-            builder.max_flight_bytes = max(builder.max_flight_bytes, probe)
-            self._probing = False
+        if self._probing and self._datagrams_pending and builder.max_flight_bytes is not None:
+            self._pacer.let_one_go()
+            size = self._packet_size(len(self._datagrams_pending[0]))
+            builder.max_flight_bytes = max(builder.max_flight_bytes, size)
         super()._write_application(builder, network_path, now)
 
     # --- no early data --------------------------------------------------------------------------------------------

@@ -175,7 +175,7 @@ class LimitedConnection(QuicConnection):
     def _make_sparse(self) -> None:
         """Give every new stream (opening one opens those below it, too) a receiver of ours."""
         for stream in self._streams.values():
-            if not isinstance(stream.receiver, SparseReceiver):
+            if not isinstance(stream.receiver, SparseReceiver) and not stream.receiver.is_finished:
                 stream.receiver = SparseReceiver(stream.stream_id)
 
     def _write_connection_limits(self, builder: QuicPacketBuilder, space: QuicPacketSpace) -> None:

@@ -1,0 +1,75 @@
+"""The controller on simulated paths in virtual time, beside what aioquic brings."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.link.simulated_path import controlled
+
+MEGABIT = 125_000
+SECONDS = 10
+
+
+def utilisation(files, authority, algorithm=None, **path) -> tuple[float, float]:
+    """Share of the path's rate that arrives in a bulk transfer, after a start of 5 s, and the longest queue, in s."""
+    simulation = controlled(files, authority.file, algorithm, rate=MEGABIT, **path)
+    simulation.run(1)
+    simulation.client.send_stream_data(0, bytes(2 * SECONDS * MEGABIT))
+    simulation.run(6)
+    start, simulation.forth.longest_wait = simulation.received[simulation.server], 0.0
+    simulation.run(6 + SECONDS)
+    arrived = simulation.received[simulation.server] - start
+    return arrived / (SECONDS * MEGABIT), simulation.forth.longest_wait
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_random_loss_of_a_fifth_costs_little_where_reno_collapses(server_files, authority, seed):
+    ours, _ = utilisation(server_files, authority, loss=0.2, seed=seed)
+    reno, _ = utilisation(server_files, authority, "reno", loss=0.2, seed=seed)
+    assert ours >= 0.7
+    assert reno < ours / 2
+
+
+def test_without_loss_it_fills_the_path_and_leaves_most_of_the_queue_empty(server_files, authority):
+    share, queue = utilisation(server_files, authority, queue=0.3)
+    assert share >= 0.85
+    assert queue < 0.15
+
+
+def test_in_a_shallow_queue_its_own_loss_is_not_taken_for_the_paths(server_files, authority):
+    simulation = controlled(server_files, authority.file, rate=MEGABIT, queue=0.02)
+    simulation.run(1)
+    simulation.client.send_stream_data(0, bytes(2 * SECONDS * MEGABIT))
+    simulation.run(10)
+    control = simulation.client.control
+    assert control.random_loss < 0.08
+    assert control.bandwidth < 1.3 * MEGABIT
+
+
+def test_a_path_that_becomes_slower_is_followed(server_files, authority):
+    simulation = controlled(server_files, authority.file, rate=4 * MEGABIT)
+    simulation.run(1)
+    simulation.client.send_stream_data(0, bytes(20 * MEGABIT))
+    simulation.run(4)
+    simulation.forth.rate = MEGABIT
+    simulation.run(14)
+    assert simulation.client.control.bandwidth < 1.4 * MEGABIT
+    simulation.forth.longest_wait = 0.0
+    simulation.run(18)
+    assert simulation.forth.longest_wait < 0.3
+
+
+def test_little_to_send_does_not_lower_what_may_be_sent(server_files, authority):
+    simulation = controlled(server_files, authority.file, rate=8 * MEGABIT)
+    simulation.run(1)
+    window = simulation.client.control.congestion_window
+    due = [1.0]
+
+    def trickle(now):
+        if now >= due[0]:
+            simulation.client.send_stream_data(0, bytes(100))
+            due[0] = now + 0.1
+
+    simulation.run(20, trickle)
+    assert simulation.client.control.congestion_window >= window
+    assert simulation.client.control.pacing_rate(0.1) >= 10 * 1200 / 0.1
