@@ -14,7 +14,7 @@ SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 
 Files = Annotated[
     list[str],
-    typer.Argument(metavar="FILE…", help="Files, folders (all YAML and JSON files below them) or patterns."),
+    typer.Argument(metavar="FILE", help="Files, folders (all YAML and JSON files below them) or patterns."),
 ]
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from twingateway import __version__
-from twingateway.cli import pki, run, validate
+from twingateway.cli import apply, check, demo, get, init, pki, run, set, validate, watch
 from twingateway.cli.exit_codes import MEANING
 from twingateway.cli.group import RootGroup
 
@@ -53,10 +53,17 @@ def _root(
     pass
 
 
-_NODE, _DOCUMENTS = "Nodes", "Documents and devices"
+_NODE, _DOCUMENTS, _TWINS = "Nodes", "Documents and devices", "Twins, through a node's API"
+app.command("demo", rich_help_panel=_NODE)(demo.demo)
+app.command("init", rich_help_panel=_NODE)(init.init)
 app.command("run", rich_help_panel=_NODE)(run.run)
-app.command("validate", rich_help_panel=_DOCUMENTS)(validate.validate)
 app.add_typer(pki.app, name="pki", rich_help_panel=_NODE)
+app.command("validate", rich_help_panel=_DOCUMENTS)(validate.validate)
+app.command("check", rich_help_panel=_DOCUMENTS)(check.check)
+app.add_typer(get.app, name="get", rich_help_panel=_TWINS)
+app.command("set", rich_help_panel=_TWINS)(set.set_desired)
+app.command("apply", rich_help_panel=_TWINS)(apply.apply)
+app.command("watch", rich_help_panel=_TWINS)(watch.watch)
 
 
 def main() -> None:

@@ -13,8 +13,9 @@ from twingateway.cli.files import Files, find_files
 def validate(files: Files) -> None:
     """Check twins, models, devices and node files (YAML 1.2 or JSON); print each problem as file:line: path: problem.
 
-    A twin's values are checked against the model it names, if that is among the files. A node file is checked with
-    all files it names. Exits with 1 if anything is wrong.
+    A twin's values are checked against the model it names, if that is among
+    the files. A node file is checked with all files it names. Exits with 1 if
+    anything is wrong.
 
     Examples:
       twingateway validate site/node.yaml

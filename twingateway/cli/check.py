@@ -1,0 +1,226 @@
+"""`twingateway check`: read a device once, without a node."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from twingateway.cli.durations import seconds
+from twingateway.cli.exit_codes import ExitCode
+from twingateway.cli.output import Form, FormOption, print_data, print_table
+from twingateway.errors import BrokerError, DeviceTimeout, InvalidConfig, InvalidValue, TooLarge, TwinGatewayError
+
+if TYPE_CHECKING:
+    from twingateway.adapter import BrokerClient, WebhookHandler
+    from twingateway.broker.client import PahoBroker
+    from twingateway.config.device import LoadedDevice
+    from twingateway.plugins.registry import AdapterRegistry
+    from twingateway.twin.model import Model
+
+
+def check(
+    file: Annotated[Path, typer.Argument(metavar="DEVICE.yaml", help="The device's file.")],
+    timeout: Annotated[
+        float,
+        typer.Option(parser=seconds, metavar="DURATION", show_default="10s", help="How long the device may take."),
+    ] = 10.0,
+    broker: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="The MQTT broker that the device speaks to.")
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The device's model; by default looked for in models/.")
+    ] = None,
+    output: FormOption = Form.TABLE,
+) -> None:
+    """Read a device once, without a node, and print its values or its own error.
+
+    With the device's model at hand (--model, or models/ beside its file or one
+    folder above), values are checked and shown with their units.
+
+    Examples:
+      twingateway check devices/meter.yaml
+      twingateway check devices/plug.yaml --broker 127.0.0.1:1883
+    """
+    import asyncio
+
+    from twingateway.config.device import load_devices
+    from twingateway.plugins.registry import AdapterRegistry
+
+    at = _broker_address(broker)
+    registry = AdapterRegistry.installed()
+    devices = load_devices([file], registry)
+    if not devices:
+        raise InvalidConfig(f"{file} holds no device")
+    worst = ExitCode.OK
+    for device in devices:
+        known = _find_model(device, file, model)
+        readings = asyncio.run(_read(device, known, registry, at, timeout))
+        _show(readings, output)
+        if any(reading.problem for reading in readings):
+            worst = ExitCode.INVALID
+    raise typer.Exit(worst)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """One value as the device gave it, and what the model says about it."""
+
+    name: str
+    value: Any
+    unit: str
+    problem: str
+
+
+class _Context:
+    """An AdapterContext without a node: a broker if one was named; webhooks are taken and never called."""
+
+    def __init__(self, adapter: str, broker: PahoBroker | None) -> None:
+        import structlog
+
+        self._log = structlog.get_logger("adapter").bind(adapter=adapter)
+        self._broker = broker
+
+    @property
+    def log(self) -> Any:
+        return self._log
+
+    @property
+    def broker(self) -> BrokerClient:
+        if self._broker is None:
+            raise BrokerError("this device speaks to an MQTT broker: name it with --broker HOST:PORT")
+        return self._broker
+
+    def webhook(self, path: str, handler: WebhookHandler) -> None:
+        pass
+
+    def wall_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+
+class _Port:
+    """A DevicePort that only passes on what the driver complains about."""
+
+    def report(self, values: Mapping[str, Any], time: int | None = None) -> None:
+        pass
+
+    def online(self) -> None:
+        pass
+
+    def offline(self, error: TwinGatewayError) -> None:
+        pass
+
+    def problem(self, error: TwinGatewayError) -> None:
+        print(f"warning: {error.message}", file=sys.stderr)
+
+
+async def _read(
+    device: LoadedDevice,
+    model: Model | None,
+    registry: AdapterRegistry,
+    broker: tuple[str, int] | None,
+    timeout: float,
+) -> list[_Reading]:
+    import asyncio
+
+    from twingateway.adapter import Device
+
+    kind = registry.get(device.adapter)
+    async with AsyncExitStack() as stack:
+        client = None if broker is None else await _connect(broker, timeout, stack)
+        adapter = kind.open(_default_settings(kind), _Context(kind.name, client))
+        await adapter.start()
+        stack.push_async_callback(adapter.stop)
+        driver = adapter.driver(Device(device.id, device.settings, model), _Port())
+        stack.push_async_callback(driver.close)
+        try:
+            async with asyncio.timeout(timeout):
+                values = await driver.read()
+        except TimeoutError as error:
+            raise DeviceTimeout(f"the device was not read within {timeout:g} s") from error
+    return _judge(values, model)
+
+
+async def _connect(broker: tuple[str, int], timeout: float, stack: AsyncExitStack) -> PahoBroker:
+    from twingateway.broker.client import PahoBroker
+
+    client = PahoBroker(*broker)
+    await client.start()
+    stack.push_async_callback(client.stop)
+    await client.until_connected(timeout)
+    return client
+
+
+def _default_settings(kind: Any) -> Any:
+    from pydantic import ValidationError
+
+    try:
+        return kind.settings()
+    except ValidationError as error:
+        needed = ", ".join(".".join(map(str, each["loc"])) for each in error.errors())
+        message = f"the adapter {kind.name!r} needs settings of a node file ({needed}): check it with a running node"
+        raise InvalidConfig(message) from error
+
+
+def _judge(values: Mapping[str, Any], model: Model | None) -> list[_Reading]:
+    """Each value as the node would take it, with its unit, or with what the model refuses."""
+    from twingateway.validation.model import CompiledModel, Direction
+
+    compiled = None if model is None else CompiledModel(model)
+    readings = []
+    for name, value in values.items():
+        known = None if model is None else model.properties.get(name)
+        unit, problem = "" if known is None else known.unit, ""
+        try:
+            taken = value if compiled is None else compiled.check(name, value, direction=Direction.IN)
+        except (InvalidValue, TooLarge) as error:
+            taken, problem = value, error.message
+        readings.append(_Reading(name, taken, unit, problem))
+    return readings
+
+
+def _find_model(device: LoadedDevice, file: Path, given: Path | None) -> Model | None:
+    from twingateway.config.load import read_models
+
+    if device.model_ref is None:
+        return None
+    folders = (file.parent / "models", file.parent.parent / "models")
+    paths = [given] if given else [path for folder in folders for path in sorted(folder.glob("*.*"))]
+    models, problems = read_models(paths)
+    if given is not None and problems:
+        raise InvalidConfig(str(problems[0]), problems)
+    found = next((model for model in models if model.ref == device.model_ref), None)
+    if found is None:
+        print(f"warning: the model {device.model_ref} was not found; values are not checked", file=sys.stderr)
+    return found
+
+
+def _show(readings: list[_Reading], form: Form) -> None:
+    if form is Form.TABLE:
+        rows = ((each.name, each.value, each.unit, each.problem) for each in readings)
+        print_table(("PROPERTY", "VALUE", "UNIT", ""), rows)
+        return
+    print_data({each.name: _as_data(each) for each in readings}, form)
+
+
+def _as_data(reading: _Reading) -> dict[str, Any]:
+    optional = {"unit": reading.unit, "problem": reading.problem}
+    return {"value": reading.value, **{key: text for key, text in optional.items() if text}}
+
+
+def _broker_address(text: str | None) -> tuple[str, int] | None:
+    from twingateway.config.types import parse_host_port
+
+    if text is None:
+        return None
+    try:
+        address = parse_host_port(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--broker") from error
+    return address.host, address.port

@@ -1,0 +1,190 @@
+"""`twingateway get`: what a node knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import typer
+
+from twingateway.cli.client import DEFAULT_API, Api, ApiOption, NamespaceOption, TokenOption
+from twingateway.cli.output import Form, FormOption, print_data, print_table, shown, shown_time
+
+app = typer.Typer(
+    help="Show twins, models, nodes and adapters as a node's API tells them.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+
+Row = tuple[Any, ...]
+
+
+@app.command("twins")
+def twins(
+    label: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Only with this label; may be repeated.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(metavar="NAME@VERSION", help="Only of this model.")] = None,
+    presence: Annotated[
+        str | None, typer.Option(help="Only online, stale, offline, unreachable or unknown ones.")
+    ] = None,
+    output: FormOption = Form.TABLE,
+    api: ApiOption = DEFAULT_API,
+    token_file: TokenOption = None,
+    namespace: NamespaceOption = None,
+) -> None:
+    """List the twins.
+
+    Examples:
+      twingateway get twins
+      twingateway get twins --label site=north --presence offline
+      twingateway get twins -o json | jq '.[].spec.reportedProperties'
+    """
+    caller = Api(api, token_file, namespace)
+    found = list(caller.pages("/twins", label=label, model=model, presence=presence))
+    headings = ("NAME", "PRESENCE", "MODEL", "HOLDER", "REPORTED", "WAITING")
+    _show(found, output, headings, map(_twin_row, found))
+
+
+@app.command("twin")
+def twin(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The twin's name.")],
+    output: FormOption = Form.TABLE,
+    api: ApiOption = DEFAULT_API,
+    token_file: TokenOption = None,
+    namespace: NamespaceOption = None,
+) -> None:
+    """Show one twin: its properties, desired and reported, and how far each desired value has come.
+
+    Examples:
+      twingateway get twin hvac
+      twingateway get twin hvac -o yaml
+    """
+    from urllib.parse import quote
+
+    document = Api(api, token_file, namespace).get(f"/twins/{quote(name, safe='')}")
+    if output is not Form.TABLE:
+        print_data(document, output)
+        return
+    status = document["status"]
+    facts = {
+        "name": document["metadata"]["name"],
+        "namespace": document["metadata"].get("namespace"),
+        "model": document["spec"].get("model"),
+        "labels": _joined(document["metadata"].get("labels", {})),
+        "presence": _presence(status["presence"]),
+        "holder": status.get("holder"),
+        "source": _source(status.get("source")),
+        "refused": "; ".join(each["message"] for each in status.get("refused", {}).values()),
+    }
+    for fact, value in facts.items():
+        if value:
+            print(f"{fact + ':':<11}{shown(value)}")
+    print()
+    print_table(("PROPERTY", "REPORTED", "AT", "DESIRED", "ACK", ""), _property_rows(document))
+
+
+@app.command("models")
+def models(
+    output: FormOption = Form.TABLE,
+    api: ApiOption = DEFAULT_API,
+    token_file: TokenOption = None,
+    namespace: NamespaceOption = None,
+) -> None:
+    """List the device models."""
+    found = Api(api, token_file, namespace).get("/models")["items"]
+    rows = ((m["name"], m["version"], m["properties"], m["digest"][:12], m["description"]) for m in found)
+    _show(found, output, ("NAME", "VERSION", "PROPERTIES", "DIGEST", "DESCRIPTION"), rows)
+
+
+@app.command("nodes")
+def nodes(
+    output: FormOption = Form.TABLE,
+    api: ApiOption = DEFAULT_API,
+    token_file: TokenOption = None,
+) -> None:
+    """List this node, its parent and its children, with the quality of the links to them."""
+    found = Api(api, token_file).get("/nodes")["items"]
+    headings = ("NAME", "ROLE", "STATE", "SINCE", "DEVICES", "WAITING", "RTT", "LOSS", "TRANSPORT", "ADDRESS")
+    _show(found, output, headings, map(_node_row, found))
+
+
+@app.command("adapters")
+def adapters(
+    output: FormOption = Form.TABLE,
+    api: ApiOption = DEFAULT_API,
+    token_file: TokenOption = None,
+) -> None:
+    """List the adapters that the node runs, and how many of their devices answer."""
+    found = Api(api, token_file).get("/adapters")["items"]
+    rows = ((a["name"], a["devices"], a["online"], a["error"], a["summary"]) for a in found)
+    _show(found, output, ("NAME", "DEVICES", "ONLINE", "ERROR", "SUMMARY"), rows)
+
+
+def _show(data: list[Any], form: Form, headings: tuple[str, ...], rows: Iterable[Row]) -> None:
+    if form is Form.TABLE:
+        print_table(headings, rows)
+    else:
+        print_data(data, form)
+
+
+def _twin_row(document: dict[str, Any]) -> Row:
+    status = document["status"]
+    desired = status["properties"]["desired"].values()
+    waiting = sum(1 for each in desired if each.get("ack", {}).get("state") in ("pending", "delivered"))
+    return (
+        document["metadata"]["name"],
+        status["presence"]["state"],
+        document["spec"].get("model"),
+        status.get("holder"),
+        _joined(document["spec"]["reportedProperties"]),
+        waiting or None,
+    )
+
+
+def _property_rows(document: dict[str, Any]) -> Iterable[Row]:
+    spec, status = document["spec"], document["status"]["properties"]
+    desired, reported = spec["desiredProperties"], spec["reportedProperties"]
+    for name in sorted({*desired, *reported}):
+        ack = status["desired"].get(name, {}).get("ack", {})
+        at = shown_time(status["reported"].get(name, {}).get("time", 0))
+        yield name, reported.get(name), at, desired.get(name), ack.get("state"), ack_note(ack)
+
+
+def ack_note(ack: dict[str, Any]) -> str:
+    """Why an acknowledgement is what it is; empty if there is nothing to say."""
+    return ": ".join(str(ack[key]) for key in ("code", "message") if ack.get(key))
+
+
+def _node_row(node: dict[str, Any]) -> Row:
+    quality = node.get("quality") or {}
+    rtt, loss = quality.get("rtt"), quality.get("loss")
+    return (
+        node["name"],
+        node["role"],
+        node["state"],
+        shown_time(node.get("since", 0)),
+        node.get("devices"),
+        node.get("waiting"),
+        None if rtt is None else f"{rtt * 1000:.0f} ms",
+        None if loss is None else f"{loss:.1%}",
+        node.get("transport"),
+        node.get("address"),
+    )
+
+
+def _presence(presence: dict[str, Any]) -> str:
+    since = shown_time(presence.get("since", 0))
+    return " ".join(part for part in (presence["state"], since and f"since {since}", ack_note(presence)) if part)
+
+
+def _source(source: dict[str, Any] | None) -> str:
+    """The last error of the device, when it was, and when it is tried again."""
+    if source is None:
+        return ""
+    times = {"at": source.get("time", 0), "next try": source.get("next_try", 0)}
+    return ", ".join([ack_note(source), *(f"{what} {shown_time(time)}" for what, time in times.items() if time)])
+
+
+def _joined(properties: dict[str, Any]) -> str:
+    return " ".join(f"{name}={shown(value)}" for name, value in properties.items())

@@ -1,0 +1,83 @@
+"""`twingateway set`: desired values of one twin, and what becomes of them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from twingateway.cli.client import DEFAULT_API, Api, ApiOption, NamespaceOption, TokenOption
+from twingateway.cli.durations import seconds
+from twingateway.cli.exit_codes import for_acks
+from twingateway.cli.get import ack_note
+from twingateway.cli.output import Form, FormOption, print_data, print_table
+from twingateway.errors import InvalidDocument, MalformedText
+
+
+def set_desired(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The twin's name.")],
+    assignments: Annotated[
+        list[str], typer.Argument(metavar="PROPERTY=VALUE", help="Values as in YAML or JSON; null removes.")
+    ],
+    wait: Annotated[
+        float | None,
+        typer.Option(parser=seconds, metavar="DURATION", help="Wait until each value is acknowledged: 5s, 500ms."),
+    ] = None,
+    output: FormOption = Form.TABLE,
+    api: ApiOption = DEFAULT_API,
+    token_file: TokenOption = None,
+    namespace: NamespaceOption = None,
+) -> None:
+    """Set desired values and show how far each has come: pending, delivered, then applied, rejected or failed.
+
+    With --wait the exit code tells the outcome: 0 all were applied (or
+    delivered to a device that cannot confirm), 5 one was rejected or failed,
+    10 one is still on its way.
+
+    Examples:
+      twingateway set hvac setpoint=21.5 --wait 5s
+      twingateway set hvac mode=2 fan=true
+      twingateway set sensor samplingRate=10s limits='{"low": 5, "high": 30}'
+      twingateway set hvac setpoint=null
+    """
+    from urllib.parse import quote
+
+    desired = dict(map(_parse, assignments))
+    response = Api(api, token_file, namespace).send(
+        "PATCH",
+        f"/twins/{quote(name, safe='')}",
+        params={"wait": None if wait is None else f"{wait:f}s"},
+        body={"spec": {"desiredProperties": desired}},
+        wait=wait or 0.0,
+    )
+    status = response.json()["status"]["properties"]["desired"]
+    acks: dict[str, dict[str, Any]] = {each: status.get(each, {}).get("ack", {}) for each in desired}
+    if output is Form.TABLE:
+        rows = (
+            (each, value, acks[each].get("state", "removed"), ack_note(acks[each])) for each, value in desired.items()
+        )
+        print_table(("PROPERTY", "DESIRED", "ACK", ""), rows)
+    else:
+        print_data(acks, output)
+    if wait is not None:
+        raise typer.Exit(for_acks([(ack["state"], ack.get("code", "")) for ack in acks.values() if ack]))
+
+
+def _parse(assignment: str) -> tuple[str, Any]:
+    """`property=value` with the value as YAML 1.2 or JSON."""
+    from twingateway.config.source import load_text
+
+    name, equals, text = assignment.partition("=")
+    if not (name and equals):
+        raise typer.BadParameter(f"{assignment!r} is not property=value", param_hint="PROPERTY=VALUE")
+    if not text.strip():
+        raise typer.BadParameter(f"""{name}: write {name}='""' for an empty text, {name}=null to remove it""")
+    try:
+        documents = load_text(text)
+    except MalformedText as error:
+        raise InvalidDocument(
+            f"{name}: {error.message}; put quotes inside quotes for text: {name}='\"…\"'"
+        ) from error
+    if len(documents) != 1:
+        raise InvalidDocument(f"{name}: one value is needed, not {len(documents)}")
+    return name, documents[0].data

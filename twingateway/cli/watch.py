@@ -1,0 +1,92 @@
+"""`twingateway watch`: follow a node's events, across lost connections.
+
+Each event has an id; after a break the next request names the last one seen (`Last-Event-ID`), so that nothing is
+missed. The first connection must succeed; later ones are tried until Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+from twingateway.cli.client import DEFAULT_API, TIMEOUT, Api, ApiOption, NamespaceOption, TokenOption, to_error
+from twingateway.cli.output import shown, shown_time
+from twingateway.errors import Unavailable
+
+#: Seconds without a sign of life (the API sends one every 15) after which the connection counts as lost.
+SILENCE = 40.0
+#: Seconds before a lost connection is tried again: doubling from the first to the second.
+BACK_OFF = (0.5, 10.0)
+
+
+def watch(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Only this twin.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
+    api: ApiOption = DEFAULT_API,
+    token_file: TokenOption = None,
+    namespace: NamespaceOption = None,
+) -> None:
+    """Follow every change until Ctrl-C: reported and desired values, acknowledgements, presence, notices.
+
+    Examples:
+      twingateway watch
+      twingateway watch hvac
+      twingateway watch --json | jq 'select(.event == "reported")'
+    """
+    show = _json_line if as_json else _text_line
+    for event, data in _follow(Api(api, token_file, namespace), name):
+        print(show(event, data), flush=True)
+
+
+def _follow(caller: Api, twin: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(event, data), across connections. Raises what the first connection raises; later what no waiting cures."""
+    seen, pause = "", BACK_OFF[0]
+    while True:
+        try:
+            for position, event, text in _listen(caller, twin, seen):
+                seen, pause = position, BACK_OFF[0]
+                if text:
+                    yield event, json.loads(text)
+            reason = "the node ended the stream"
+        except Unavailable as error:
+            if not seen:
+                raise
+            reason = error.message
+        print(f"{reason}; trying again in {pause:g} s", file=sys.stderr)
+        time.sleep(pause)
+        pause = min(pause * 2, BACK_OFF[1])
+
+
+def _listen(caller: Api, twin: str | None, last_id: str) -> Iterator[tuple[str, str, str]]:
+    """(id, event, data) of one connection; data is empty for what only moves the id."""
+    from httpx2 import EventSource, Timeout
+
+    headers = {"Last-Event-ID": last_id} if last_id else {}
+    query, patience = caller.query({"twin": twin}), Timeout(TIMEOUT, read=SILENCE)
+    with (
+        caller.translated(),
+        caller.client() as client,
+        client.stream("GET", "/events", params=query, headers=headers, timeout=patience) as response,
+    ):
+        if not response.is_success:
+            response.read()
+            raise to_error(response)
+        for event in EventSource(response):
+            yield event.id or last_id, event.event, event.data
+
+
+def _json_line(event: str, data: dict[str, Any]) -> str:
+    return json.dumps({"event": event, **data}, ensure_ascii=False)
+
+
+def _text_line(event: str, data: dict[str, Any]) -> str:
+    when = shown_time(data.get("time", 0))
+    subject = shown(data.get("twin", ""))
+    if event == "notice":
+        return " ".join(part for part in (when, subject, f"{data['code']}: {data['message']}") if part)
+    return f"{when} {subject} {event} {shown(data.get('property', ''))} = {json.dumps(data.get('value'))}"
