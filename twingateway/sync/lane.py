@@ -24,6 +24,8 @@ from twingateway.twin.register import Register
 _DATAGRAM_QUEUES = (Queue.URGENT, Queue.RESEND, Queue.ROUTINE)
 #: Less than this is no room for a frame.
 _MIN_ROOM = 128
+#: What a frame takes besides its answer and registers.
+_HEAD = 40
 _STREAM_ROOM = 15 * 1024
 #: A register takes at most about so many bytes as long as values are numbers.
 _BYTES_PER_REGISTER = 24
@@ -145,7 +147,7 @@ class Lane:
 
     def _start(self, room: int, top: int, low: int) -> FrameBuilder:
         """A frame with nothing in it yet but what is to be answered."""
-        answer = self.receiver.answer(room // 2)
+        answer = self.receiver.answer(room - _HEAD)
         told = low if self.low_holds else 0
         return FrameBuilder(self.sender.number + 1, top, told, answer, self.sender.giver, room)
 

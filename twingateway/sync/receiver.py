@@ -15,7 +15,6 @@ from dataclasses import replace
 from twingateway.sync.frame import (
     MAX_CODE,
     MAX_EXCEPTIONS,
-    MAX_MESSAGE,
     UNKNOWN_NAME,
     Answer,
     Exceptions,
@@ -32,8 +31,9 @@ _REPEATS = 3
 #: How many intervals to tell, as room allows.
 _INTERVALS = (16, 8, 4, 2, 1)
 _MAX_UNTOLD = 1024
-#: Bytes of one exception item, about; a frame with more refusals is reported in several.
-_ITEM_BYTES = 400
+#: Bytes after which an item of refusals ends and another begins; with the longest message it takes twice that.
+_ITEM_BYTES = 100
+_MESSAGE_BYTES = 120
 
 
 class _Uncommitted:
@@ -102,9 +102,10 @@ class Receiver:
         waiting = self._uncommitted.get(frame)
         if waiting is None:
             return
+        message = message.encode(errors="replace")[:_MESSAGE_BYTES].decode(errors="ignore")
         for index, register in enumerate(waiting.registers):
             if register is not None and register.key == key and register.version == version:
-                waiting.refused[index] = (index, code[:MAX_CODE], message[:MAX_MESSAGE])
+                waiting.refused[index] = (index, code[:MAX_CODE], message)
 
     def committed(self, frame: int) -> None:
         waiting = self._uncommitted.pop(frame, None)
