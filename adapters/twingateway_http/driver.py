@@ -103,7 +103,8 @@ class HttpDriver(Driver):
             for name, value in reading.values.items()
             if name not in self._pushed or self._pushed[name][1] < began
         }
-        self._standing.report(values, reading.time)
+        # A report takes a problem that is over off the screen.
+        self._standing.report(values, reading.time, whole=self._standing.complained and not self._problems())
         self._complain()
 
     def _failed(self, poll: Poll, error: DeviceError) -> None:
@@ -126,8 +127,10 @@ class HttpDriver(Driver):
         return silent and all(poll.failures > 1 for poll in self._polls)
 
     def _complain(self) -> None:
-        problems = [error for poll in self._polls for error in (poll.error, *poll.faults) if error is not None]
-        self._standing.complain(problems, _now())
+        self._standing.complain(self._problems(), _now())
+
+    def _problems(self) -> list[DeviceError]:
+        return [error for poll in self._polls for error in (poll.error, *poll.faults) if error is not None]
 
     async def _fetch(self, poll: Poll, *, fresh: bool = False) -> Reading:
         call = poll.prepared(fresh=fresh)
@@ -247,7 +250,7 @@ class HttpDriver(Driver):
             try:
                 async with self._turn:
                     found = await self._value(poll, name)
-                    self._standing.report({name: found}, None)
+                    self._standing.report({name: found}, whole=True)
             except DeviceError as error:
                 found = error
             if not isinstance(found, DeviceError) and self.matches(name, wanted, found):

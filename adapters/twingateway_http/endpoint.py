@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -65,7 +66,7 @@ class Endpoint:
         self._timeout = settings.timeout
         self._tls = (settings.verify, settings.ca_file)
         self._clients = clients
-        self._headers = {name: value.get_secret_value() for name, value in settings.headers.items()}
+        self._headers = {name.lower(): value.get_secret_value() for name, value in settings.headers.items()}
         self._secrets = tuple(self._headers.values())
         if settings.auth is not None:
             self._authenticate(settings)
@@ -192,6 +193,8 @@ def _origin(url: str) -> tuple[str, str, int]:
 def _reason(error: Exception) -> str:
     """The operating system's reason if there is one below `error`."""
     for each in _chain(error):
+        if isinstance(each, ssl.SSLError):
+            return f"TLS: {getattr(each, 'verify_message', '') or each.reason or each}"
         if isinstance(each, OSError) and each.errno is not None:
             return os.strerror(each.errno) if each.errno > 0 and each.strerror is not None else str(each.strerror)
     return str(error) or type(error).__name__

@@ -6,6 +6,7 @@ Strategy: an answer that is the same as the last one, by ETag or byte for byte, 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 
 from twingateway.errors import DeviceError, DeviceReplyInvalid
@@ -93,5 +94,6 @@ class Poll:
         if self.failures:
             slowest = max(self.period, _SLOWEST)
             not_before = max(not_before, self.due + min(self.period * 2 ** min(self.failures - 1, 16), slowest))
-        late = max(now, not_before - self.period) - self.due
-        self.due += self.period * (int(late // self.period) + 1)
+        passed = int((now - self.due) // self.period) + 1
+        waiting = math.ceil(max(0.0, not_before - self.due) / self.period)
+        self.due += self.period * max(passed, waiting)

@@ -223,7 +223,9 @@ class DeviceSettings(_Strict):
     address: AddressSettings | None = Field(None, description="Only a device that does nothing but push has none.")
     period: _Period = Field(2.0, description="How often requests are made.")
     requests: dict[str, RequestSettings] = Field(
-        {DEFAULT_REQUEST: RequestSettings()}, min_length=1, description="By default one, to address.url itself."
+        {DEFAULT_REQUEST: RequestSettings.model_validate({})},
+        min_length=1,
+        description="By default one, to address.url itself.",
     )
     properties: dict[str, PropertySettings] = Field(min_length=1)
     webhook: WebhookSettings | None = None
@@ -237,15 +239,16 @@ class DeviceSettings(_Strict):
         for name, settings in self.properties.items():
             if settings.pick is not None and self.request_of(settings) not in self.requests:
                 known = ", ".join(self.requests)
-                raise ValueError(
-                    f"{name} is picked from the request {self.request_of(settings)!r}; there is: {known}"
-                )
+                raise ValueError(f"{name} is picked from {self.request_of(settings)!r}; the requests are: {known}")
             if settings.push is not None and self.webhook is None:
                 raise ValueError(f"{name} is pushed, but there is no webhook: section")
             if self.address is None and (settings.pick is not None or settings.command is not None):
                 raise ValueError(f"{name} needs an address")
         if self.webhook is not None and not any(each.push for each in self.properties.values()):
             raise ValueError("no property is taken from the webhook; give one a push")
+        polled = any(each.pick for each in self.properties.values())
+        if polled and self.webhook is not None and self.webhook.silence is not None:
+            raise ValueError("silence is for devices that only push; this one is polled")
         return self
 
 

@@ -23,14 +23,21 @@ class Standing:
         self._gone = ""
         self.online: bool | None = None
 
-    def report(self, values: Mapping[str, Value], time: int | None) -> None:
-        """The host drops what did not change."""
+    def report(self, values: Mapping[str, Value], time: int | None = None, *, whole: bool = False) -> None:
+        """The host drops what did not change. `whole`: also what changed by less than its deadband."""
+        if whole:
+            self._reported.clear()
         news = {name: value for name, value in values.items() if self._is_news(name, value)}
         if news:
             self._port.report(news, time)
             self.online = True
         else:
             self.there()
+
+    @property
+    def complained(self) -> bool:
+        """Whether the last that was told of problems is that there are some."""
+        return bool(self._told)
 
     def there(self) -> None:
         self._port.online()
@@ -51,11 +58,6 @@ class Standing:
             self._port.problem(problems[0])
             self._tell_again = now + _REPEAT
         self._told = told
-
-    @property
-    def complained(self) -> bool:
-        """Whether a problem was told that a report has to take off the screen."""
-        return bool(self._told)
 
     def _is_news(self, name: str, value: Value) -> bool:
         band = self._deadbands.get(name)
