@@ -35,7 +35,7 @@ class MqttDriver(Driver):
         self._port = port
         self._broker = broker
         self._names = Names(settings.address.base, device.id.name, device.id.namespace)
-        self._topics = state_topics(settings.properties, self._names, device.model)
+        self._topics = state_topics(settings, self._names, device.model)
         self._readable = names_of(self._topics)
         self._commands = commands(settings.properties, self._names, device.model)
         self.writable = frozenset(self._commands)
@@ -112,7 +112,7 @@ class MqttDriver(Driver):
             self._presence.heard(asyncio.get_running_loop().time())
             self._presence_changed.set()
         if reading.values and self._presence.gone is None:
-            self._port.report(reading.values)
+            self._port.report(reading.values, reading.time)
         for fault in reading.faults:
             self._port.problem(fault)
 

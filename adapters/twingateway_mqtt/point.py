@@ -14,9 +14,19 @@ from twingateway.adapter import Model, Property, PropertyType, Value
 from twingateway.errors import DeviceReplyInvalid
 from twingateway_mqtt.convert import Converter, fill
 from twingateway_mqtt.payload import decode, encode, text_of
-from twingateway_mqtt.settings import CommandSettings, Format, Names, PropertySettings, ScalarType
+from twingateway_mqtt.settings import (
+    CommandSettings,
+    DeviceSettings,
+    Format,
+    Names,
+    PropertySettings,
+    ScalarType,
+)
 
 Picker = Callable[[Value], Value]
+
+#: The end of the year 9999, in Unix milliseconds.
+MAX_TIME = 253_402_300_800_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +41,12 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one message said: the good values, and a fault for each property it failed for."""
+    """What one message said: the good values, and a fault for each property it failed for. `time`: Unix milliseconds
+    by the device's clock, if it said so."""
 
     values: Mapping[str, Value] = field(default_factory=dict)
     faults: tuple[DeviceReplyInvalid, ...] = ()
+    time: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +56,7 @@ class StateTopic:
     topic: str
     format: Format
     points: tuple[Point, ...]
+    time: Picker | None = None
 
     def read(self, payload: bytes) -> Reading:
         try:
@@ -61,7 +74,19 @@ class StateTopic:
                     raise DeviceReplyInvalid("nothing there in the payload")
             except DeviceReplyInvalid as error:
                 faults.append(DeviceReplyInvalid(f"{self.topic}: {point.name}: {error.message}", property=point.name))
-        return Reading(values, tuple(faults))
+        return Reading(values, tuple(faults), self._time(decoded))
+
+    def _time(self, decoded: Value) -> int | None:
+        """A clock that makes no sense is no fault of the values: they count from when they arrive."""
+        if self.time is None or self.format is Format.TEXT:
+            return None
+        try:
+            said = self.time(decoded)
+        except DeviceReplyInvalid:
+            return None
+        if isinstance(said, bool) or not isinstance(said, int | float) or not 0 < said < MAX_TIME:
+            return None
+        return int(said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +109,15 @@ class Command:
         return wanted == observed
 
 
-def state_topics(properties: Mapping[str, PropertySettings], names: Names, model: Model | None) -> list[StateTopic]:
+def state_topics(settings: DeviceSettings, names: Names, model: Model | None) -> list[StateTopic]:
     grouped: dict[tuple[str, Format], list[Point]] = {}
-    for name, settings in properties.items():
-        if settings.topic is None:
+    for name, each in settings.properties.items():
+        if each.topic is None:
             continue
-        point = Point(name, picker(settings.pick), _converter(name, settings, model), settings.optional)
-        grouped.setdefault((names.expand(settings.topic), settings.payload), []).append(point)
-    return [StateTopic(topic, kind, tuple(points)) for (topic, kind), points in grouped.items()]
+        point = Point(name, picker(each.pick), _converter(name, each, model), each.optional)
+        grouped.setdefault((names.expand(each.topic), each.payload), []).append(point)
+    time = None if settings.time is None else picker(settings.time)
+    return [StateTopic(topic, kind, tuple(points), time) for (topic, kind), points in grouped.items()]
 
 
 def commands(properties: Mapping[str, PropertySettings], names: Names, model: Model | None) -> dict[str, Command]:

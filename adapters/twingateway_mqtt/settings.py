@@ -54,6 +54,14 @@ Pick = Annotated[
     AfterValidator(_check_pick),
     Field(description="JMESPath expression on the decoded payload.", examples=["apower", "sensors[0].value"]),
 ]
+TimePick = Annotated[
+    str,
+    AfterValidator(_check_pick),
+    Field(
+        description="JMESPath of the device's own time in its JSON and CBOR payloads: Unix milliseconds.",
+        examples=["ts"],
+    ),
+]
 _Wait = Annotated[Duration, Field(ge=0.01, le=600)]
 
 
@@ -173,6 +181,7 @@ class DeviceSettings(_Strict):
 
     address: AddressSettings = AddressSettings(base="{device}")
     properties: dict[str, PropertySettings] = Field(min_length=1)
+    time: TimePick | None = None
     presence: PresenceSettings | None = None
     read: ReadSettings | None = Field(
         None, description="Without it, a read waits for what the device says by itself."
