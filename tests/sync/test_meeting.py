@@ -154,6 +154,21 @@ def test_a_late_hello_of_a_former_process_changes_nothing():
     assert session.known == known
 
 
+def test_what_a_former_process_acknowledged_late_does_not_count():
+    world = hundred_registers()
+    world.edge.write(key("d1"), "lost with the backup")
+    frame = world.edge.session.next_frame(1, ROOM, world.now)
+    world.cloud.take(1, world.cloud.session.receive_state(1, frame, world.now), world.now, world.edge)
+    world.cloud.commit()
+    late = world.cloud.session.next_frame(1, ROOM, world.now)
+    world.connect()
+    session = world.edge.session
+    restored = Hello("cloud", b"store-cloud", b"restored", 1, b"store-edge", 0, world.edge.boot_id, 0)
+    session.receive_control(2, encode_hello(restored), world.now)
+    assert session.receive_state(1, late, world.now) == []
+    assert len(session.outbox) == 1
+
+
 def test_low_before_the_hello_is_not_believed():
     world = hundred_registers()
     world.disconnect(1)

@@ -1,5 +1,7 @@
 """Ranges behave like a set of numbers, within their limit."""
 
+from itertools import pairwise
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,7 +22,7 @@ def test_like_a_set_and_reporting_exactly_what_is_new(steps):
     assert {number for number in range(1, 200) if number in ranges} == model
     newest = ranges.newest(1000)
     assert [number for low, high in reversed(newest) for number in range(low, high + 1)] == sorted(model)
-    assert all(below[1] + 1 < above[0] for above, below in zip(newest, newest[1:], strict=False))
+    assert all(below[1] + 1 < above[0] for above, below in pairwise(newest))
     assert ranges.highest == max(model, default=0)
 
 

@@ -1,5 +1,7 @@
 """When and in what order a session sends, and what it makes of acknowledgements."""
 
+from itertools import pairwise
+
 import pytest
 
 from tests.sync.world import ROOM, World, key, of_kind, register
@@ -165,6 +167,22 @@ def test_a_seen_register_does_not_go_again_until_its_durability_is_overdue(world
     world.now += 0.1
     assert values(sent(world)) == ["kept"]
     assert len(world.edge.session.outbox) == 1
+
+
+def test_asking_whether_it_is_durable_becomes_rarer(world):
+    seen_soon(world)
+    put(world, key("d0"), "kept", 2)
+    asked = []
+    for _ in range(4000):
+        frame = sent(world)
+        if values(frame):
+            asked.append(world.now)
+            answer(world, seen=((1, frame.number),))
+        world.now += 0.05
+    gaps = [after - before for before, after in pairwise(asked)]
+    assert gaps == sorted(gaps)
+    assert 2 <= gaps[0] < 2.3
+    assert 60 <= gaps[-1] < 60.3
 
 
 def test_only_the_acknowledged_version_leaves_the_outbox(world):

@@ -1,5 +1,7 @@
 """A dead path is probed gently, and used at once when it is back."""
 
+from itertools import pairwise
+
 from tests.sync.world import ROOM, World, key, register
 from twingateway.sync.frame import decode_frame
 from twingateway.twin.register import StoredRegister
@@ -27,7 +29,7 @@ def test_probes_are_small_and_steady_for_a_minute_then_rare():
     assert world.edge.session.quality(1).silent
     probes = [(at, frame) for at, frame in said if at > 1.5]
     assert all(len(frame) <= 100 for _, frame in probes)
-    gaps = [after[0] - before[0] for before, after in zip(probes, probes[1:], strict=False)]
+    gaps = [after[0] - before[0] for before, after in pairwise(probes)]
     steady = [gap for (at, _), gap in zip(probes, gaps, strict=False) if at < 55]
     late = [gap for (at, _), gap in zip(probes, gaps, strict=False) if at > 70]
     assert all(0.045 < gap < 0.06 for gap in steady)
