@@ -73,3 +73,36 @@ def test_little_to_send_does_not_lower_what_may_be_sent(server_files, authority)
     simulation.run(20, trickle)
     assert simulation.client.control.congestion_window >= window
     assert simulation.client.control.pacing_rate(0.1) >= 10 * 1200 / 0.1
+
+
+def test_an_application_that_wants_more_than_the_path_carries_waits_here_and_not_in_the_path(server_files, authority):
+    simulation = controlled(server_files, authority.file, rate=2 * MEGABIT, delay=0.15)
+    simulation.run(1)
+    due = [1.0]
+
+    def pull(room, now):
+        if now < due[0]:
+            return None
+        due[0] = now + 0.002
+        return bytes(room)
+
+    simulation.client.pull = pull
+    simulation.run(11, tick=0.005)
+    simulation.forth.longest_wait = 0.0
+    received = len(simulation.heard)
+    simulation.run(16, tick=0.005)
+    assert simulation.forth.longest_wait < 0.2
+    assert simulation.client.control.random_loss < 0.05
+    assert (len(simulation.heard) - received) * 1170 > 0.85 * 5 * 2 * MEGABIT
+
+
+def test_a_round_trip_that_has_become_longer_is_learnt(server_files, authority):
+    simulation = controlled(server_files, authority.file, rate=MEGABIT, delay=0.02)
+    simulation.run(1)
+    simulation.client.send_stream_data(0, bytes(60 * MEGABIT))
+    simulation.run(5)
+    simulation.forth.delay = simulation.back.delay = 0.1
+    simulation.run(30)
+    start = simulation.received[simulation.server]
+    simulation.run(35)
+    assert simulation.received[simulation.server] - start > 0.8 * 5 * MEGABIT

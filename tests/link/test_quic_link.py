@@ -165,6 +165,27 @@ async def test_a_handler_that_raises_loses_its_own_link_and_no_other(make_site, 
     assert not well.closings
 
 
+@pytest.mark.parametrize("method", ["receive_datagram", "datagrams_to_send", "handle_timer", "next_event"])
+async def test_an_exception_of_the_quic_library_ends_that_link_only(make_site, monkeypatch, method):
+    site = await make_site()
+    well, well_server = await site.dial(Recorder(on_connected=write_hello))
+    ill, _ = await site.dial(Recorder(on_connected=write_hello))
+    calls = []
+
+    def fail(*arguments, **options):
+        calls.append(method)
+        raise AssertionError("bug in the library")
+
+    monkeypatch.setattr(ill.link.connection, method, fail)
+    ill.link.write(CONTROL_STREAM, b"x")
+    await ill.until(lambda: ill.closings)
+    assert "bug in the library" in ill.closings[0].message
+    well.link.write(CONTROL_STREAM, b" again")
+    await well_server.until(lambda: well_server.streams[CONTROL_STREAM] == b"hello again")
+    await asyncio.sleep(0.05)
+    assert len(calls) == 1, "the broken connection is left alone"
+
+
 async def test_a_reset_of_the_control_stream_ends_the_link_and_of_another_only_that(make_site):
     site = await make_site()
 

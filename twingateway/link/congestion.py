@@ -7,19 +7,20 @@ they collapse. This controller keeps a model of the path instead, in the manner 
   departure and its acknowledgement, over the longer of the sending and the acknowledging interval); the maximum
   over ten round trips. A sample taken while the application had nothing to send may raise the maximum, never
   age or lower it.
-- **round trip**: the minimum over ten seconds.
+- **round trip**: the shortest that was confirmed in the last ten seconds; if none was, the window is made least
+  for a moment to see it again.
+- **standing queue**: a round trip's worth of samples of which even the shortest has waited.
 - **random loss**: the share lost among packets that left *while we sent more slowly than the path can carry*
-  (the low phases below, or an idle application). Such loss cannot be our own doing, so sending is raised by
-  1/(1 - loss) to make up for it; loss caused by sending too fast vanishes in the low phases and is therefore
-  never compensated.
+  (the low phases below, or an application with little to send and no queue standing). Such loss cannot be our
+  own doing, so sending is raised by 1/(1 - loss) to make up for it; loss caused by sending too fast vanishes in
+  the low phases and is therefore never compensated.
 
 The window is gain × bandwidth × round trip, the pacing rate gain × bandwidth. Phases: *startup* doubles and
 more each round trip until three rounds bring no quarter more; *drain* removes the queue that this left; then
 the *cycle* sends a quarter more for one round trip, a quarter less for the next (which drains what the first
-queued, shows the true round trip and measures loss), and at the measured rate for six. The rule: nothing but a
-measured bandwidth or round trip changes the window; a loss by itself never does, except that after an outage
-the first round trip starts from the initial window. There is no separate phase to look for a lower round trip:
-the low phase shows it.
+queued and measures loss), and at the measured rate for six, of which one is another low one if a queue stands.
+The rule: nothing but a measured bandwidth or round trip changes the window; a loss by itself never does, except
+that after an outage the first round trip starts from the initial window.
 """
 
 from __future__ import annotations
@@ -39,12 +40,27 @@ ALGORITHM = "twingateway-bandwidth"
 
 STARTUP_GAIN = 2.885
 WINDOW_GAIN = 2.0
-CYCLE = (1.25, 0.75, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
+LOW_GAIN = 0.75
+CYCLE = (1.25, LOW_GAIN, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
 CRUISE = 2
+
+#: The step of the cycle that is another low one while a queue stands.
+RELIEF = 5
+
+#: A queue stands when the shortest of a round's round trips (at least so many samples) exceeds the path's own by this
+#: factor and time. Jitter does not look like it, since the shortest of several is not delayed.
+STANDING_SAMPLES = 3
+STANDING_FACTOR = 1.25
+STANDING_SECONDS = 0.002
 
 #: How far back the filters look: round trips for bandwidth, seconds for the round trip.
 BANDWIDTH_ROUNDS = 10
 ROUND_TRIP_SECONDS = 10.0
+
+#: A round trip up to this factor confirms the shortest known. If none did for so long, the window is made least for
+#: a round trip and this time (seconds), so that a queue of ours empties and the path's own round trip shows.
+SAME_ROUND_TRIP = 1.1
+EMPTYING_SECONDS = 0.2
 
 #: The window never falls below this many packets, and is this many packets larger than the model says, for peers that
 #: delay or lose acknowledgements.
@@ -95,6 +111,11 @@ class BandwidthControl(QuicCongestionControl):
         self._round_end = 0
         self._round_trip = math.inf
         self._round_trip_time = 0.0
+        self._emptying_until = 0.0
+        self._emptied_trip = math.inf
+        self._round_shortest = math.inf
+        self._round_samples = 0
+        self._queue_stands = False
         self._low_sent = 0.0
         self._low_lost = 0.0
         # the phases
@@ -102,6 +123,7 @@ class BandwidthControl(QuicCongestionControl):
         self._full_rounds = 0
         self._step = CRUISE
         self._step_time = 0.0
+        self._relief = False
         self._careful = False
 
     @property
@@ -120,12 +142,13 @@ class BandwidthControl(QuicCongestionControl):
         """Bytes per second at which to send now."""
         if self.phase is Phase.STARTUP:
             return STARTUP_GAIN * max(self._initial_window / max(smoothed_rtt, 0.001), self._sending_rate())
-        gain = 1 / STARTUP_GAIN if self.phase is Phase.DRAIN else CYCLE[self._step]
+        gain = 1 / STARTUP_GAIN if self.phase is Phase.DRAIN else self._cycle_gain()
         return max(gain * (self.bandwidth if gain < 1 else self._sending_rate()), self._packet / 1.0)
 
     def application_limited(self) -> None:
-        """Everything there was to send has been sent: what is in flight now proves no upper bound."""
-        self._limited_until = max(self._delivered + self.bytes_in_flight, 1)
+        """Everything there was to send has been sent: what is in flight proves no upper bound, unless it queues."""
+        if not self._queue_stands:
+            self._limited_until = max(self._delivered + self.bytes_in_flight, 1)
 
     # --- what aioquic tells ---------------------------------------------------------------------------------------
 
@@ -139,7 +162,7 @@ class BandwidthControl(QuicCongestionControl):
             delivered_time=self._delivered_time,
             first_sent_time=self._first_sent_time,
             application_limited=limited,
-            low=limited or self._is_low(),
+            low=self._is_low(limited),
         )
         self.bytes_in_flight += packet.sent_bytes
 
@@ -157,6 +180,7 @@ class BandwidthControl(QuicCongestionControl):
             self._round += 1
             self._round_end = self._delivered
             self._careful = False
+            self._look_for_queue()
         self._sample(now, packet.sent_time, departure)
         self._advance(now, new_round and not departure.application_limited)
         self._set_window()
@@ -179,9 +203,19 @@ class BandwidthControl(QuicCongestionControl):
         self._set_window()
 
     def on_rtt_measurement(self, *, now: float, rtt: float) -> None:
-        if rtt <= self._round_trip or now - self._round_trip_time > ROUND_TRIP_SECONDS:
+        if rtt <= self._round_trip:
             self._round_trip = rtt
+        if rtt <= SAME_ROUND_TRIP * self._round_trip:
             self._round_trip_time = now
+            self._emptying_until = 0.0
+        elif self._emptying_until:
+            self._emptied_trip = min(self._emptied_trip, rtt)
+            if now >= self._emptying_until:
+                self._round_trip, self._round_trip_time, self._emptying_until = self._emptied_trip, now, 0.0
+        elif now - self._round_trip_time > ROUND_TRIP_SECONDS:
+            self._emptying_until, self._emptied_trip = now + EMPTYING_SECONDS + rtt, math.inf
+        self._round_shortest = min(self._round_shortest, rtt)
+        self._round_samples += 1
 
     # --- the model ------------------------------------------------------------------------------------------------
 
@@ -198,6 +232,12 @@ class BandwidthControl(QuicCongestionControl):
         self._rates.append((self._round, rate))
         while self._rates[0][0] <= self._round - BANDWIDTH_ROUNDS:
             self._rates.popleft()
+
+    def _look_for_queue(self) -> None:
+        """A round is over: see whether even its shortest round trip had waited."""
+        usual = STANDING_FACTOR * self._round_trip + STANDING_SECONDS
+        self._queue_stands = self._round_samples >= STANDING_SAMPLES and self._round_shortest > usual
+        self._round_shortest, self._round_samples = math.inf, 0
 
     def _count_low(self, departure: Departure, *, lost: bool) -> None:
         if not departure.low:
@@ -216,8 +256,14 @@ class BandwidthControl(QuicCongestionControl):
         """Bytes that fill the path without a queue."""
         return self._sending_rate() * self._round_trip if self._rates and math.isfinite(self._round_trip) else 0.0
 
-    def _is_low(self) -> bool:
-        return self.phase is Phase.DRAIN or (self.phase is Phase.CYCLE and CYCLE[self._step] < 1)
+    def _is_low(self, limited: bool) -> bool:
+        """Whether what leaves now leaves more slowly than the path can carry."""
+        if self.phase is Phase.CYCLE:
+            return self._cycle_gain() < 1 or (limited and not self._queue_stands)
+        return self.phase is Phase.DRAIN
+
+    def _cycle_gain(self) -> float:
+        return LOW_GAIN if self._step == RELIEF and self._relief else CYCLE[self._step]
 
     # --- the phases and the window --------------------------------------------------------------------------------
 
@@ -232,6 +278,7 @@ class BandwidthControl(QuicCongestionControl):
         elif now - self._step_time > self._round_trip:
             self._step = (self._step + 1) % len(CYCLE)
             self._step_time = now
+            self._relief = self._queue_stands
 
     def _look_for_plateau(self) -> None:
         if self.bandwidth >= 1.25 * self._full_rate:
@@ -243,6 +290,9 @@ class BandwidthControl(QuicCongestionControl):
 
     def _set_window(self) -> None:
         spare = SPARE_PACKETS * self._packet
+        if self._emptying_until:
+            self.congestion_window = MINIMUM_PACKETS * self._packet
+            return
         if self.phase is Phase.STARTUP:
             wanted = max(self.congestion_window, int(STARTUP_GAIN * self._in_path()) + spare, self._initial_window)
         else:

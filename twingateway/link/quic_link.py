@@ -78,8 +78,9 @@ class QuicLink(QuicConnectionProtocol):
         self._known_certificate = known_certificate
         self._keep_alive = keep_alive
         self._over = False
+        self._broken = False
         self._error: LinkError | None = None
-        self._heard_at = self._loop.time()
+        self._quiet_since = self._loop.time()
         self._wake_at: float | None = None
         self._closing: tuple[float, int, str] | None = None
         self._farewell: list[tuple[bytes, NetworkAddress]] = []
@@ -159,12 +160,12 @@ class QuicLink(QuicConnectionProtocol):
 
     def datagram_received(self, data: bytes | str, addr: NetworkAddress) -> None:
         packet = cast(bytes, data)
-        if self.connection.is_closing:
+        if self._broken or self.connection.is_closing:
             self._answer_with_farewell()
             return
-        self._heard_at = self._loop.time()
+        self._quiet_since = self._loop.time()
         self._bytes_received += len(packet)
-        self._guarded(lambda: self.connection.receive_datagram(packet, addr, now=self._heard_at))
+        self._guarded(lambda: self.connection.receive_datagram(packet, addr, now=self._quiet_since))
         self._guarded(self._process_events)
         self.transmit()
 
@@ -173,7 +174,7 @@ class QuicLink(QuicConnectionProtocol):
         if self._transmit_task is not None:
             self._transmit_task.cancel()
             self._transmit_task = None
-        if self._transport is None or self._transport.is_closing():
+        if self._broken or self._transport is None or self._transport.is_closing():
             return
         now = self._loop.time()
         self._close_when_done(now)
@@ -196,8 +197,7 @@ class QuicLink(QuicConnectionProtocol):
             "the socket was closed" if exc is None else f"the socket failed: {exc}"
         )
         self._finish(self._loop.time(), self._error)
-        if self._timer is not None:
-            self._timer.cancel()
+        self._cancel_timer()
 
     def _guarded(self, step: Callable[[], T]) -> T | None:
         """Do one step of aioquic's; whatever it raises ends this link and nothing else."""
@@ -205,6 +205,8 @@ class QuicLink(QuicConnectionProtocol):
             return step()
         except Exception as problem:
             _log.exception("QUIC failed", peer=_address_text(self.connection.get_peer_address()))
+            self._broken = True
+            self._cancel_timer()
             self._error = self._error or LinkError(f"QUIC failed: {problem!r}")
             self._finish(self._loop.time(), self._error)
             self._connection_terminated_handler()
@@ -221,29 +223,35 @@ class QuicLink(QuicConnectionProtocol):
             self._wake_at = None
             self._tell("timer", now)
         if self._ping_due_at() is not None and now >= cast(float, self._ping_due_at()):
-            self._heard_at = now
+            self._quiet_since = now
             self.connection.send_ping(0)
         self.transmit()
 
     def _ping_due_at(self) -> float | None:
         if self._keep_alive is None or self._handler is None or self.connection.is_closing:
             return None
-        return self._heard_at + self._keep_alive
+        return self._quiet_since + self._keep_alive
 
     def _arm(self, now: float) -> None:
         """One timer, at the earliest of everybody's."""
+        if self._broken:
+            return
         wanted = [self.connection.get_timer()]
         if not self._over:
             deadline = self._closing[0] if self._closing and not self.connection.is_closing else None
             wanted += [self._wake_at, self._ping_due_at(), self.connection.probe_at(now), deadline]
         due = [at for at in wanted if at is not None]
         at = max(min(due), now + LEAST_DELAY) if due else None
-        if self._timer is not None and self._timer_at != at:
-            self._timer.cancel()
-            self._timer = None
+        if self._timer_at != at:
+            self._cancel_timer()
         if self._timer is None and at is not None:
             self._timer = self._loop.call_at(at, self._handle_timer)
         self._timer_at = at
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     # --- the end --------------------------------------------------------------------------------------------------
 
