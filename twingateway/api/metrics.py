@@ -22,6 +22,8 @@ class GatewayCollector(Collector):
         gateway = self._gateway
         yield _gauge("twingateway_uptime_seconds", "Seconds since the start", time.time() - gateway.started)
         yield _counter("twingateway_events", "Events published to listeners", gateway.events.published)
+        durable = float(gateway.committer.committed)
+        yield _counter("twingateway_register_versions_durable", "Register versions committed since the start", durable)
         full = float(gateway.committer.failure is not None)
         yield _gauge("twingateway_store_refusing", "1 while the store refuses writes", full)
         yield _gauge("twingateway_registers", "Registers held", sum(1 for _ in gateway.table.registers()))

@@ -54,6 +54,8 @@ class Committer:
         self._wanted = asyncio.Event()
         self.failure: StoreError | None = None
         """Why the store refuses writes at present, if it does."""
+        self.committed = 0
+        """Register versions made durable since the start; one that a newer overtook before that does not count."""
 
     def add(self, registers: Sequence[StoredRegister] = (), peers: Sequence[PeerRecord] = ()) -> None:
         """Make these durable soon; nobody waits."""
@@ -107,14 +109,16 @@ class Committer:
         if not batch:
             return
         self._committing = batch
+        changes = batch.changes(with_strict=True)
         try:
-            await self._store.commit(batch.changes(with_strict=True))
+            await self._store.commit(changes)
         except StoreError as error:
             self._refused(batch, error)
             await self._try_again(batch)
             return
         self._committing = None
         self.failure = None
+        self.committed += len(changes.registers)
         _settle(batch)
 
     async def _try_again(self, batch: _Batch) -> None:
