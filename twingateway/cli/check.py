@@ -169,12 +169,12 @@ def _default_settings(kind: Any) -> Any:
 
 
 def _judge(values: Mapping[str, Any], model: Model | None) -> list[_Reading]:
-    """Each value as the node would take it, with its unit, or with what the model refuses."""
+    """Each value as the node would take it, with its unit, or with what the model refuses; in the order of names."""
     from twingateway.validation.model import CompiledModel, Direction
 
     compiled = None if model is None else CompiledModel(model)
     readings = []
-    for name, value in values.items():
+    for name, value in sorted(values.items()):
         known = None if model is None else model.properties.get(name)
         unit, problem = "" if known is None else known.unit, ""
         try:

@@ -175,7 +175,7 @@ def _node_row(node: dict[str, Any]) -> Row:
 
 def _presence(presence: dict[str, Any]) -> str:
     since = shown_time(presence.get("since", 0))
-    return " ".join(part for part in (presence["state"], since and f"since {since}", ack_note(presence)) if part)
+    return ", ".join(part for part in (presence["state"], since and f"since {since}", ack_note(presence)) if part)
 
 
 def _source(source: dict[str, Any] | None) -> str:

@@ -36,10 +36,11 @@ def init(
             raise InvalidConfig(f"{target} cannot be written: {error.strerror}") from error
         print(f"wrote {target}")
     node, device = targets["node.yaml"], targets["device.yaml"]
-    print(
-        f"\nNext:\n"
-        f"  edit {device}               what the device is, and where\n"
-        f"  twingateway check {device}  read it once\n"
-        f"  twingateway run {node}      run the node\n"
-        f"  twingateway get twins       in another terminal"
-    )
+    steps = {
+        f"edit {device}": "what the device is, and where",
+        f"twingateway check {device}": "read it once",
+        f"twingateway run {node}": "run the node",
+        "twingateway get twins": "in another terminal",
+    }
+    width = max(map(len, steps))
+    print("\nNext:", *(f"  {step:<{width}}  {what}" for step, what in steps.items()), sep="\n")

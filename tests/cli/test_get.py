@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import json
+
+from ruamel.yaml import YAML
+
+from tests.cli.conftest import Run
+from tests.cli.fake_node import FakeNode, twin
+from twingateway.cli.exit_codes import ExitCode
+
+
+def _lines(text: str) -> list[list[str]]:
+    return [line.split() for line in text.splitlines()]
+
+
+def test_twins_as_a_table(ask: Run, node: FakeNode) -> None:
+    pending = {"state": "pending", "version": "1.1.6", "time": 0}
+    items = [twin("hvac", temperature=21.5, ack=pending), twin("meter", state="offline")]
+    node.answer("GET", "/twins", {"items": items, "nextAfter": None})
+    result = ask("get", "twins")
+    assert result.exit_code == 0
+    assert _lines(result.stdout) == [
+        ["NAME", "PRESENCE", "MODEL", "HOLDER", "REPORTED", "WAITING"],
+        ["hvac", "online", "hvac@1", "edge-1", "temperature=21.5", "1"],
+        ["meter", "offline", "hvac@1", "edge-1"],
+    ]
+
+
+def test_all_pages_are_read(ask: Run, node: FakeNode) -> None:
+    node.answer("GET", "/twins", {"items": [twin("a")], "nextAfter": "a"})
+    node.answer("GET", "/twins", {"items": [twin("b")], "nextAfter": None})
+    result = ask("get", "twins", "-o", "json")
+    assert [each["metadata"]["name"] for each in json.loads(result.stdout)] == ["a", "b"]
+    assert [asked.query.get("after") for asked in node.asked] == [None, ["a"]]
+
+
+def test_filters_are_passed_on(ask: Run, node: FakeNode) -> None:
+    node.answer("GET", "/twins", {"items": [], "nextAfter": None})
+    ask("get", "twins", "--label", "a=1", "--label", "b=2", "--model", "m@1", "--presence", "offline")
+    assert node.asked[0].query == {"label": ["a=1", "b=2"], "model": ["m@1"], "presence": ["offline"]}
+
+
+def test_one_twin_shows_its_acknowledgements(ask: Run, node: FakeNode) -> None:
+    ack = {"state": "failed", "code": "write-mismatch", "message": "it is 19", "version": "1.1.6", "time": 0}
+    document = twin("hvac", temperature=20, ack=ack)
+    document["status"]["source"] = {"code": "device-timeout", "message": "no reply", "time": 1700000000000}
+    node.answer("GET", "/twins/hvac", document)
+    text = ask("get", "twin", "hvac").stdout
+    rows = _lines(text)
+    assert ["setpoint", "21.5", "failed", "write-mismatch:", "it", "is", "19"] in rows
+    assert any(row[:2] == ["temperature", "20"] for row in rows)
+    assert "source:    device-timeout: no reply, at 20" in text
+    assert text.startswith("name:      hvac\n")
+
+
+def test_one_twin_as_yaml_is_the_document(ask: Run, node: FakeNode) -> None:
+    document = twin("hvac", temperature=20.5, mode="on", text="10:30")
+    node.answer("GET", "/twins/hvac", document)
+    text = ask("get", "twin", "hvac", "-o", "yaml").stdout
+    assert YAML(typ="safe", pure=True).load(text) == document
+    assert text.startswith("apiVersion: ")
+
+
+def test_an_unknown_twin(ask: Run, node: FakeNode) -> None:
+    node.problem("GET", "/twins/nope", 404, "No such twin", "there is no twin nope", code="unknown-twin")
+    result = ask("get", "twin", "nope")
+    assert (result.exit_code, result.stderr) == (ExitCode.NOT_FOUND, "error: there is no twin nope\n")
+
+
+def test_a_name_cannot_leave_its_place_in_the_url(ask: Run, node: FakeNode) -> None:
+    ask("get", "twin", "../nodes?x=")
+    assert node.asked[0].path == "/twins/..%2Fnodes%3Fx%3D"
+
+
+def test_what_a_terminal_would_act_on_is_escaped(ask: Run, node: FakeNode) -> None:
+    node.answer("GET", "/twins", {"items": [twin("a", text="\x1b[2Jgone", more="[red]x[/red]")], "nextAfter": None})
+    text = ask("get", "twins").stdout
+    assert "\x1b" not in text
+    assert 'text="\\u001b[2Jgone"' in text
+    assert "more=[red]x[/red]" in text
+
+
+def test_nodes(ask: Run, node: FakeNode) -> None:
+    quality = {"rtt": 0.1034, "rtt_variation": 0.01, "loss": 0.123, "burst": 1.0, "copies": 2, "frames_sent": 9}
+    child = {"name": "edge-1", "role": "child", "namespace": "default", "state": "up", "since": 0, "devices": 8}
+    own = {"name": "cloud-1", "role": "root", "namespace": "default", "state": "up", "devices": 0}
+    extra = {"transport": "quic", "address": "10.0.0.7:4242", "waiting": 3, "quality": quality}
+    node.answer("GET", "/nodes", {"items": [own, {**child, **extra}]})
+    rows = _lines(ask("get", "nodes").stdout)
+    assert rows[1] == ["cloud-1", "root", "up", "0"]
+    assert rows[2] == ["edge-1", "child", "up", "8", "3", "103", "ms", "12.3%", "quic", "10.0.0.7:4242"]
+
+
+def test_adapters_and_models(ask: Run, node: FakeNode) -> None:
+    adapter = {"name": "modbus", "summary": "Modbus", "devices": 3, "online": 2, "error": ""}
+    model = {"name": "hvac", "version": "1", "digest": "ab" * 32, "description": "An air handler", "properties": 9}
+    node.answer("GET", "/adapters", {"items": [adapter]})
+    node.answer("GET", "/models", {"items": [model]})
+    assert _lines(ask("get", "adapters").stdout)[1] == ["modbus", "3", "2", "Modbus"]
+    assert _lines(ask("get", "models").stdout)[1] == ["hvac", "1", "9", "ab" * 6, "An", "air", "handler"]
+    assert json.loads(ask("get", "models", "-o", "json").stdout) == [model]

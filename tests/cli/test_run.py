@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.cli.conftest import Run
+from twingateway.cli.exit_codes import ExitCode
+
+
+@pytest.fixture
+def site(cli: Run, tmp_path: Path) -> Iterator[Path]:
+    """What `init` writes, with any port for the API, and for the device one at which nobody listens."""
+    cli("init", tmp_path)
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        _edit(tmp_path / "node.yaml", "127.0.0.1:8080", "127.0.0.1:0")
+        _edit(tmp_path / "devices/thermostat.yaml", "port: 502", f"port: {nobody.getsockname()[1]}")
+        yield tmp_path
+
+
+def _edit(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+@pytest.fixture
+def running(site: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """`twingateway run` as a process of its own → the process, and its API."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "twingateway", "run", "node.yaml"],
+        cwd=site,
+        env=os.environ | {"NO_PROXY": "127.0.0.1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    ready = json.loads(process.stderr.readline())
+    assert ready["event"] == "ready"
+    yield process, f"http://{ready['api']}"
+    process.kill()
+    process.communicate()
+
+
+def test_a_node_from_init_to_sigterm(running: tuple[subprocess.Popen[str], str], cli: Run) -> None:
+    process, url = running
+    with httpx2.Client(base_url=url, trust_env=False) as client:
+        assert client.get("/readyz").json() == {"status": "ready"}
+        twin = cli("get", "twin", "thermostat", "--api", url)
+        assert twin.exit_code == 0, twin.output
+        assert "holder:    node-1" in twin.stdout
+        waits = cli("set", "thermostat", "setpoint=21.5", "--wait", "300ms", "--api", url)
+        assert waits.exit_code == ExitCode.UNFINISHED, waits.output
+        refused = cli("set", "thermostat", "temperature=3", "--wait", "5s", "--api", url)
+        assert refused.exit_code == ExitCode.DEVICE_REFUSED, refused.output
+        with client.stream("GET", "/events", timeout=10) as stream:
+            first = next(stream.iter_text())
+            assert first.startswith(": node-1\nid: ")
+            asked = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=5) == 0
+            assert time.monotonic() - asked < 5
+
+
+def test_a_wrong_file_is_shown_with_every_problem(cli: Run, site: Path) -> None:
+    file = site / "node.yaml"
+    _edit(file, "level: info", "level: loud")
+    _edit(file, "  name: node-1", "  name: a b")
+    result = cli("run", file)
+    assert result.exit_code == ExitCode.INVALID
+    assert result.stderr.startswith(f"error: {file}:7: node.name: ")
+    assert ": log.level: " in result.stderr
+
+
+def test_a_port_that_is_taken_is_named(site: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        (site / "node.yaml").write_text(f'node: {{name: solo}}\napi: {{address: "{address}"}}\n')
+        done = subprocess.run(
+            [sys.executable, "-m", "twingateway", "run", "node.yaml"],
+            cwd=site,
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+    assert done.returncode == ExitCode.INVALID
+    assert f"error: api.address: {address} cannot be had" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_file_is_node_yaml_of_this_folder(cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = cli("run")
+    assert result.exit_code == ExitCode.INVALID
+    assert result.stderr == "error: node.yaml: cannot be read: No such file or directory\n"

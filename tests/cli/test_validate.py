@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Run
+from twingateway.cli.exit_codes import ExitCode
+
+TWIN = """\
+apiVersion: edge.iot.org/v1
+kind: DeviceTwin
+metadata:
+  name: temperature-sensor-001
+spec:
+  desiredProperties:
+    samplingRate: "10s"
+  reportedProperties:
+    currentValue: 23.5
+    unit: "Celsius"
+"""
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("good.yaml").write_text(TWIN)
+
+
+def test_a_valid_file(cli: Run) -> None:
+    result = cli("validate", "good.yaml")
+    assert (result.exit_code, result.stdout) == (0, "1 file, no problems\n")
+
+
+def test_each_problem_has_file_line_and_path(cli: Run) -> None:
+    Path("bad.yaml").write_text(
+        TWIN.replace("metadata:\n", "metadata:\n  colour: red\n").replace("sensor-001", "a b")
+    )
+    result = cli("validate", "good.yaml", "bad.yaml")
+    assert result.exit_code == ExitCode.INVALID
+    lines = result.stdout.splitlines()
+    assert any(line.startswith("bad.yaml:4: metadata.colour: ") for line in lines)
+    assert any(line.startswith("bad.yaml:5: metadata.name: ") for line in lines)
+
+
+def test_malformed_yaml_has_its_line(cli: Run) -> None:
+    Path("bad.yaml").write_text("kind: DeviceTwin\nmetadata: [\n")
+    result = cli("validate", "bad.yaml")
+    assert result.exit_code == ExitCode.INVALID
+    assert result.stdout.startswith("bad.yaml:")
+
+
+def test_folders_and_patterns_are_searched(cli: Run) -> None:
+    for name in ("site/one.yaml", "site/deep/two.yml", "site/three.json", "site/notes.txt", "site/.hidden/bad.yaml"):
+        path = Path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("not: [valid")
+    Path("site/one.yaml").write_text(TWIN)
+    result = cli("validate", "site", "*.yaml")
+    named = {line.partition(":")[0] for line in result.stdout.splitlines()}
+    assert named == {"site/deep/two.yml", "site/three.json"}
+    assert cli("validate", "site/*.yaml", "*.yaml").stdout == "2 files, no problems\n"
+
+
+def test_a_file_that_is_not_there(cli: Run) -> None:
+    result = cli("validate", "absent.yaml")
+    assert result.exit_code == ExitCode.INVALID
+    assert result.stdout == "absent.yaml: cannot be read: No such file or directory\n"
+
+
+def test_a_folder_without_documents_is_a_mistake(cli: Run) -> None:
+    Path("empty").mkdir()
+    assert cli("validate", "empty").exit_code == ExitCode.USAGE
+    assert cli("validate", "empty/*.yaml").exit_code == ExitCode.USAGE
+
+
+def test_what_is_only_unusual_is_a_warning(cli: Run) -> None:
+    Path("model.yaml").write_text(
+        "apiVersion: edge.iot.org/v1\nkind: DeviceModel\nmetadata: {name: m, version: '1'}\n"
+        "spec:\n  properties:\n    speed: {type: number, unit: furlongs/fortnight/moon}\n"
+    )
+    result = cli("validate", "model.yaml")
+    assert result.exit_code == 0
+    assert result.stderr.startswith("model.yaml:6: spec.properties.speed.unit: ")
+    assert result.stderr.endswith("(warning)\n")

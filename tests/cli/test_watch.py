@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Run
+from tests.cli.fake_node import FakeNode
+from twingateway.cli import watch
+from twingateway.cli.exit_codes import ExitCode
+
+
+def _event(position: int, kind: str, **data: Any) -> bytes:
+    return f"id: ab12-{position}\nevent: {kind}\ndata: {json.dumps(data)}\n\n".encode()
+
+
+def _reported(position: int, value: Any) -> bytes:
+    names = {"namespace": "default", "twin": "hvac", "property": "temperature"}
+    return _event(position, "reported", **names, value=value, version=f"1.1.{position}", time=1700000000000)
+
+
+def _stream(node: FakeNode, *chunks: bytes) -> None:
+    node.answer_bytes("GET", "/events", b": cloud-1\nid: ab12-5\n\n" + b"".join(chunks), "text/event-stream")
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "BACK_OFF", (0.01, 0.02))
+
+
+def test_each_event_is_one_line_and_a_refusal_ends_it(ask: Run, node: FakeNode) -> None:
+    notice = {"code": "claim-refused", "message": "held by edge-2", "time": 1700000000000, "twin": "hvac"}
+    _stream(node, _reported(6, 21.5), b": still here\n\n", _event(7, "notice", **notice))
+    node.problem("GET", "/events", 401, "A token is needed", "send it")
+    result = ask("watch", "hvac")
+    first, second = result.stdout.splitlines()
+    assert first.endswith(" hvac reported temperature = 21.5")
+    assert second.endswith(" hvac claim-refused: held by edge-2")
+    assert node.asked[0].query == {"twin": ["hvac"]}
+    assert result.exit_code == ExitCode.NOT_ALLOWED
+
+
+def test_after_a_break_it_goes_on_where_it_was(ask: Run, node: FakeNode) -> None:
+    _stream(node, _reported(6, 1))
+    node.problem("GET", "/events", 503, "Not available", "the node is stopping", code="unavailable")
+    _stream(node)
+    _stream(node, _reported(9, 2))
+    node.problem("GET", "/events", 404, "Gone", "no such stream", code="not-found")
+    result = ask("watch", "--json")
+    events = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [(each["event"], each["value"]) for each in events] == [("reported", 1), ("reported", 2)]
+    asked = [each.headers.get("last-event-id") for each in node.asked]
+    assert asked == [None, "ab12-6", "ab12-6", "ab12-5", "ab12-9"]
+    assert "the node is stopping; trying again in 0.02 s" in result.stderr
+    assert "the node ended the stream; trying again in 0.01 s" in result.stderr
+
+
+def test_the_first_connection_must_succeed(ask: Run, node: FakeNode) -> None:
+    node.problem("GET", "/events", 503, "Not available", "starting", code="unavailable")
+    result = ask("watch")
+    assert (result.exit_code, result.stderr) == (ExitCode.NO_CONNECTION, "error: starting\n")
+
+
+def test_what_is_no_event_stream(ask: Run, node: FakeNode) -> None:
+    node.answer("GET", "/events", {"hello": "world"})
+    result = ask("watch")
+    assert result.exit_code == ExitCode.NO_CONNECTION
+    assert "text/event-stream" in result.stderr
