@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from twingateway.errors import LinkError
-from twingateway.ports.memory_link import HandClock, MemoryDialer, MemoryListener, MemoryPath, memory_pair
+from twingateway.ports.hand_clock import HandClock
+from twingateway.ports.memory_link import MemoryDialer, MemoryListener, MemoryPath, memory_pair
 
 
 class End:

@@ -161,7 +161,7 @@ class QuicLink(QuicConnectionProtocol):
     def datagram_received(self, data: bytes | str, addr: NetworkAddress) -> None:
         packet = cast(bytes, data)
         if self._broken or self.connection.is_closing:
-            self._answer_with_farewell()
+            self._repeat_farewell()
             return
         self._quiet_since = self._loop.time()
         self._bytes_received += len(packet)
@@ -185,6 +185,8 @@ class QuicLink(QuicConnectionProtocol):
             self._transport.sendto(data, address)
         if farewell:
             self._farewell = sent
+            for repeat in (1, 2):
+                self._loop.call_later(repeat * self.connection._loss.get_probe_timeout(), self._repeat_farewell)
         self._notice_end(now)
         self._arm(now)
 
@@ -267,8 +269,9 @@ class QuicLink(QuicConnectionProtocol):
         if now >= deadline or not any(self.unsent(stream) for stream in self.connection._streams):
             self._say_goodbye(code, reason)
 
-    def _answer_with_farewell(self) -> None:
-        """The peer has not seen our CONNECTION_CLOSE: repeat it (RFC 9000 §10.2.1)."""
+    def _repeat_farewell(self) -> None:
+        """Nobody acknowledges a CONNECTION_CLOSE: it goes three times, and again whenever the peer still sends (RFC
+        9000 §10.2.1), so that a lost one does not leave the peer waiting for its idle time-out."""
         if self._transport is not None and not self._transport.is_closing():
             for data, address in self._farewell:
                 self._transport.sendto(data, address)

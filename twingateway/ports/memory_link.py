@@ -15,9 +15,10 @@ import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from twingateway.errors import LinkError
+from twingateway.ports.hand_clock import Scheduler
 from twingateway.ports.link import HandlerFactory, Link, LinkFacts, LinkHandler
 
 #: Seconds that `close` waits for what is queued to be acknowledged.
@@ -28,40 +29,6 @@ RESEND_AFTER = 0.05
 
 #: The shortest time a datagram counts as on its way, in seconds; bounds what a path without delay carries.
 LEAST_FLIGHT = 0.001
-
-
-class Scheduler(Protocol):
-    """What drives links: an asyncio event loop is one."""
-
-    def time(self) -> float: ...
-
-    def call_at(self, when: float, callback: Callable[..., object], *args: Any) -> object: ...
-
-
-class HandClock:
-    """A scheduler whose time passes only in `advance`."""
-
-    def __init__(self, now: float = 0.0) -> None:
-        self._now = now
-        self._count = 0
-        self._calls: list[tuple[float, int, Callable[..., object], tuple[Any, ...]]] = []
-
-    def time(self) -> float:
-        return self._now
-
-    def call_at(self, when: float, callback: Callable[..., object], *args: Any) -> object:
-        self._count += 1
-        heapq.heappush(self._calls, (when, self._count, callback, args))
-        return None
-
-    def advance(self, seconds: float) -> None:
-        """Let time pass, making every call that falls due, at its time."""
-        until = self._now + seconds
-        while self._calls and self._calls[0][0] <= until:
-            when, _, callback, args = heapq.heappop(self._calls)
-            self._now = max(self._now, when)
-            callback(*args)
-        self._now = until
 
 
 @dataclass(slots=True)
@@ -376,7 +343,7 @@ class MemoryListener:
             link.close()
         now = asyncio.get_running_loop().time
         deadline = now() + CLOSE_PATIENCE + 0.5
-        while now() < deadline and not all(link.over for link in self.links):  # noqa: ASYNC110  # of other schedulers
+        while now() < deadline and not all(link.over for link in self.links):
             await asyncio.sleep(0.005)
 
 
