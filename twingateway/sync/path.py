@@ -1,8 +1,8 @@
 """What a link's path is like, as its sender sees it, and what follows from it.
 
-RTT is smoothed as in RFC 9002. Loss is an exponential mean over frames in the order they were sent (quick at first),
-burst the mean length of runs of lost ones. Redundancy: the smallest number of copies n with loss^n < 0.1 %, spaced so
-that they outlast the usual burst.
+RTT is smoothed as in RFC 9002. Loss is an exponential mean over frames in the order they were sent (quick at first,
+and over more frames where losses come in bursts), burst the mean length of runs of lost ones. Redundancy: the smallest
+number of copies n with loss^n < 0.1 %, spaced so that together they outlast a burst twice as long as usual.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Path:
     @property
     def gap(self) -> float:
         """Seconds between copies of one register."""
-        return FLUSH * ceil(self.burst / max(1, self.copies - 1))
+        return FLUSH * ceil((2 * self.burst - 1) / max(1, self.copies - 1))
 
     def sample(self, rtt: float) -> None:
         if self.rtt is None:
@@ -51,7 +51,7 @@ class Path:
     def resolved(self, lost: bool) -> None:
         """The next frame, in the order of sending, arrived or did not."""
         self._resolved += 1
-        self.loss += (lost - self.loss) / min(self._resolved + 1, _LOSS_FRAMES)
+        self.loss += (lost - self.loss) / min(self._resolved + 1, _LOSS_FRAMES * self.burst)
         if lost:
             self._run += 1
         elif self._run:
