@@ -1,8 +1,8 @@
 """What a link's path is like, as its sender sees it, and what follows from it.
 
 RTT is smoothed as in RFC 9002. Loss is an exponential mean over frames in the order they were sent (quick at first,
-and over more frames where losses come in bursts), burst the mean length of runs of lost ones. Redundancy: the smallest
-number of copies n with loss^n < 0.1 %, spaced so that together they outlast a burst twice as long as usual.
+and over more frames where losses come in bursts), burst the mean length of runs of lost ones. Redundancy: as few
+copies n as make loss^n < 0.1 %, spaced so that together they outlast a burst twice as long as usual.
 """
 
 from __future__ import annotations
