@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from twingateway_modbus.driver import ModbusDriver
 from typer.testing import Result
 
 from tests.adapters_modbus.plant import Plant, sim_device
@@ -146,6 +147,18 @@ async def test_a_device_that_takes_too_long(check: Check, plant: Plant) -> None:
     server.close()
     assert result.exit_code == ExitCode.DEVICE_GONE
     assert result.stderr == "error: the device was not read within 0.1 s\n"
+
+
+async def test_a_fault_of_the_adapter_is_called_one(
+    check: Check, nobody: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def read(driver: ModbusDriver) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(ModbusDriver, "read", read)
+    result = await check(_device(nobody))
+    assert result.exit_code == ExitCode.INTERNAL
+    assert result.stderr == "error: the adapter 'modbus' failed: ZeroDivisionError: a bug\n"
 
 
 async def test_a_file_that_is_not_valid(check: Check) -> None:

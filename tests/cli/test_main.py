@@ -78,7 +78,16 @@ def test_version(cli: Run) -> None:
     assert cli("--version").stdout == f"twingateway {__version__}\n"
 
 
-@pytest.mark.parametrize("args", [("nonsense",), ("set", "hvac"), ("get", "twins", "-o", "xml"), ("--no-such",)])
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("nonsense",),
+        ("set", "hvac"),
+        ("get", "twins", "-o", "xml"),
+        ("get", "twins", "--presence", "asleep"),
+        ("--no-such",),
+    ],
+)
 def test_a_wrong_command_line_exits_with_2(cli: Run, args: tuple[str, ...]) -> None:
     result = cli(*args)
     assert result.exit_code == ExitCode.USAGE

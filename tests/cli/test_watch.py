@@ -31,11 +31,12 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_each_event_is_one_line_and_a_refusal_ends_it(ask: Run, node: FakeNode) -> None:
     notice = {"code": "claim-refused", "message": "held by edge-2", "time": 1700000000000, "twin": "hvac"}
-    _stream(node, _reported(6, 21.5), b": still here\n\n", _event(7, "notice", **notice))
+    _stream(node, _reported(6, 21.5), _reported(6, None), b": still here\n\n", _event(7, "notice", **notice))
     node.problem("GET", "/events", 401, "A token is needed", "send it")
     result = ask("watch", "hvac")
-    first, second = result.stdout.splitlines()
+    first, removed, second = result.stdout.splitlines()
     assert first.endswith(" hvac reported temperature = 21.5")
+    assert removed.endswith(" hvac reported temperature = null")
     assert second.endswith(" hvac claim-refused: held by edge-2")
     assert node.asked[0].query == {"twin": ["hvac"]}
     assert result.exit_code == ExitCode.NOT_ALLOWED

@@ -15,7 +15,15 @@ import typer
 from twingateway.cli.durations import seconds
 from twingateway.cli.exit_codes import ExitCode
 from twingateway.cli.output import Form, FormOption, print_data, print_table
-from twingateway.errors import BrokerError, DeviceTimeout, InvalidConfig, InvalidValue, TooLarge, TwinGatewayError
+from twingateway.errors import (
+    AdapterFault,
+    BrokerError,
+    DeviceTimeout,
+    InvalidConfig,
+    InvalidValue,
+    TooLarge,
+    TwinGatewayError,
+)
 
 if TYPE_CHECKING:
     from twingateway.adapter import BrokerClient, WebhookHandler
@@ -144,6 +152,10 @@ async def _read(
                 values = await driver.read()
         except TimeoutError as error:
             raise DeviceTimeout(f"the device was not read within {timeout:g} s") from error
+        except TwinGatewayError:
+            raise
+        except Exception as error:
+            raise AdapterFault(f"the adapter {kind.name!r} failed: {type(error).__name__}: {error}") from error
     return _judge(values, model)
 
 

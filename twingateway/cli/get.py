@@ -9,6 +9,7 @@ import typer
 
 from twingateway.cli.client import DEFAULT_API, Api, ApiOption, NamespaceOption, TokenOption
 from twingateway.cli.output import Form, FormOption, print_data, print_table, shown, shown_time
+from twingateway.twin.presence import PresenceState
 
 app = typer.Typer(
     help="Show twins, models, nodes and adapters as a node's API tells them.",
@@ -25,9 +26,7 @@ def twins(
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="Only with this label; may be repeated.")
     ] = None,
     model: Annotated[str | None, typer.Option(metavar="NAME@VERSION", help="Only of this model.")] = None,
-    presence: Annotated[
-        str | None, typer.Option(help="Only online, stale, offline, unreachable or unknown ones.")
-    ] = None,
+    presence: Annotated[PresenceState | None, typer.Option(help="Only in this state.")] = None,
     output: FormOption = Form.TABLE,
     api: ApiOption = DEFAULT_API,
     token_file: TokenOption = None,

@@ -37,6 +37,8 @@ class RootGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except TwinGatewayError as error:
+            if ctx.params["debug"]:
+                traceback.print_exc()
             _print_error(error)
             raise typer.Exit(BY_ERROR[error.code]) from error
         except (typer.Exit, typer.Abort, typer.TyperException, BrokenPipeError, EOFError):

@@ -89,4 +89,5 @@ def _text_line(event: str, data: dict[str, Any]) -> str:
     subject = shown(data.get("twin", ""))
     if event == "notice":
         return " ".join(part for part in (when, subject, f"{data['code']}: {data['message']}") if part)
-    return f"{when} {subject} {event} {shown(data.get('property', ''))} = {json.dumps(data.get('value'))}"
+    value = data.get("value")
+    return f"{when} {subject} {event} {shown(data.get('property', ''))} = {'null' if value is None else shown(value)}"
