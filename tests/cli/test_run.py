@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -40,16 +39,17 @@ def running(site: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     process = subprocess.Popen(
         [sys.executable, "-m", "twingateway", "run", "node.yaml"],
         cwd=site,
-        env=os.environ | {"NO_PROXY": "127.0.0.1"},
         stderr=subprocess.PIPE,
         text=True,
     )
     assert process.stderr is not None
-    ready = json.loads(process.stderr.readline())
-    assert ready["event"] == "ready"
-    yield process, f"http://{ready['api']}"
-    process.kill()
-    process.communicate()
+    try:
+        ready = json.loads(process.stderr.readline())
+        assert ready["event"] == "ready", ready
+        yield process, f"http://{ready['api']}"
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_a_node_from_init_to_sigterm(running: tuple[subprocess.Popen[str], str], cli: Run) -> None:
