@@ -53,3 +53,15 @@ def test_the_sections_in_comments_are_valid_too(cli: Run, tmp_path: Path) -> Non
         assert f"\n{section}:\n  " in file.read_text()
     result = cli("validate", file)
     assert result.stdout == "1 file, no problems\n"
+
+
+@pytest.mark.parametrize("adapter", ["mqtt", "http"])
+def test_the_devices_in_comments_are_valid_too(cli: Run, tmp_path: Path, adapter: str) -> None:
+    cli("init", tmp_path)
+    file = tmp_path / "devices" / "thermostat.yaml"
+    text = file.read_text()
+    example = re.search(rf"^#   adapter: {adapter}\n(?:#   .*\n?)+", text, flags=re.M)
+    assert example is not None
+    file.write_text(text[: text.index("  adapter: ")] + re.sub(r"^# ", "", example[0], flags=re.M))
+    result = cli("validate", file)
+    assert result.stdout == "1 file, no problems\n"
