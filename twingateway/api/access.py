@@ -1,31 +1,42 @@
-"""Who may use the API: anyone on this machine, or whoever has the token."""
+"""Who may use the API: anyone on this machine, or whoever has the token.
+
+The token is the node's own, so it opens every namespace that the node holds.
+"""
 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Awaitable, Callable
 
-from starlette.requests import Request
-from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from twingateway.api.problems import problem
 
-Next = Callable[[Request], Awaitable[Response]]
-
-#: Answered without a token: liveness says nothing about the twins.
+#: Answered without a token: whether the node lives and works says nothing about the twins.
 OPEN = frozenset({"/healthz", "/readyz"})
 
+_SCHEME = b"bearer "
 
-def bearer(token: str) -> Callable[[Request, Next], Awaitable[Response]]:
-    """Middleware that asks for `Authorization: Bearer TOKEN` (RFC 6750)."""
-    expected = f"Bearer {token}".encode()
 
-    async def check(request: Request, call_next: Next) -> Response:
-        given = request.headers.get("authorization", "").encode()
-        if request.url.path in OPEN or hmac.compare_digest(given, expected):
-            return await call_next(request)
-        response = problem(401, "A token is needed", "send the node's API token as `Authorization: Bearer …`")
-        response.headers["WWW-Authenticate"] = "Bearer"
-        return response
+class BearerToken:
+    """ASGI middleware that asks for `Authorization: Bearer TOKEN` (RFC 6750). It touches neither body, so streams
+    pass as they are."""
 
-    return check
+    def __init__(self, app: ASGIApp, token: str) -> None:
+        self._app = app
+        self._token = token.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in OPEN or self._knows_token(scope):
+            await self._app(scope, receive, send)
+            return
+        refusal = problem(
+            401, "A token is needed", "send the node's API token as `Authorization: Bearer …`", code="no-token"
+        )
+        refusal.headers["WWW-Authenticate"] = "Bearer"
+        await refusal(scope, receive, send)
+
+    def _knows_token(self, scope: Scope) -> bool:
+        given = [value for name, value in scope["headers"] if name == b"authorization"]
+        if len(given) != 1 or given[0][: len(_SCHEME)].lower() != _SCHEME:
+            return False
+        return hmac.compare_digest(given[0][len(_SCHEME) :].strip(), self._token)

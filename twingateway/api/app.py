@@ -3,21 +3,41 @@
 from __future__ import annotations
 
 from fastapi import FastAPI
-from starlette.middleware.base import BaseHTTPMiddleware
 
 from twingateway import __version__
 from twingateway.api import events, health, models, nodes, problems, twins
-from twingateway.api.access import bearer
+from twingateway.api.access import BearerToken
+from twingateway.api.methods import HeadAsGet
 from twingateway.gateway.gateway import Gateway
+
+_DESCRIPTION = """
+Device twins: what each device is to be (`desired`) and what it says it is (`reported`).
+
+* Every error is a problem document (RFC 9457) with a stable `code`.
+* `?namespace=` chooses the tenant; without it, the node's own. The token is the node's, so it opens all of them.
+* Times are Unix milliseconds; versions are `incarnation.epoch.seq`.
+* Desired values are written at the root node only; any other answers 409 and names it.
+"""
 
 
 def create_app(gateway: Gateway, token: str | None = None) -> FastAPI:
     """`token`: what clients must send; None lets everyone in (loopback only)."""
-    app = FastAPI(title="twingateway", version=__version__, summary=f"Twins at {gateway.name}")
+    app = FastAPI(
+        title="twingateway",
+        version=__version__,
+        summary=f"Twins at {gateway.name}",
+        description=_DESCRIPTION,
+        docs_url=None,  # both pages load their scripts from the internet
+        redoc_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
+        responses={"default": {"description": "A problem", "content": {problems.MEDIA_TYPE: {}}}},
+    )
     app.state.gateway = gateway
     problems.install(app)
+    app.add_middleware(HeadAsGet)
     if token is not None:
-        app.add_middleware(BaseHTTPMiddleware, dispatch=bearer(token))
+        app.add_middleware(BearerToken, token=token)
     for part in (twins, models, events, nodes, health):
         app.include_router(part.router)
     return app

@@ -1,13 +1,17 @@
 """`/events`: Server-Sent Events, resumable with Last-Event-ID.
 
 An id is `STORE-POSITION`: the first bytes of the store's id and an lsn (see gateway.events). After a gap that the
-node no longer remembers event by event, the newest of each register follows instead; after a change of store, all.
+node no longer remembers event by event, the newest of each register follows instead; so it does, for all registers,
+when the id is of another store or from a future that this store does not know.
+A client that reads too slowly is cut: its queue is bounded here, and one that reads nothing at all is dropped by the
+kernel (see server). It loses nothing, since it resumes where it was.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
@@ -23,26 +27,58 @@ router = APIRouter(tags=["events"])
 
 #: Seconds of silence after which a comment keeps the connection alive.
 HEARTBEAT = 15.0
+#: Events rendered into one piece, so that a long backlog is neither built nor buffered at once.
+PIECE = 256
+
+_ID = re.compile(r"([0-9a-f]{8})-([0-9]{1,18})", re.ASCII)
+
+_EXAMPLE = (
+    "id: 3f2a9c01-4711\nevent: reported\n"
+    'data: {"namespace":"default","twin":"hvac-1","property":"temperature","value":21.4,'
+    '"version":"1.1.90","time":1750000000000}\n\n'
+)
 
 
-@router.get("/events", response_class=StreamingResponse)
+@router.get(
+    "/events",
+    summary="Follow changes",
+    response_class=StreamingResponse,
+    responses={
+        200: {
+            "description": "Server-Sent Events, until the client or the node ends",
+            "content": {"text/event-stream": {"example": _EXAMPLE}},
+        }
+    },
+)
 async def events(
     gateway: TheGateway,
     namespace: Namespace,
     twin: Annotated[str | None, Query(description="Only events about this twin.")] = None,
-    last_event_id: Annotated[str | None, Header()] = None,
+    last_event_id: Annotated[
+        str | None, Header(description="The last id seen: go on behind it. What lies in between may come again.")
+    ] = None,
 ) -> StreamingResponse:
-    """Every change from now on, or from where `Last-Event-ID` left off."""
-    after = _position(gateway, last_event_id)
-    listening = gateway.events.listen(after, gateway.ledger.position)
-    stream = _stream(gateway, listening, namespace, twin)
+    """Every change from now on, or from where `Last-Event-ID` left off.
+
+    The event's name is the section that changed: `reported`, `desired`, `ack`, `presence`, `tags`, `lifecycle`,
+    `reach` (of a node; in every namespace), or `notice`, which has a `code` and a `message`. A `value` of null: it
+    was removed. After 15 s of silence a comment keeps the connection alive.
+    """
+    after = None if last_event_id is None else _position(gateway, last_event_id)
+    position = gateway.ledger.position
+    listening = gateway.events.listen(after, position)
+    first = f": {gateway.name}\nid: {_prefix(gateway)}-{position if after is None else after}\n\n"
+    stream = _stream(gateway, listening, first, namespace, twin)
     return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
 
-async def _stream(gateway: Gateway, listening: Listening, namespace: str, twin: str | None) -> AsyncIterator[bytes]:
+async def _stream(
+    gateway: Gateway, listening: Listening, first: str, namespace: str, twin: str | None
+) -> AsyncIterator[bytes]:
+    """`first` tells where the stream begins: a client cut before its first event resumes from there."""
     prefix = _prefix(gateway)
-    yield f": {gateway.name}\nid: {prefix}-{gateway.ledger.position}\n\n".encode()
     try:
+        yield first.encode()
         while True:
             try:
                 async with asyncio.timeout(HEARTBEAT):
@@ -52,9 +88,9 @@ async def _stream(gateway: Gateway, listening: Listening, namespace: str, twin: 
                 continue
             if not batch:
                 return
-            chunk = b"".join(_render(prefix, event) for event in batch if _concerns(event, namespace, twin))
-            if chunk:
-                yield chunk
+            concerning = [event for event in batch if _concerns(event, namespace, twin)]
+            for start in range(0, len(concerning), PIECE):
+                yield b"".join(_render(prefix, event) for event in concerning[start : start + PIECE])
     finally:
         gateway.events.leave(listening)
 
@@ -96,8 +132,9 @@ def _prefix(gateway: Gateway) -> str:
     return gateway.store.identity.store_id.hex()[:8]
 
 
-def _position(gateway: Gateway, last_event_id: str | None) -> int | None:
-    if last_event_id is None:
-        return None
-    prefix, _, number = last_event_id.partition("-")
-    return int(number) if prefix == _prefix(gateway) and number.isdigit() else 0
+def _position(gateway: Gateway, last_event_id: str) -> int:
+    known = _ID.fullmatch(last_event_id.strip())
+    if known is None or known[1] != _prefix(gateway):
+        return 0
+    position = int(known[2])
+    return position if position <= gateway.ledger.position else 0

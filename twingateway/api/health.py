@@ -5,29 +5,34 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
-from twingateway.api.metrics import render
+from twingateway.api.metrics import CONTENT_TYPE, render
 from twingateway.api.params import TheGateway
+from twingateway.api.problems import problem
 
 router = APIRouter(tags=["health"])
 
 
-@router.get("/healthz")
-async def healthz() -> dict[str, str]:
-    """The process answers."""
-    return {"status": "ok"}
+@router.get("/healthz", summary="Is the process alive?")
+async def healthz() -> JSONResponse:
+    """200 whenever the process answers. Needs no token."""
+    return JSONResponse({"status": "ok"})
 
 
-@router.get("/readyz")
-async def readyz(gateway: TheGateway) -> JSONResponse:
-    """The node does its work: 503 with the reason while its store refuses writes. The uplink does not matter."""
+@router.get("/readyz", summary="Does the node do its work?")
+async def readyz(gateway: TheGateway) -> Response:
+    """503 with the reason while the store refuses writes. The uplink does not matter. Needs no token."""
     failure = gateway.committer.failure
     if failure is not None:
-        return JSONResponse({"status": "not ready", "code": failure.code, "reason": failure.message}, 503)
+        return problem(503, "The store refuses writes", failure.message, code=failure.code)
     return JSONResponse({"status": "ready"})
 
 
-@router.get("/metrics", response_class=Response)
+@router.get(
+    "/metrics",
+    summary="Figures for Prometheus",
+    response_class=Response,
+    responses={200: {"description": "Prometheus text format", "content": {CONTENT_TYPE: {}}}},
+)
 async def metrics(gateway: TheGateway) -> Response:
-    """Prometheus text format."""
-    body, content_type = render(gateway)
-    return Response(body, media_type=content_type)
+    """The process, the store, the adapters' devices and the links, in base units (seconds, ratios)."""
+    return Response(render(gateway), media_type=CONTENT_TYPE)

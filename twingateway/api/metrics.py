@@ -13,6 +13,9 @@ from prometheus_client.registry import Collector
 from twingateway.gateway.gateway import Gateway
 from twingateway.gateway.peers import Peer
 
+#: The media type of what `render` gives.
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
 
 class GatewayCollector(Collector):
     def __init__(self, gateway: Gateway) -> None:
@@ -23,7 +26,9 @@ class GatewayCollector(Collector):
         yield _gauge("twingateway_uptime_seconds", "Seconds since the start", time.time() - gateway.started)
         yield _counter("twingateway_events", "Events published to listeners", gateway.events.published)
         durable = float(gateway.committer.committed)
-        yield _counter("twingateway_register_versions_durable", "Register versions committed since the start", durable)
+        yield _counter(
+            "twingateway_register_versions_durable", "Register versions committed since the start", durable
+        )
         full = float(gateway.committer.failure is not None)
         yield _gauge("twingateway_store_refusing", "1 while the store refuses writes", full)
         yield _gauge("twingateway_registers", "Registers held", sum(1 for _ in gateway.table.registers()))
@@ -41,7 +46,9 @@ class GatewayCollector(Collector):
     def _peers(self) -> Iterator[Metric]:
         up = GaugeMetricFamily("twingateway_peer_up", "1 while a session runs", labels=["peer", "role"])
         waiting = GaugeMetricFamily(
-            "twingateway_peer_waiting", "Registers that the peer has not made durable", labels=["peer", "role"]
+            "twingateway_peer_waiting_registers",
+            "Registers that the peer has not made durable",
+            labels=["peer", "role"],
         )
         rtt = GaugeMetricFamily("twingateway_peer_rtt_seconds", "Round trip, smoothed", labels=["peer", "role"])
         loss = GaugeMetricFamily("twingateway_peer_loss_ratio", "Frames lost", labels=["peer", "role"])
@@ -53,12 +60,12 @@ class GatewayCollector(Collector):
         yield from (up, waiting, rtt, loss)
 
 
-def render(gateway: Gateway) -> tuple[bytes, str]:
-    """The body and its content type."""
+def render(gateway: Gateway) -> bytes:
+    """The text of all metrics."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     registry.register(GatewayCollector(gateway))
-    return generate_latest(registry), CONTENT_TYPE_LATEST
+    return generate_latest(registry)
 
 
 def _add_quality(peer: Peer, labels: list[str], rtt: GaugeMetricFamily, loss: GaugeMetricFamily) -> None:

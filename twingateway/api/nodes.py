@@ -2,29 +2,46 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter
+from fastapi.responses import JSONResponse
 
 from twingateway.api.params import TheGateway
 from twingateway.gateway.queries import NodeView
+from twingateway.sync.session import Quality
 
 router = APIRouter(tags=["nodes"])
 
-
-@router.get("/nodes")
-async def list_nodes(gateway: TheGateway) -> dict[str, Any]:
-    """This node, its parent and its children, with the quality of the links to them."""
-    return {"items": [_shown(view) for view in gateway.queries.nodes()]}
+#: Digits after the point of a link's measured figures: 0.1 ms, 0.01 %.
+_DIGITS = {"rtt": 4, "rtt_variation": 4, "loss": 4, "burst": 1, "redundancy": 2}
 
 
-@router.get("/adapters")
-async def list_adapters(gateway: TheGateway) -> dict[str, Any]:
-    """The adapters of this node and how their devices are."""
-    return {"items": [asdict(health) for health in gateway.host.health()]}
+@router.get("/nodes", summary="The nodes around")
+async def list_nodes(gateway: TheGateway) -> JSONResponse:
+    """This node, its parent and its children, with the quality of the links to them.
+
+    `waiting`: registers that the peer has not made durable yet. `quality`: `rtt` and `rtt_variation` in seconds,
+    `loss` as a share, `copies` sent of each register, `silent` while nothing is heard.
+    """
+    return JSONResponse({"items": [_shown(view) for view in gateway.queries.nodes()]})
+
+
+@router.get("/adapters", summary="The adapters and their devices")
+async def list_adapters(gateway: TheGateway) -> JSONResponse:
+    """What runs in this node: how many devices each has, how many of them answer, `error` if it could not start."""
+    return JSONResponse({"items": [asdict(health) for health in gateway.host.health()]})
 
 
 def _shown(view: NodeView) -> dict[str, Any]:
-    shown = asdict(view)
-    return {name: value for name, value in shown.items() if value not in (None, "")}
+    shown: dict[str, Any] = {name: value for name, value in asdict(view).items() if value not in (None, "")}
+    if view.quality is not None:
+        shown["quality"] = _rounded(view.quality)
+    return shown
+
+
+def _rounded(quality: Quality) -> dict[str, Any]:
+    figures = {name: value for name, value in asdict(quality).items() if value is not None and math.isfinite(value)}
+    return {name: round(value, _DIGITS[name]) if name in _DIGITS else value for name, value in figures.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from fastapi import Depends, Header, Path, Query, Request
@@ -11,6 +12,8 @@ from twingateway.errors import InvalidDocument, Problem
 from twingateway.gateway.gateway import Gateway
 from twingateway.twin.identity import NAME_PATTERN, DeviceId
 from twingateway.twin.register import Version
+
+_ENTITY_TAG = re.compile(r'"?([0-9]{1,18}\.[0-9]{1,18}\.[0-9]{1,18})"?', re.ASCII)
 
 #: Longest wait for acknowledgements, in seconds.
 MAX_WAIT = 300.0
@@ -26,7 +29,13 @@ TheGateway = Annotated[Gateway, Depends(gateway_of)]
 
 def namespace_of(
     gateway: TheGateway,
-    namespace: Annotated[str | None, Query(description="The tenant; the node's own if left out.")] = None,
+    namespace: Annotated[
+        str | None,
+        Query(
+            pattern=f"^{NAME_PATTERN}$",
+            description="The tenant; the node's own if left out. The API's token is the node's, so it opens all.",
+        ),
+    ] = None,
 ) -> str:
     return namespace or gateway.namespace
 
@@ -41,23 +50,35 @@ def device_of(namespace: Namespace, name: Annotated[str, Path(description="The t
 Device = Annotated[DeviceId, Depends(device_of)]
 
 
-def if_match_of(if_match: Annotated[str | None, Header()] = None) -> Version | None:
+def if_match_of(
+    if_match: Annotated[
+        str | None, Header(description="The desired version this is based on: the ETag of GET /twins/{name}/desired.")
+    ] = None,
+) -> Version | None:
     """`If-Match: "VERSION"`; absent or `*` matches anything."""
     if if_match is None or if_match.strip() == "*":
         return None
-    try:
-        return Version.parse(if_match.strip().strip('"'))
-    except ValueError:
+    known = _ENTITY_TAG.fullmatch(if_match.strip())
+    if known is None:
         message = f"If-Match {if_match} is no version; send the ETag of GET /twins/NAME/desired"
         raise InvalidDocument(message, [Problem(message, "If-Match", "format")]) from None
+    return Version.parse(known[1])
 
 
 IfMatch = Annotated[Version | None, Depends(if_match_of)]
 
 
+def unconditional(if_match: Annotated[str | None, Header(include_in_schema=False)] = None) -> None:
+    """For writes that cannot compare: better refused than taken for compared."""
+    if if_match is not None and if_match.strip() != "*":
+        message = "If-Match is for PATCH; PUT and DELETE do not compare versions"
+        raise InvalidDocument(message, [Problem(message, "If-Match", "unsupported")])
+
+
 def wait_of(
     wait: Annotated[
-        str | None, Query(description="Wait until every changed property is acknowledged: `5s`, `500ms`.")
+        str | None,
+        Query(description="Wait until all acks of the named properties are final, at most so long: `5s`, `500ms`."),
     ] = None,
 ) -> float | None:
     if wait is None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from twingateway.errors import InvalidDocument, InvalidValue, Problem, TwinGatewayError
+from twingateway.api.methods import allowed, options
+from twingateway.errors import InvalidDocument, InvalidValue, Problem, TwinGatewayError, VersionMismatch
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -48,31 +50,52 @@ ANSWER: dict[str, tuple[int, str]] = {
 }
 
 
-def problem(status: int, title: str, detail: str, **extra: Any) -> JSONResponse:
-    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, **extra}
-    return JSONResponse(body, status, media_type=MEDIA_TYPE)
+def problem(status: int, title: str, detail: str, **extra: Any) -> Response:
+    """A problem document. `extra` members are kept unless they have the name of one of its own."""
+    return _response({**extra, "type": "about:blank", "title": title, "status": status, "detail": detail})
 
 
-def answer(error: TwinGatewayError) -> JSONResponse:
-    """The response for one of our errors."""
+def answer(error: TwinGatewayError) -> Response:
+    """The response for one of our errors: its status and title by the table, its facts as further members."""
     status, title = ANSWER[error.code]
-    extra = {"code": error.code, **error.detail}
-    if isinstance(error, InvalidDocument) and error.problems:
-        extra["problems"] = [_shown(each) for each in error.problems]
-    if isinstance(error, InvalidValue):
-        extra["problems"] = [_shown(error.problem)]
-    return problem(status, title, error.message, **extra)
+    found: Sequence[Problem] = ()
+    if isinstance(error, InvalidDocument):
+        found = error.problems
+    elif isinstance(error, InvalidValue):
+        found = (error.problem,)
+    body: dict[str, Any] = {
+        **error.detail,
+        "type": "about:blank",
+        "title": title,
+        "status": status,
+        "detail": error.message,
+        "code": error.code,
+    }
+    if found:
+        body["problems"] = [_shown(each) for each in found]
+    response = _response(body)
+    if isinstance(error, VersionMismatch):
+        response.headers["ETag"] = f'"{error.detail["current"]}"'
+    return response
+
+
+def _response(body: dict[str, Any]) -> Response:
+    try:
+        text = json.dumps(body, ensure_ascii=False, allow_nan=False, default=str)
+    except ValueError:  # a detail that is no JSON must not hide the problem
+        text = json.dumps({name: str(value) for name, value in body.items()}, ensure_ascii=False)
+    return Response(text.encode(errors="replace"), body["status"], media_type=MEDIA_TYPE)
 
 
 def install(app: FastAPI) -> None:
     """Let every error of the application answer with a problem document."""
 
     @app.exception_handler(TwinGatewayError)
-    async def ours(request: Request, error: TwinGatewayError) -> JSONResponse:
+    async def ours(request: Request, error: TwinGatewayError) -> Response:
         return answer(error)
 
     @app.exception_handler(RequestValidationError)
-    async def parameters(request: Request, error: RequestValidationError) -> JSONResponse:
+    async def parameters(request: Request, error: RequestValidationError) -> Response:
         problems = [
             {"path": ".".join(str(part) for part in each["loc"]), "message": each["msg"], "rule": each["type"]}
             for each in error.errors()
@@ -81,14 +104,22 @@ def install(app: FastAPI) -> None:
         return problem(422, "A parameter is not valid", detail, code="invalid-parameter", problems=problems)
 
     @app.exception_handler(HTTPException)
-    async def http(request: Request, error: HTTPException) -> JSONResponse:
-        response = problem(error.status_code, str(error.detail), f"{request.method} {request.url.path}")
-        response.headers.update(error.headers or {})
+    async def http(request: Request, error: HTTPException) -> Response:
+        path = request.url.path
+        if error.status_code == 404:
+            return problem(404, "Not found", f"there is nothing at {path}", code="not-found")
+        if error.status_code != 405:
+            return problem(error.status_code, str(error.detail), f"{request.method} {path}")
+        allow = allowed(app.routes, request.scope)
+        if request.method == "OPTIONS":
+            return options(allow)
+        response = problem(405, "Method not allowed", f"{path} takes {allow}, not {request.method}", code="no-method")
+        response.headers["Allow"] = allow
         return response
 
     @app.exception_handler(Exception)
-    async def unexpected(request: Request, error: Exception) -> JSONResponse:
-        return problem(500, ANSWER["internal"][1], "see the node's log")
+    async def unexpected(request: Request, error: Exception) -> Response:
+        return problem(500, ANSWER["internal"][1], "see the node's log", code="internal")
 
 
 def _shown(each: Problem) -> dict[str, Any]:

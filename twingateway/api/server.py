@@ -16,6 +16,8 @@ from twingateway.gateway.gateway import Gateway
 
 #: Seconds that requests under way have when the node stops.
 GRACE = 2
+#: Milliseconds after which the kernel drops a client that takes nothing of what was sent to it.
+UNREAD = 30_000
 
 
 class _Quiet(uvicorn.Server):
@@ -55,13 +57,14 @@ class HttpServer:
             access_log=False,
             lifespan="off",
             timeout_graceful_shutdown=GRACE,
+            proxy_headers=False,
             server_header=False,
             ws="none",
         )
         self._server = _Quiet(config)
         self._task = asyncio.create_task(self._server.serve(sockets=[self._socket]), name=f"http {self._section}")
         while not self._server.started and not self._task.done():
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.001)
 
     async def stop(self) -> None:
         if self._server is None or self._task is None:
@@ -73,6 +76,9 @@ class HttpServer:
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         bound = socket.socket(family, socket.SOCK_STREAM)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # accepted sockets inherit both
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD)
         try:
             bound.bind((self._host, self._port))
         except OSError as error:
@@ -87,3 +93,9 @@ class ApiServer(HttpServer):
 
     def __init__(self, gateway: Gateway, host: str, port: int, *, token: str | None) -> None:
         super().__init__(create_app(gateway, token), host, port, "api")
+        self._gateway = gateway
+
+    async def stop(self) -> None:
+        """Event streams and those who wait for acks are answered first: they would not end by themselves."""
+        self._gateway.events.close()
+        await super().stop()

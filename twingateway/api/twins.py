@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import JSONResponse
 
 from twingateway.api.body import read_json
-from twingateway.api.params import Device, IfMatch, Namespace, TheGateway, Wait
+from twingateway.api.describe import PATCH_BODY, TWIN_BODY
+from twingateway.api.params import Device, IfMatch, Namespace, TheGateway, Wait, unconditional
+from twingateway.api.patch import check_patch, desired_names
 from twingateway.errors import InvalidDocument, Problem
 from twingateway.gateway.gateway import Gateway
 from twingateway.gateway.queries import Filter
@@ -20,53 +23,74 @@ router = APIRouter(tags=["twins"])
 
 MAX_PAGE = 1000
 
+_WAITED: dict[int | str, dict[str, Any]] = {
+    202: {"description": "Taken, but with `?wait=` not all acks were final in time; the body says how far each is"}
+}
 
-@router.get("/twins")
+
+@router.get("/twins", summary="List twins")
 async def list_twins(
     gateway: TheGateway,
     namespace: Namespace,
     label: Annotated[list[str] | None, Query(description="`name=value`; several must all match.")] = None,
     model: Annotated[str | None, Query(description="`name@version`")] = None,
-    presence: PresenceState | None = None,
-    after: Annotated[str, Query(description="Twins behind this name; `nextAfter` of the page before.")] = "",
-    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100,
-) -> dict[str, Any]:
-    """Twins in the order of their names: `{items: […], nextAfter: name | null}`."""
+    presence: Annotated[PresenceState | None, Query(description="Effective presence.")] = None,
+    after: Annotated[str, Query(description="Twins behind this name: `nextAfter` of the page before.")] = "",
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="At most so many on this page.")] = 100,
+) -> JSONResponse:
+    """Twins in the order of their names: `{items: […], nextAfter: name | null}`; null on the last page."""
     state = None if presence is None else presence.value
     wanted = Filter(namespace, dict(map(_label, label or ())), model, state, after, limit)
     page = gateway.queries.page(wanted)
-    return {"items": page.items, "nextAfter": page.next_after}
+    return JSONResponse({"items": page.items, "nextAfter": page.next_after})
 
 
-@router.get("/twins/{name}")
-async def get_twin(gateway: TheGateway, device: Device) -> dict[str, Any]:
-    """The DeviceTwin document with `status`."""
-    return gateway.queries.twin(device)
+@router.get("/twins/{name}", summary="Read a twin")
+async def get_twin(gateway: TheGateway, device: Device) -> JSONResponse:
+    """The DeviceTwin document with `status`: version and time of each property, the ack of each desired one,
+    effective presence, holder, and what the device's adapter last complained about (`source`)."""
+    return JSONResponse(gateway.queries.twin(device))
 
 
-@router.get("/twins/{name}/desired")
-async def get_desired(gateway: TheGateway, device: Device) -> Response:
+@router.get("/twins/{name}/desired", summary="Read the desired properties and their version")
+async def get_desired(gateway: TheGateway, device: Device) -> JSONResponse:
     """The desired properties; the ETag is their version, which `If-Match` of a PATCH compares."""
     values, version = gateway.queries.desired(device)
     return JSONResponse(values, headers=_etag(version))
 
 
-@router.patch("/twins/{name}")
+@router.patch("/twins/{name}", summary="Set desired values and labels", responses=_WAITED, openapi_extra=PATCH_BODY)
 async def patch_twin(
     gateway: TheGateway, device: Device, if_match: IfMatch, wait: Wait, request: Request
-) -> Response:
-    """RFC 7396 on `spec.desiredProperties` and `metadata.labels`. With `?wait=`: 200 once all acks are final, 202 at
-    the time-out."""
-    written = await gateway.commands.patch(device, await read_json(request), if_match)
-    return await _written(gateway, device, written.desired, wait, 200)
+) -> JSONResponse:
+    """A merge patch (RFC 7396) of the DeviceTwin document; null removes. Only `spec.desiredProperties` and
+    `metadata.labels` may be named, anything else is 422 and nothing is changed.
+
+    With `?wait=`: 200 once the acks of all properties named are final, 202 at the time-out. Final is `applied`,
+    `rejected`, `failed`, `expired` and `superseded`; `delivered` with code `unconfirmed` counts too, since nothing
+    more can come of it: the device has no way to confirm. 200 says that all is decided, not that all is well.
+    """
+    patch = await read_json(request)
+    check_patch(device.name, patch)
+    written = await gateway.commands.patch(device, patch, if_match)
+    return await _written(gateway, device, written.desired, desired_names(patch), wait, 200)
 
 
-@router.put("/twins/{name}")
+@router.put(
+    "/twins/{name}",
+    summary="Create or replace a twin",
+    responses={201: {"description": "It is new"}, **_WAITED},
+    openapi_extra=TWIN_BODY,
+    dependencies=[Depends(unconditional)],
+)
 async def put_twin(
     gateway: TheGateway, device: Device, namespace: Namespace, wait: Wait, request: Request
-) -> Response:
-    """Create a twin or make its desired properties and labels those of the document; reportedProperties are ignored
-    with a warning."""
+) -> JSONResponse:
+    """Create a twin, or make its desired properties and labels exactly those of the document.
+
+    `reportedProperties` are ignored, and `warnings` of the answer say so: only the device itself reports. `?wait=` as
+    with PATCH.
+    """
     document = await read_json(request)
     metadata = document.get("metadata") if isinstance(document, dict) else None
     stated = metadata.get("name") if isinstance(metadata, dict) else None
@@ -75,24 +99,30 @@ async def put_twin(
         raise InvalidDocument(message, [Problem(message, "metadata.name", "match")])
     written = await gateway.commands.put(document, namespace)
     status = 201 if written.created else 200
-    return await _written(gateway, device, written.desired, wait, status, list(written.warnings))
+    names = desired_names(document)
+    return await _written(gateway, device, written.desired, names, wait, status, list(written.warnings))
 
 
-@router.delete("/twins/{name}", status_code=204)
+@router.delete("/twins/{name}", status_code=204, summary="Delete a twin", dependencies=[Depends(unconditional)])
 async def delete_twin(gateway: TheGateway, device: Device) -> None:
+    """Its incarnation ends: nothing that still travels under it is taken again."""
     await gateway.commands.delete(device)
 
 
 async def _written(
     gateway: Gateway,
     device: DeviceId,
-    versions: Any,
+    versions: Mapping[str, Version],
+    names: Iterable[str],
     wait: float | None,
     status: int,
     warnings: list[str] | None = None,
-) -> Response:
-    if wait is not None and versions:
-        acks = await gateway.commands.settled(device, versions, wait)
+) -> JSONResponse:
+    """The twin after a write. `names`: the properties to wait for, also those that had the wanted value already:
+    their acks may still be under way."""
+    if wait is not None:
+        current = {name: ack.version for name in names if (ack := gateway.queries.ack(device, name)) is not None}
+        acks = await gateway.commands.settled(device, {**current, **versions}, wait)
         if not all(ack.settled for ack in acks.values()):
             status = 202
     document: dict[str, Any] = gateway.queries.twin(device)
