@@ -66,7 +66,7 @@ class ModelBook:
             return False
         if known is not None and not replace:
             raise ModelConflict(f"{ref} exists with other content; give the changed model a new version")
-        document = json.dumps(model.document, separators=(",", ":"), sort_keys=True)
+        document = json.dumps(dict(model.document), separators=(",", ":"), sort_keys=True)
         await self._committer.commit(models=[StoredModel(namespace, ref, model.digest, document)])
         self._models[namespace, ref] = CompiledModel(model)
         for watcher in self._watchers:
