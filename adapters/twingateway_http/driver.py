@@ -1,7 +1,7 @@
 """One HTTP device: polls by an absolute schedule, takes in what it pushes, writes and asks whether it took effect.
 
 Rules: one request at a time for one device. A device is offline when none of its requests was answered usefully
-twice in a row and it pushed nothing meanwhile; one that refuses is there. A poll that began before a push never
+twice in a row and it has not pushed for some time; one that refuses is there. A poll that began before a push never
 overwrites what was pushed.
 """
 
@@ -44,6 +44,8 @@ from twingateway_http.statuses import retry_after
 
 #: Seconds between two looks at whether a write took effect: doubling from the first to the second.
 _LOOKS = (0.05, 0.5)
+#: Seconds for which a push shows that a device is there though its polls fail, unless the document says.
+_SILENCE = 60.0
 
 
 class HttpDriver(Driver):
@@ -65,6 +67,7 @@ class HttpDriver(Driver):
         self._listening = False
         self._pushed: dict[str, tuple[Value, float]] = {}
         self._heard = -inf
+        self._running_since = -inf
         self._turn = asyncio.Lock()
         self._quiet_until = -inf
 
@@ -76,7 +79,7 @@ class HttpDriver(Driver):
         for poll in self._polls:
             poll.forget()
             poll.due = now
-        self._heard = now
+        self._running_since = now
         while True:
             upcoming = min(self._polls, key=lambda poll: poll.due, default=None)
             if upcoming is None:
@@ -108,7 +111,7 @@ class HttpDriver(Driver):
         self._complain()
 
     def _failed(self, poll: Poll, error: DeviceError) -> None:
-        poll.failed(error, _now())
+        poll.failed(error)
         if self._is_gone():
             self._standing.offline(error)
             for each in self._polls:
@@ -123,8 +126,9 @@ class HttpDriver(Driver):
             return False
         if not self._standing.online:
             return True
-        silent = self._heard < min(poll.failing_since for poll in self._polls)
-        return silent and all(poll.failures > 1 for poll in self._polls)
+        webhook = self._settings.webhook
+        silence = (webhook.silence if webhook is not None else None) or _SILENCE
+        return _now() >= self._heard + silence and all(poll.failures > 1 for poll in self._polls)
 
     def _complain(self) -> None:
         self._standing.complain(self._problems(), _now())
@@ -184,8 +188,9 @@ class HttpDriver(Driver):
         if silence is None:
             await asyncio.get_running_loop().create_future()
             return
-        await asyncio.sleep(max(0.0, self._heard + silence - _now()))
-        if _now() >= self._heard + silence:
+        until = max(self._heard, self._running_since) + silence
+        await asyncio.sleep(max(0.0, until - _now()))
+        if _now() >= max(self._heard, self._running_since) + silence:
             self._standing.offline(DeviceTimeout(f"the device pushed nothing for {silence:g} s"))
             await asyncio.sleep(silence)
 

@@ -31,7 +31,6 @@ class Poll:
         self.due = 0.0
         self.error: DeviceError | None = None
         self.failures = 0
-        self.failing_since = 0.0
         self.faults: tuple[DeviceError, ...] = ()
         self._shape = Shape(tuple(points), settings.time)
         self._etag = ""
@@ -79,9 +78,7 @@ class Poll:
         self.error, self.failures = None, 0
         self.faults = tuple(reading.faults.values())
 
-    def failed(self, error: DeviceError, now: float) -> None:
-        if not self.failures:
-            self.failing_since = now
+    def failed(self, error: DeviceError) -> None:
         self.error = error
         self.failures += 1
 

@@ -213,7 +213,9 @@ class WebhookSettings(_Strict):
     path: Annotated[str, AfterValidator(_check_names)] = Field("{device}", pattern=r"^/?[A-Za-z0-9._~{}/-]+$")
     time: TimePick | None = None
     silence: Annotated[Duration, Field(ge=0.01)] | None = Field(
-        None, description="The device is offline when it pushed nothing for this long."
+        None,
+        description="Offline after pushing nothing for this long; if it is polled too, only when it does not answer "
+        "either, and then 60s by default.",
     )
 
 
@@ -246,9 +248,6 @@ class DeviceSettings(_Strict):
                 raise ValueError(f"{name} needs an address")
         if self.webhook is not None and not any(each.push for each in self.properties.values()):
             raise ValueError("no property is taken from the webhook; give one a push")
-        polled = any(each.pick for each in self.properties.values())
-        if polled and self.webhook is not None and self.webhook.silence is not None:
-            raise ValueError("silence is for devices that only push; this one is polled")
         return self
 
 

@@ -22,7 +22,12 @@ _MEANING: dict[int, type[DeviceError]] = {
     504: DeviceTimeout,
     505: DeviceRefused,
 }
-_HUNDREDS: dict[int, type[DeviceError]] = {3: DeviceRefused, 4: DeviceRefused, 5: DeviceReplyInvalid}
+_HUNDREDS: dict[int, type[DeviceError]] = {
+    2: DeviceRefused,
+    3: DeviceRefused,
+    4: DeviceRefused,
+    5: DeviceReplyInvalid,
+}
 
 #: Seconds that a device can ask to be left alone at most.
 MAX_PAUSE = 3600.0

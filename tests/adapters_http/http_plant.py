@@ -33,7 +33,7 @@ class Asked:
 
 
 #: The whole answer as bytes, or None to hang up without one.
-Answerer = Callable[[Asked], bytes | None | Awaitable[bytes | None]]
+Answerer = Callable[[Asked], bytes | Awaitable[bytes | None] | None]
 
 
 def reply(body: Any = b"", status: int = 200, **headers: str) -> bytes:
@@ -129,9 +129,7 @@ class Plant:
         assert isinstance(driver, HttpDriver)
         return driver, recorder
 
-    def run(
-        self, server: Server | None, properties: dict[str, Any], **spec: Any
-    ) -> tuple[HttpDriver, RecordingPort]:
+    def run(self, server: Server | None, properties: dict[str, Any], **spec: Any) -> tuple[HttpDriver, RecordingPort]:
         """A driver that polls until the end of the test."""
         driver, recorder = self.driver(server, properties, **spec)
         self._runs.append(asyncio.ensure_future(driver.run()))

@@ -115,16 +115,16 @@ async def test_an_answer_that_drips_is_cut_off_by_the_time_out(plant: Plant) -> 
     raw = await asyncio.start_server(drip, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{raw.sockets[0].getsockname()[1]}"
     driver, _ = plant.driver(None, POWER, address={"url": url, "timeout": "200ms"})
-    with pytest.raises(DeviceTimeout, match="no answer within 0.2 s"):
+    with pytest.raises(DeviceTimeout, match=r"no answer within 0\.2 s"):
         await driver.read()
     raw.close()
 
 
-async def test_nobody_listens_and_no_such_host(plant: Plant) -> None:
+async def test_nobody_listens(plant: Plant) -> None:
     server = await plant.serve(lambda asked: GOOD)
     await server.stop()
     driver, _ = plant.driver(None, POWER, address={"url": server.url})
-    with pytest.raises(DeviceUnreachable, match="^GET /: Connection refused$"):
+    with pytest.raises(DeviceUnreachable, match=r"^GET /: Connection refused$"):
         await driver.read()
 
 
@@ -290,7 +290,7 @@ async def test_secrets_are_sent_and_never_shown(
     server: Server = await plant.serve(echo)
     address = {"auth": auth, "headers": {"X-Key": "k3y-header"}}
     caplog.set_level(logging.INFO)
-    driver, recorder = plant.driver(server, POWER, folder=tmp_path, address=address)
+    driver, _ = plant.driver(server, POWER, folder=tmp_path, address=address)
     with pytest.raises(DeviceRefused, match=r"is wrong$") as caught:
         await driver.read()
     assert server.asked[0].headers["authorization"] == expected

@@ -6,7 +6,6 @@ from math import inf
 from typing import Any
 
 import pytest
-
 from twingateway_http.poll import Poll
 from twingateway_http.reading import Reading
 from twingateway_http.settings import Names, RequestSettings
@@ -110,7 +109,7 @@ def test_the_schedule_never_leaves_its_grid_and_slows_down_while_nothing_answers
     pauses = []
     for _ in range(7):
         before = poll.due
-        poll.failed(DeviceTimeout("no answer"), before)
+        poll.failed(DeviceTimeout("no answer"))
         poll.advance(before + 0.1, -inf)
         pauses.append(poll.due - before)
     assert pauses == [0.5, 1.0, 2.0, 4.0, 5.0, 5.0, 5.0]

@@ -113,7 +113,7 @@ class HeatPump(Machine):
     def step(self, seconds: float) -> None:
         wanted = 0.0 if self._mode == "off" else self._setpoint - (5 if self._mode == "eco" else 0)
         speed = max(0.0, min(100.0, 25 * (wanted - self._tank + 0.5)))
-        self._speed += (speed - self._speed) * (1 - math.exp(-seconds))
+        self._speed += (speed - self._speed) * (1 - math.exp(-3 * seconds))
         self._outside = self.wander(self._outside, 6.0, 0.1)
         self._tank += (self._speed / 100 - (self._tank - self._outside) / 300) * seconds
 
