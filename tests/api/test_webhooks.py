@@ -88,7 +88,7 @@ async def test_a_signature_of_the_body_lets_a_post_in(listener: Listener) -> Non
     ],
 )
 async def test_without_the_secret_nothing_comes_in(listener: Listener, headers: dict[str, str]) -> None:
-    answer = await listener.post(**headers)
+    answer = await listener.post("/meter", BODY, **headers)
     assert answer.status_code == 401
     assert answer.headers["content-type"] == "application/problem+json"
     assert SECRET not in answer.text
