@@ -368,20 +368,21 @@ def test_frames_that_wait_for_their_commit_are_bounded(world):
 # --- low --------------------------------------------------------------------------------------------------------
 
 
-def test_low_stays_below_an_lsn_that_is_held(world):
+def test_low_stays_below_an_lsn_that_is_not_settled(world):
     session = world.edge.session
-    session.hold(1)
-    put(world, key("d1"), 1, 2)
+    world.edge.unsettled.add(1001)
+    put(world, key("d1"), 1, 1002)
     world.step()
     world.step(0.2)
     world.step()
     assert len(session.outbox) == 0
     assert [event.low for event in of_kind(world.cloud.events, LowAdvanced)] == []
-    put(world, key("d0"), 1, 1)
+    put(world, key("d0"), 1, 1001)
+    world.edge.unsettled.clear()
     world.calm()
     for _ in range(60):
         world.step()
-    assert world.cloud.disk.known.low == 2
+    assert world.cloud.disk.known.low == 1002
 
 
 def test_low_is_announced_when_the_outbox_is_empty(world):

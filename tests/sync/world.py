@@ -55,6 +55,7 @@ class Node:
         disk = self.disk
         self.starts += 1
         self.boot_id = f"boot-{self.name}-{self.starts}".encode()
+        self.unsettled = set()
         top = max((stored.lsn for stored in disk.registers.values()), default=0)
         disk.next_lsn = -(-disk.next_lsn // BLOCK) * BLOCK + 1
         disk.next_seq = -(-disk.next_seq // BLOCK) * BLOCK + 1
@@ -62,7 +63,11 @@ class Node:
         self.shown = dict(disk.registers)
         self.pending = []  # (what to commit, what to do then), in order
         self.session = Session(
-            LocalStore(self.name, disk.store_id, self.boot_id, disk.boots), self.peer, disk.known, top
+            LocalStore(self.name, disk.store_id, self.boot_id, disk.boots, top, disk.next_lsn - 1),
+            self.peer,
+            disk.known,
+            top,
+            lambda: min(self.unsettled, default=None),
         )
 
     def _lsn(self):
@@ -74,11 +79,11 @@ class Node:
         self.disk.next_seq += 1
         stored = StoredRegister(register(self.disk.next_seq - 1, value, of), self._lsn())
         self.shown[of] = stored
+        self.unsettled.add(stored.lsn)
         if self.section is Section.REPORTED:
             self.session.put(stored)
             self.pending.append(([stored], lambda: None))
         else:
-            self.session.hold(stored.lsn)
             self.pending.append(([stored], lambda: self.session.put(stored, urgent=True)))
 
     def commit(self, count=None):
@@ -89,6 +94,7 @@ class Node:
                 if held is None or held.register.version < stored.register.version:
                     self.disk.registers[stored.register.key] = stored
             then()
+            self.unsettled.difference_update(stored.lsn for stored in registers)
 
     def own(self):
         return [stored for stored in self.shown.values() if stored.register.key.section is self.section]

@@ -284,9 +284,10 @@ class Carrier:
         deadlines = [self._connection.next_deadline()]
         if self._peer is not None:
             deadlines.append(self._peer.session.next_deadline(self._number))
-        earliest = min((d for d in deadlines if d is not None), default=None)
+        # A deadline that has come means "as soon as there is room": the link asks by itself when there is.
+        earliest = min((d for d in deadlines if d is not None and d > now), default=None)
         if earliest is not None:
-            self._link.wake(max(earliest, now))
+            self._link.wake(earliest)
 
     def _violated(self, error: ProtocolViolation) -> None:
         log.warning("protocol violation", peer=self._name, reason=error.message, code=error.reason_code)

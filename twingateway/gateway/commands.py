@@ -16,7 +16,7 @@ from twingateway.errors import InvalidDocument, InvalidValue, NotRoot, Problem, 
 from twingateway.gateway.events import Changed, EventBus
 from twingateway.gateway.ledger import Draft, Ledger
 from twingateway.gateway.models import ModelBook, read_model
-from twingateway.gateway.ownership import HOLDER_SECTIONS, lifecycle_key
+from twingateway.gateway.ownership import HOLDER_SECTIONS, Ownership, lifecycle_key
 from twingateway.gateway.peers import NODES, Peers
 from twingateway.gateway.queries import Queries
 from twingateway.gateway.table import TwinTable
@@ -58,6 +58,7 @@ class Commands:
         models: ModelBook,
         queries: Queries,
         events: EventBus,
+        ownership: Ownership,
     ) -> None:
         self._root = root
         self._peers = peers
@@ -66,6 +67,7 @@ class Commands:
         self._models = models
         self._queries = queries
         self._events = events
+        self._ownership = ownership
         self._locks: defaultdict[DeviceId, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def patch(self, device: DeviceId, patch: Value, if_match: Version | None = None) -> Written:
@@ -73,6 +75,7 @@ class Commands:
         InvalidDocument, NotRoot, StoreError; then nothing changed."""
         self._require_root()
         parts = _split(patch)
+        self._ownership.require_writable(device)
         async with self._locks[device]:
             _, current = self._queries.desired(device)
             if if_match is not None and if_match != current:
@@ -95,6 +98,7 @@ class Commands:
         warnings = tuple(str(warning) for warning in report.warnings)
         if twin.reported:
             warnings += ("reportedProperties were ignored: only the device itself reports",)
+        self._ownership.require_writable(twin.id)
         async with self._locks[twin.id]:
             created = not self._queries.exists(twin.id)
             wanted = {Section.DESIRED: twin.desired, Section.TAGS: dict[str, Value](twin.labels)}
@@ -110,6 +114,7 @@ class Commands:
     async def delete(self, device: DeviceId) -> None:
         """Delete a twin. Its incarnation ends: nothing that still travels under it will be taken again."""
         self._require_root()
+        self._ownership.require_writable(device)
         async with self._locks[device]:
             self._queries.desired(device)
             current = self._table.get(lifecycle_key(device))
@@ -140,7 +145,9 @@ class Commands:
                     batch = await listening.next_batch()
                     if not batch:
                         break
-                    while not any(isinstance(e, Changed) and e.stored.register.key.device == device for e in batch):
+                    while batch and not any(
+                        isinstance(e, Changed) and e.stored.register.key.device == device for e in batch
+                    ):
                         batch = await listening.next_batch()
         except TimeoutError:
             pass

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
@@ -18,8 +17,10 @@ from twingateway.gateway.ledger import Ledger
 from twingateway.gateway.models import ModelBook
 from twingateway.gateway.numbers import Numbers
 from twingateway.gateway.ownership import Ownership
-from twingateway.gateway.peers import Peer, Peers
+from twingateway.gateway.peers import Peers
+from twingateway.gateway.pending import Pending
 from twingateway.gateway.queries import Queries
+from twingateway.gateway.repair import Repair
 from twingateway.gateway.sessions import Sessions
 from twingateway.gateway.table import TwinTable
 from twingateway.gateway.tasks import Tasks
@@ -47,6 +48,7 @@ class Gateway:
     ownership: Ownership
     inbound: Inbound
     sessions: Sessions
+    repair: Repair
     host: AdapterHost
     queries: Queries
     commands: Commands
@@ -67,7 +69,6 @@ async def open_gateway(
     is_root: bool,
     store: Store,
     tasks: Tasks,
-    rolled_back: Callable[[Peer], None],
     clock: Clock | None = None,
 ) -> Gateway:
     """Read the store and join the parts; nothing runs until `begin`. Raises StoreError."""
@@ -78,12 +79,14 @@ async def open_gateway(
     table = TwinTable(snapshot.registers)
     committer = Committer(store)
     events = EventBus(table, numbers.last_lsn)
-    ledger = Ledger(clock, numbers, table, committer, events)
-    peers = Peers(name, store.identity, snapshot.boots, snapshot.peers, table, numbers)
+    unsettled = Pending()
+    ledger = Ledger(clock, numbers, table, committer, events, unsettled)
+    peers = Peers(name, store.identity, snapshot.boots, snapshot.peers, table, numbers.start, unsettled)
     ledger.connect(peers)
     peers.root_name = name if is_root else None
     models = ModelBook(committer, peers, ledger, tasks, snapshot.models)
     ownership = Ownership(is_root, peers, table, ledger, tasks)
+    repair = Repair(is_root, store, numbers, table, ledger, peers, ownership, tasks)
     queries = Queries(peers, table, clock, namespace, is_root)
     return Gateway(
         name=name,
@@ -100,9 +103,10 @@ async def open_gateway(
         models=models,
         ownership=ownership,
         inbound=Inbound(peers, table),
-        sessions=Sessions(peers, ownership, models, table, ledger, clock, tasks, rolled_back),
+        sessions=Sessions(peers, ownership, models, table, ledger, clock, tasks, repair.begin),
+        repair=repair,
         host=AdapterHost(models, table, ledger, ownership, clock, tasks, snapshot.attempts),
         queries=queries,
-        commands=Commands(is_root, peers, table, ledger, models, queries, events),
+        commands=Commands(is_root, peers, table, ledger, models, queries, events, ownership),
         started=time.time(),
     )

@@ -4,8 +4,9 @@
   writer or its device can say it again.
 - Everything else commits before anyone sees it or it is sent.
 
-An lsn that was issued but is not yet in the outboxes is *held*: no peer may be told that everything up to a later
-lsn has been sent, and no event position passes it.
+While an lsn is *unsettled* (issued, but its register is not both durable here and in the outboxes) no peer is told
+that everything up to a later one is settled: whatever a peer was told, this store can have forgotten only by being
+replaced by an older copy of itself. While it is *unpublished* no event position passes it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from twingateway.gateway.clock import Clock
 from twingateway.gateway.committer import Committer
 from twingateway.gateway.events import Changed, EventBus, Notice
 from twingateway.gateway.numbers import Numbers
+from twingateway.gateway.pending import Pending
 from twingateway.gateway.table import TwinTable
 from twingateway.ports.store import Attempt, PeerRecord
 from twingateway.twin.identity import DeviceId
@@ -51,20 +53,18 @@ class Outboxes(Protocol):
         """Queue for every peer whose scope has it, except the one it came from."""
         ...
 
-    def hold(self, stored: StoredRegister, *, origin: str | None) -> None:
-        """It will be offered later: until then no peer may be told that everything up to its lsn has been sent."""
-        ...
-
-    def release(self, stored: StoredRegister) -> None:
-        """It is not held any more, offered or not."""
-        ...
-
 
 class Ledger:
     """The only creator of registers."""
 
     def __init__(
-        self, clock: Clock, numbers: Numbers, table: TwinTable, committer: Committer, events: EventBus
+        self,
+        clock: Clock,
+        numbers: Numbers,
+        table: TwinTable,
+        committer: Committer,
+        events: EventBus,
+        unsettled: Pending,
     ) -> None:
         self._clock = clock
         self._numbers = numbers
@@ -72,7 +72,9 @@ class Ledger:
         self._committer = committer
         self._events = events
         self._outboxes: Outboxes | None = None
-        self._held: dict[int, None] = {}
+        self._unsettled = unsettled
+        self._unpublished = Pending()
+        self._pending: dict[RegisterKey, StoredRegister] = {}
         self._watchers: list[Callable[[StoredRegister], None]] = []
 
     def connect(self, outboxes: Outboxes) -> None:
@@ -83,12 +85,21 @@ class Ledger:
         self._watchers.append(watcher)
 
     @property
+    def start(self) -> int:
+        """The last lsn from before this process."""
+        return self._numbers.start
+
+    @property
     def position(self) -> int:
         """Every event at or below this lsn has been published."""
-        return next(iter(self._held)) - 1 if self._held else self._numbers.last_lsn
+        lowest = self._unpublished.lowest
+        return self._numbers.last_lsn if lowest is None else lowest - 1
 
     def basis(self, key: RegisterKey) -> tuple[int, int]:
         """Incarnation and epoch under which this node mints a register: both follow from the lifecycle register."""
+        if key.section is Section.REACH:
+            known = self._table.get(key)
+            return (1, 1) if known is None else known.register.version[:2]
         lifecycle = self._table.get(RegisterKey(key.device, Section.LIFECYCLE, LIFECYCLE_NAME))
         if lifecycle is None:
             return (0, 0) if WRITER[key.section] is Writer.HOLDER else (1, 1)
@@ -98,51 +109,74 @@ class Ledger:
         return version.incarnation, granted_epoch(lifecycle.register)
 
     def report(self, drafts: Iterable[Draft]) -> list[StoredRegister]:
-        """Mint reported values: shown and queued for sending at once, committed behind."""
+        """Mint reported values: shown and queued for sending at once, committed behind. Raises Unavailable when the
+        store has no numbers left; then nothing happened."""
         minted = [self._mint(draft) for draft in drafts]
         self._committer.add(minted)
         for stored in minted:
-            self._show(stored)
-            self._offer(stored, None)
+            if self._show(stored):
+                self._offer(stored, None)
         return minted
+
+    def mint_again(self, device: DeviceId, sections: Iterable[Section]) -> None:
+        """Give this node's registers of a device versions under its present incarnation and epoch, where they have
+        older ones; also those that are still on their way into the store."""
+        newest = {
+            stored.register.key: stored.register
+            for section in sections
+            for stored in self._table.section(device, section).values()
+        }
+        for key, pending in self._pending.items():
+            if key.device == device and key.section in sections:
+                known = newest.get(key)
+                if known is None or pending.register.version > known.version:
+                    newest[key] = pending.register
+        self.report(
+            Draft(key, register.value, register.time)
+            for key, register in newest.items()
+            if register.version[:2] != self.basis(key)
+        )
 
     async def write(
         self, drafts: Iterable[Draft], *, version: Version | None = None, attempts: Sequence[Attempt] = ()
     ) -> list[StoredRegister]:
-        """Mint, commit, then show and send. Raises StoreError; then nothing happened.
+        """Mint, commit, then show and send. Raises StoreError or Unavailable; then nothing happened.
 
         `version` overrides incarnation and epoch (its seq is ignored): a grant begins a new epoch.
         """
         minted = [self._mint(draft, version) for draft in drafts]
-        for stored in minted:
-            self._hold(stored, None)
+        self._unsettled.add(minted)
+        self._unpublished.add(minted)
+        self._pending.update((stored.register.key, stored) for stored in minted)
         try:
             await self._committer.commit(minted, attempts=attempts)
             for stored in minted:
-                self._show(stored)
-                self._offer(stored, None)
+                if self._show(stored):
+                    self._offer(stored, None)
         finally:
+            self._unsettled.remove(minted)
+            self._unpublished.remove(minted)
             for stored in minted:
-                self._release(stored)
+                if self._pending.get(stored.register.key) is stored:
+                    del self._pending[stored.register.key]
         return minted
 
     def apply(self, registers: Iterable[Register], *, origin: str, then: Callable[[], None]) -> list[StoredRegister]:
         """Take registers from a peer: those with greater versions are shown now; `then` runs when all of them (also
-        the ones that were here already) are durable, after the applied ones were queued for further peers."""
-        applied = []
-        for register in registers:
-            current = self._table.get(register.key)
-            if current is None or register.version > current.register.version:
-                stored = StoredRegister(register, self._numbers.lsn())
-                applied.append(stored)
-                self._hold(stored, origin)
-                self._show(stored)
+        the ones that were here already) are durable, after the applied ones were queued for further peers. Raises
+        Unavailable when the store has no numbers left; then nothing happened."""
+        newer = [register for register in registers if self._is_newer(register)]
+        applied = [StoredRegister(register, lsn) for register, lsn in zip(newer, self._lsns(len(newer)), strict=True)]
+        self._unsettled.add(applied)
+        for stored in applied:
+            self._show(stored)
         self._committer.add(applied)
 
         def durable() -> None:
             for stored in applied:
-                self._offer(stored, origin)
-                self._release(stored)
+                if self._is_current(stored.register):
+                    self._offer(stored, origin)
+            self._unsettled.remove(applied)
             then()
 
         self._committer.after(durable)
@@ -151,10 +185,10 @@ class Ledger:
     def renumber(self, registers: Iterable[StoredRegister]) -> list[StoredRegister]:
         """Give registers fresh lsns and offer them again: their device entered a peer's scope."""
         fresh = [replace(stored, lsn=self._numbers.lsn()) for stored in registers]
+        self._commit_behind(fresh)
         for stored in fresh:
             self._table.renumber(stored)
             self._offer(stored, None)
-        self._committer.add(fresh)
         return fresh
 
     async def forget(self, keys: Sequence[RegisterKey]) -> None:
@@ -172,32 +206,41 @@ class Ledger:
         lsn = self._numbers.lsn()
         self._events.publish(Notice(lsn, self.position, code, message, self._clock.wall_ms(), device, dict(detail)))
 
+    def _is_newer(self, register: Register) -> bool:
+        current = self._table.get(register.key)
+        return current is None or register.version > current.register.version
+
+    def _is_current(self, register: Register) -> bool:
+        current = self._table.get(register.key)
+        return current is not None and register.version == current.register.version
+
+    def _lsns(self, count: int) -> list[int]:
+        return [self._numbers.lsn() for _ in range(count)]
+
     def _mint(self, draft: Draft, version: Version | None = None) -> StoredRegister:
         incarnation, epoch = version[:2] if version is not None else self.basis(draft.key)
         time = self._clock.wall_ms() if draft.time is None else draft.time
         minted = Version(incarnation, epoch, self._numbers.seq())
         return StoredRegister(Register(draft.key, minted, draft.value, time), self._numbers.lsn())
 
-    def _show(self, stored: StoredRegister) -> None:
+    def _show(self, stored: StoredRegister) -> bool:
+        """False for one that is older than what is shown."""
         if not self._table.put(stored):
-            return
+            return False
         self._events.publish(Changed(stored, self.position))
         for watcher in self._watchers:
             watcher(stored)
+        return True
 
     def _offer(self, stored: StoredRegister, origin: str | None) -> None:
         if self._outboxes is not None:
             self._outboxes.offer(stored, origin=origin)
 
-    def _hold(self, stored: StoredRegister, origin: str | None) -> None:
-        self._held[stored.lsn] = None
-        if self._outboxes is not None:
-            self._outboxes.hold(stored, origin=origin)
-
-    def _release(self, stored: StoredRegister) -> None:
-        self._held.pop(stored.lsn, None)
-        if self._outboxes is not None:
-            self._outboxes.release(stored)
+    def _commit_behind(self, registers: Sequence[StoredRegister]) -> None:
+        if registers:
+            self._unsettled.add(registers)
+            self._committer.add(registers)
+            self._committer.after(lambda: self._unsettled.remove(registers))
 
 
 def granted_epoch(lifecycle: Register) -> int:

@@ -21,13 +21,15 @@ class Numbers:
         self._store = store
         self._blocks: dict[Counter, list[range]] = {counter: [] for counter in Counter}
         self._wanted = asyncio.Event()
+        self.start = 0
+        """The last lsn that can have been issued before this opening."""
         self.last_lsn = 0
 
     async def open(self) -> None:
         """Reserve the first blocks."""
         for counter in Counter:
             await self._reserve(counter)
-        self.last_lsn = self._blocks[Counter.LSN][0].start - 1
+        self.start = self.last_lsn = self._blocks[Counter.LSN][0].start - 1
 
     def seq(self) -> int:
         return self._next(Counter.SEQ)

@@ -1,47 +1,72 @@
-"""Who holds a device: the holder claims, the root grants, an epoch fences.
+"""Who holds a device: the holder claims, the root grants, an epoch fences; and how a lost store is made whole again.
 
 Everything follows from one register per device, `lifecycle/state`, minted by the root and replicated like any other:
 
     version  (incarnation, root's epoch, seq)
     value    {state: live | deleted, holder, store: the holder's store id, epoch: the holder's epoch}
 
-A claim tells what the claimant knows: its store and the highest incarnation and epochs it has seen. A claimant whose
-store is new (lost, or found rolled back) gets the next epoch, and so does every register it mints from then on;
-a root that lost its own store learns from the claim which epochs it must go beyond.
+A claim tells what the claimant knows: its store, its epoch, the greatest version of the root's that it has. From
+that the root judges by one table (`_judge`):
+
+- a device nobody holds is granted; one that another node holds is refused;
+- a holder that comes with another store than before (lost, or found rolled back) first gets back what it had told
+  (`restore`), so that no finished write is done again; then it claims anew and is granted the next epoch;
+- a claimant that has greater versions of the root's than the root (whose store was lost or rolled back) is asked for
+  them (`want-root`); the root adopts them and begins a new epoch. Until then it takes no writes for that device.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import structlog
 
-from twingateway.errors import ProtocolViolation
+from twingateway.errors import InvalidValue, ProtocolViolation, Unavailable
+from twingateway.gateway import wire
 from twingateway.gateway.ledger import LIFECYCLE_NAME, Draft, Ledger, granted_epoch
 from twingateway.gateway.peers import Peer, Peers
 from twingateway.gateway.table import TwinTable
 from twingateway.gateway.tasks import Tasks
 from twingateway.twin.identity import DeviceId
-from twingateway.twin.register import WRITER, RegisterKey, Section, StoredRegister, Version, Writer
+from twingateway.twin.register import WRITER, ZERO, Register, RegisterKey, Section, StoredRegister, Version, Writer
 from twingateway.twin.value import Value
 
 log = structlog.get_logger("ownership")
 
-HOLDER_SECTIONS = tuple(section for section in (Section.REPORTED, Section.ACK, Section.PRESENCE))
+HOLDER_SECTIONS = (Section.REPORTED, Section.ACK, Section.PRESENCE)
+ROOT_SECTIONS = (Section.DESIRED, Section.TAGS, Section.LIFECYCLE)
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One device claimed by one node."""
+    """One device claimed by one node. `root`: the greatest version of the root's that the claimant has; `restored`:
+    it has taken back what it had told before."""
 
     device: DeviceId
     holder: str
     store: str
-    incarnation: int
     epoch: int
-    root_epoch: int
+    root: Version
+    restored: bool = False
+
+
+class Verdict(Enum):
+    GRANT = "grant"
+    KNOWN = "known"  # granted before, nothing to do
+    TELL = "tell"  # granted before, but the claimant does not know it
+    ADOPT = "adopt"  # the claimant knows more of the root's registers than the root
+    RESTORE = "restore"  # the claimant's store is not the one that told what we have
+    HELD = "held"
+    DELETED = "deleted"
+
+
+_REFUSALS: dict[Verdict, str] = {
+    Verdict.HELD: "{device} is held by {holder}; move it before another node can hold it",
+    Verdict.DELETED: "{device} was deleted; create it again before a node can hold it",
+}
 
 
 def lifecycle_key(device: DeviceId) -> RegisterKey:
@@ -58,19 +83,32 @@ class Ownership:
         self._ledger = ledger
         self._tasks = tasks
         self._configured: set[DeviceId] = set()
+        self._restored: set[DeviceId] = set()
         self._relayed: dict[str, dict[str, Any]] = {}
-        self._waiting: dict[DeviceId, tuple[Claim, Peer]] = {}
+        self._refused: dict[DeviceId, tuple[Claim, Peer]] = {}
+        self._unsure: dict[DeviceId, list[Draft]] = {}
+        """At a root found rolled back: devices whose holder has not been heard, with what was written since."""
+        self._watchers: list[Callable[[DeviceId], None]] = []
         ledger.watch(self._on_register)
 
+    def watch(self, watcher: Callable[[DeviceId], None]) -> None:
+        """Tell `watcher` of every device run here that was taken from this node."""
+        self._watchers.append(watcher)
+
     def held(self, device: DeviceId) -> bool:
-        """This node runs the device, and nobody else was granted it."""
-        if device not in self._configured:
-            return False
+        """This node runs the device and was granted it, with the store it has now: it may act on desired values."""
         lifecycle = self._table.get(lifecycle_key(device))
-        if lifecycle is None:
-            return True
-        value = lifecycle.register.value
-        return isinstance(value, dict) and value.get("holder") == self._peers.node and value["state"] == "live"
+        return device in self._configured and lifecycle is not None and self._is_ours(lifecycle.register)
+
+    def require_writable(self, device: DeviceId) -> None:
+        """Raises Unavailable while it is not certain that this root has all of its own writes for the device."""
+        if device in self._unsure:
+            raise Unavailable(
+                f"this root's store was restored from a backup, and the holder of {device.short}, "
+                f"{self._peers.holder(device)}, has not been heard since; try again when it is connected"
+            )
+
+    # --- claiming ------------------------------------------------------------------------------------------------
 
     async def configure(self, devices: Iterable[DeviceId]) -> None:
         """These devices are run here. A root grants them to itself, another node claims them upwards."""
@@ -83,13 +121,39 @@ class Ownership:
 
     def claim_at(self, parent: Peer) -> None:
         """Claim at the parent what is run here and below (on every new link)."""
-        if parent.line is None:
-            return
-        own = [self._own_claim(device) for device in sorted(self._configured)]
-        if own:
-            parent.line.send_control("claim", _claim_body(own))
-        for body in self._relayed.values():
-            parent.line.send_control("claim", body)
+        self._claim(parent, self._configured)
+        if parent.line is not None:
+            for body in self._relayed.values():
+                parent.line.send_control("claim", body)
+
+    def _claim(self, parent: Peer, devices: Iterable[DeviceId]) -> None:
+        claims = [self._own_claim(device) for device in sorted(devices)]
+        if claims and parent.line is not None:
+            parent.line.send_control("claim", _claim_body(claims))
+
+    def _own_claim(self, device: DeviceId) -> Claim:
+        seen = [stored.register for stored in self._table.device(device)]
+        by_root = [r.version for r in seen if WRITER[r.key.section] is Writer.ROOT]
+        epochs = [r.version.epoch for r in seen if WRITER[r.key.section] is Writer.HOLDER]
+        return Claim(
+            device,
+            self._peers.node,
+            self._peers.store_id.hex(),
+            max(epochs, default=0),
+            max(by_root, default=ZERO),
+            device in self._restored,
+        )
+
+    def _is_ours(self, lifecycle: Register) -> bool:
+        value = lifecycle.value
+        return (
+            isinstance(value, dict)
+            and value.get("state") == "live"
+            and value.get("holder") == self._peers.node
+            and value.get("store") == self._peers.store_id.hex()
+        )
+
+    # --- control messages ----------------------------------------------------------------------------------------
 
     def on_claim(self, peer: Peer, body: Any) -> None:
         """A child claims devices, for itself or for a node below it."""
@@ -101,77 +165,194 @@ class Ownership:
             return
         for claim in claims:
             self._relayed[claim.holder] = body
-        parent = self._peers.parent
-        if parent is not None and parent.line is not None:
-            parent.line.send_control("claim", body)
+        self._send_up("claim", body)
 
     def on_claim_refused(self, peer: Peer, body: Any) -> None:
-        try:
-            device, holder = DeviceId.parse(body["device"]), str(body["node"])
-            reason = str(body["reason"])
-        except (KeyError, TypeError) as error:
-            raise ProtocolViolation(f"claim-refused without {error}") from error
-        if holder == self._peers.node:
-            self._ledger.notice("claim-refused", reason, device)
-            log.warning("claim refused", device=str(device), reason=reason)
+        if self._passed_down("claim-refused", body):
             return
-        for child in self._peers:
-            if holder in child.below and child.line is not None:
-                child.line.send_control("claim-refused", body)
+        try:
+            device, reason = DeviceId.parse(str(body["device"])), str(body["reason"])
+        except (KeyError, InvalidValue) as error:
+            raise ProtocolViolation(f"claim-refused without {error}") from error
+        self._ledger.notice("claim-refused", reason, device)
+        log.warning("claim refused", device=str(device), reason=reason)
+
+    def on_restore(self, peer: Peer, body: Any) -> None:
+        """The root gives back what this node told it before its store was lost or rolled back."""
+        if self._passed_down("restore", body):
+            return
+        devices = wire.parse_devices(peer.namespace, body)
+        devices = {device: registers for device, registers in devices.items() if device in self._configured}
+        registers = [
+            r for rs in devices.values() for r in rs if r.key.section in HOLDER_SECTIONS and self._is_older(r)
+        ]
+
+        def durable() -> None:
+            self._restored.update(devices)
+            self._claim(peer, devices)
+
+        log.info("taking back what was told before", devices=len(devices), registers=len(registers))
+        self._ledger.apply(registers, origin=peer.name, then=durable)
+
+    def _is_older(self, told: Register) -> bool:
+        """Not what the device itself said since this process began."""
+        ours = self._table.get(told.key)
+        return told.key.section is Section.ACK or ours is None or ours.lsn <= self._ledger.start
+
+    def on_want_root(self, peer: Peer, body: Any) -> None:
+        """The root lost registers of its own that this node has."""
+        if self._passed_down("want-root", body):
+            return
+        devices = _parse_names(peer.namespace, body)
+        held = ((d, self._registers(d, ROOT_SECTIONS)) for d in devices if d in self._configured)
+        for batch in wire.batches(held):
+            self._send_up("root-registers", {"node": self._peers.node, "devices": batch})
+
+    def on_root_registers(self, peer: Peer, body: Any) -> None:
+        if not self._root:
+            self._send_up("root-registers", body)
+            return
+        for device, registers in wire.parse_devices(peer.namespace, body).items():
+            if any(register.key.section not in ROOT_SECTIONS for register in registers):
+                raise ProtocolViolation("root-registers of sections that the root does not write")
+            self._tasks.start(self._adopt(device, registers, peer), f"adopting {device}")
+
+    def _passed_down(self, kind: str, body: Any) -> bool:
+        """Pass a message for a node below on its way; False when it is for this one."""
+        node = body.get("node")
+        if node == self._peers.node:
+            return False
+        child = self._peers.via(str(node))
+        if child is not None and child.line is not None:
+            child.line.send_control(kind, body)
+        return True
+
+    def _send_up(self, kind: str, body: Any) -> None:
+        parent = self._peers.parent
+        if parent is not None and parent.line is not None:
+            parent.line.send_control(kind, body)
+
+    # --- judging, at the root ------------------------------------------------------------------------------------
 
     async def _decide(self, claims: list[Claim], peer: Peer | None) -> None:
-        drafts: list[tuple[Draft, Version]] = []
+        by_verdict: dict[Verdict, list[Claim]] = {verdict: [] for verdict in Verdict}
         for claim in claims:
-            outcome = self._judge(claim)
-            if isinstance(outcome, str):
-                self._refuse(claim, outcome, peer)
-            elif outcome is not None:
-                drafts.append((Draft(lifecycle_key(claim.device), outcome[1]), outcome[0]))
-        for version in {version[:2] for _, version in drafts}:
-            batch = [draft for draft, its in drafts if its[:2] == version]
-            await self._ledger.write(batch, version=Version(*version, 0))
-        for draft, _ in drafts:
-            self._into_scope(draft.key.device)
+            by_verdict[self._judge(claim)].append(claim)
+        for verdict in _REFUSALS:
+            for claim in by_verdict[verdict]:
+                self._refuse(claim, verdict, peer)
+        for claim in by_verdict[Verdict.TELL]:
+            self._tell_again(claim.device)
+        await self._grant(by_verdict[Verdict.GRANT])
+        if peer is not None and peer.line is not None:
+            self._ask(peer, by_verdict[Verdict.ADOPT])
+            self._give_back(peer, by_verdict[Verdict.RESTORE])
 
-    def _judge(self, claim: Claim) -> tuple[Version, Value] | str | None:
-        """A grant to mint, a reason to refuse, or None when the claimant has been granted it already."""
+    def _judge(self, claim: Claim) -> Verdict:
+        if claim.device in self._unsure or claim.root > self._greatest_of_root(claim.device):
+            return Verdict.ADOPT
         current = self._table.get(lifecycle_key(claim.device))
         if current is None:
-            version = Version(max(1, claim.incarnation), claim.root_epoch + 1, 0)
-            return version, _live(claim, claim.epoch + 1)
-        value, version = current.register.value, current.register.version
-        if not isinstance(value, dict) or value.get("state") == "deleted":
-            return f"{claim.device} was deleted; create it again before a node can hold it"
-        epoch = max(granted_epoch(current.register), claim.epoch)
-        model = value.get("model")
-        holder = value.get("holder")
-        if holder not in (None, claim.holder):
-            return f"{claim.device} is held by {holder}; move it before another node can hold it"
-        if claim.root_epoch > version.epoch:
-            return Version(version.incarnation, claim.root_epoch + 1, 0), _live(claim, epoch + 1, model)
-        if holder == claim.holder and value.get("store") == claim.store:
-            if claim.epoch < granted_epoch(current.register):
-                self._ledger.renumber([current])  # the claimant has not heard of it
-            return None
-        return Version(version.incarnation, version.epoch, 0), _live(claim, epoch + 1, model)
+            return Verdict.GRANT
+        value = _fields(current.register)
+        if value.get("state") == "deleted":
+            return Verdict.DELETED
+        if value.get("holder") not in (None, claim.holder):
+            return Verdict.HELD
+        if value.get("holder") is None:
+            return Verdict.GRANT
+        if value.get("store") == claim.store:
+            return Verdict.TELL if claim.epoch < granted_epoch(current.register) else Verdict.KNOWN
+        told = any(self._table.section(claim.device, section) for section in HOLDER_SECTIONS)
+        return Verdict.RESTORE if told and not claim.restored else Verdict.GRANT
 
-    def _refuse(self, claim: Claim, reason: str, peer: Peer | None) -> None:
+    async def _grant(self, claims: list[Claim]) -> None:
+        """Mint the lifecycle registers, those of one incarnation and epoch in one commit."""
+        by_version: dict[Version, list[Draft]] = {}
+        for claim in claims:
+            current = self._table.get(lifecycle_key(claim.device))
+            known = Version(1, 1, 0) if current is None else current.register.version
+            draft = Draft(lifecycle_key(claim.device), self._granted(claim, current))
+            by_version.setdefault(Version(known.incarnation, known.epoch, 0), []).append(draft)
+        for version, drafts in by_version.items():
+            await self._ledger.write(drafts, version=version)
+        for claim in claims:
+            self._tell_again(claim.device)
+
+    def _granted(self, claim: Claim, current: StoredRegister | None) -> dict[str, Value]:
+        known = {} if current is None else _fields(current.register)
+        before = 0 if current is None else granted_epoch(current.register)
+        epoch = max(before, claim.epoch) + 1
+        return {**known, "state": "live", "holder": claim.holder, "store": claim.store, "epoch": epoch}
+
+    def _refuse(self, claim: Claim, verdict: Verdict, peer: Peer | None) -> None:
+        holder = self._peers.holder(claim.device)
+        reason = _REFUSALS[verdict].format(device=claim.device, holder=holder)
         self._ledger.notice("claim-refused", reason, claim.device, node=claim.holder)
         if peer is None:
             return
-        self._waiting[claim.device] = (claim, peer)
+        self._refused[claim.device] = (claim, peer)
         if peer.line is not None:
             body = {"device": str(claim.device), "node": claim.holder, "reason": reason}
             peer.line.send_control("claim-refused", body)
 
-    def _into_scope(self, device: DeviceId) -> None:
-        """The device's holder is to have what the root wrote before it was granted."""
-        lifecycle = lifecycle_key(device)
+    def _tell_again(self, device: DeviceId) -> None:
+        """The device's holder is to have everything that the root wrote."""
         self._ledger.renumber(
-            stored
-            for stored in self._table.device(device)
-            if WRITER[stored.register.key.section] is Writer.ROOT and stored.register.key != lifecycle
+            stored for section in ROOT_SECTIONS for stored in list(self._table.section(device, section).values())
         )
+
+    def _ask(self, peer: Peer, claims: list[Claim]) -> None:
+        for holder in {claim.holder for claim in claims}:
+            names = [claim.device.name for claim in claims if claim.holder == holder]
+            if peer.line is not None:
+                log.warning("asking a holder for this root's own registers", node=holder, devices=len(names))
+                peer.line.send_control("want-root", {"node": holder, "devices": names})
+
+    def _give_back(self, peer: Peer, claims: list[Claim]) -> None:
+        for holder in {claim.holder for claim in claims}:
+            told = (
+                (claim.device, self._registers(claim.device, HOLDER_SECTIONS))
+                for claim in claims
+                if claim.holder == holder
+            )
+            for batch in wire.batches(told):
+                if peer.line is not None:
+                    peer.line.send_control("restore", {"node": holder, "devices": batch})
+
+    # --- a root that lost its store ------------------------------------------------------------------------------
+
+    def doubt(self, since: int) -> None:
+        """This root's store was found rolled back: nothing is certain about held devices until their holders were
+        asked. `since`: the last lsn from before this process; what was written after it must not lose."""
+        for device in self._table.devices():
+            if self._peers.holder(device) not in (None, self._peers.node):
+                self._unsure[device] = [
+                    Draft(stored.register.key, stored.register.value, stored.register.time)
+                    for section in (Section.DESIRED, Section.TAGS)
+                    for stored in self._table.section(device, section).values()
+                    if stored.lsn > since
+                ]
+
+    async def _adopt(self, device: DeviceId, registers: list[Register], peer: Peer) -> None:
+        """Take the root's registers back from a holder, then begin a new epoch above all of them."""
+        greatest = max((r.version for r in registers), default=ZERO)
+        if device not in self._unsure and greatest <= self._greatest_of_root(device):
+            return
+        self._ledger.apply(registers, origin=peer.name, then=lambda: None)
+        fresh = self._unsure.pop(device, [])
+        known = max(self._greatest_of_root(device), greatest)
+        current = self._table.get(lifecycle_key(device))
+        if current is None:
+            return
+        version = Version(known.incarnation, known.epoch + 1, 0)
+        await self._ledger.write([Draft(lifecycle_key(device), current.register.value)], version=version)
+        if fresh:
+            await self._ledger.write(fresh)
+        log.info("adopted from its holder", device=str(device), registers=len(registers), kept=len(fresh))
+        self._tell_again(device)
+
+    # --- what a lifecycle register does --------------------------------------------------------------------------
 
     def _on_register(self, stored: StoredRegister) -> None:
         if stored.register.key.section is not Section.LIFECYCLE:
@@ -179,57 +360,42 @@ class Ownership:
         device = stored.register.key.device
         if device in self._configured:
             self._on_own_lifecycle(device, stored)
-        value = stored.register.value
-        free = isinstance(value, dict) and value.get("state") == "live" and value.get("holder") is None
-        if self._root and free and device in self._waiting:
-            claim, peer = self._waiting.pop(device)
+        value = _fields(stored.register)
+        if self._root and value.get("state") == "live" and value.get("holder") is None and device in self._refused:
+            claim, peer = self._refused.pop(device)
             self._tasks.start(self._decide([claim], peer), f"claim of {device}")
 
     def _on_own_lifecycle(self, device: DeviceId, stored: StoredRegister) -> None:
-        value = stored.register.value
-        if not isinstance(value, dict) or value.get("holder") != self._peers.node:
-            reason = f"{device} is no longer this node's: {value}"
-            self._ledger.notice("unassigned", reason, device)
-            return
-        if value.get("store") == self._peers.store_id.hex():
-            self._mint_again(device, stored)
+        value = _fields(stored.register)
+        if value.get("holder") != self._peers.node or value.get("state") != "live":
+            to = "deleted" if value.get("state") == "deleted" else f"given to {value.get('holder')}"
+            self._ledger.notice("unassigned", f"{device} was {to}; this node stops running it", device)
+            for watcher in self._watchers:
+                watcher(device)
+        elif self._is_ours(stored.register):
+            self._enter_scope(device)
 
-    def _mint_again(self, device: DeviceId, lifecycle: StoredRegister) -> None:
-        """Registers minted before the grant get versions under its epoch, and so enter the parent's scope."""
-        basis = (lifecycle.register.version.incarnation, granted_epoch(lifecycle.register))
-        self._ledger.report(
-            Draft(stored.register.key, stored.register.value, stored.register.time)
-            for section in HOLDER_SECTIONS
-            for stored in list(self._table.section(device, section).values())
-            if stored.register.version[:2] != basis
-        )
+    def _enter_scope(self, device: DeviceId) -> None:
+        """The device enters the parent's scope whole: what was minted before gets a version under the grant's epoch,
+        what has one is offered anew."""
+        held = [s for section in HOLDER_SECTIONS for s in self._table.section(device, section).values()]
+        self._ledger.renumber([s for s in held if s.register.version[:2] == self._ledger.basis(s.register.key)])
+        self._ledger.mint_again(device, HOLDER_SECTIONS)
 
-    def _own_claim(self, device: DeviceId) -> Claim:
-        lifecycle = self._table.get(lifecycle_key(device))
-        known = Version(0, 0, 0) if lifecycle is None else lifecycle.register.version
-        seen = [stored.register for stored in self._table.device(device)]
-        root_epochs = [r.version.epoch for r in seen if WRITER[r.key.section] is Writer.ROOT]
-        epochs = [r.version.epoch for r in seen if WRITER[r.key.section] is Writer.HOLDER]
-        return Claim(
-            device,
-            self._peers.node,
-            self._peers.store_id.hex(),
-            known.incarnation,
-            max(epochs, default=0),
-            max(root_epochs, default=0),
-        )
+    def _registers(self, device: DeviceId, sections: Iterable[Section]) -> list[Register]:
+        return [s.register for section in sections for s in self._table.section(device, section).values()]
+
+    def _greatest_of_root(self, device: DeviceId) -> Version:
+        return max((r.version for r in self._registers(device, ROOT_SECTIONS)), default=ZERO)
 
 
-def _live(claim: Claim, epoch: int, model: Value = None) -> dict[str, Value]:
-    value: dict[str, Value] = {"state": "live", "holder": claim.holder, "store": claim.store, "epoch": epoch}
-    if model is not None:
-        value["model"] = model
-    return value
+def _fields(register: Register) -> dict[str, Value]:
+    return register.value if isinstance(register.value, dict) else {}
 
 
 def _claim_body(claims: list[Claim]) -> dict[str, Any]:
-    """All claims are of one node: `{node, store, devices: [[name, incarnation, epoch, root_epoch], …]}`."""
-    devices = [[c.device.name, c.incarnation, c.epoch, c.root_epoch] for c in claims]
+    """All claims are of one node: `{node, store, devices: [[name, epoch, root version, restored], …]}`."""
+    devices = [[c.device.name, c.epoch, list(c.root), c.restored] for c in claims]
     return {"node": claims[0].holder, "store": claims[0].store, "devices": devices}
 
 
@@ -237,8 +403,22 @@ def _parse_claims(namespace: str, body: Mapping[str, Any]) -> list[Claim]:
     try:
         holder, store = DeviceId.parse(str(body["node"])).name, str(body["store"])
         return [
-            Claim(DeviceId.parse(str(name), namespace), holder, store, int(incarnation), int(epoch), int(root_epoch))
-            for name, incarnation, epoch, root_epoch in body["devices"]
+            Claim(
+                DeviceId.parse(str(name), namespace),
+                holder,
+                store,
+                int(epoch),
+                wire.parse_version(root),
+                restored is True,
+            )
+            for name, epoch, root, restored in body["devices"]
         ]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, InvalidValue) as error:
         raise ProtocolViolation(f"a claim that makes no sense: {error}") from error
+
+
+def _parse_names(namespace: str, body: Mapping[str, Any]) -> list[DeviceId]:
+    try:
+        return [DeviceId.parse(str(name), namespace) for name in body["devices"]]
+    except (KeyError, TypeError, InvalidValue) as error:
+        raise ProtocolViolation(f"a list of devices that is none: {error}") from error

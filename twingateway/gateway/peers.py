@@ -7,7 +7,7 @@ goes down to the child through which the device's holder is reached. Nothing els
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Protocol
 
@@ -15,7 +15,7 @@ import structlog
 
 from twingateway.errors import InvalidValue, TooLarge
 from twingateway.gateway.ledger import LIFECYCLE_NAME
-from twingateway.gateway.numbers import Numbers
+from twingateway.gateway.pending import Pending
 from twingateway.gateway.table import TwinTable
 from twingateway.ports.link import LinkFacts
 from twingateway.ports.store import PeerRecord, StoreIdentity
@@ -83,16 +83,19 @@ class Peers:
         boots: Mapping[bytes, int],
         records: Mapping[str, PeerRecord],
         table: TwinTable,
-        numbers: Numbers,
+        start: int,
+        unsettled: Pending,
     ) -> None:
+        """`start`: the last lsn that can have been issued before this process."""
         self.node = node
         self.parent: Peer | None = None
         self.root_name: str | None = None
         """The root's node name, as far as known."""
-        self._local = LocalStore(node, identity.store_id, identity.boot_id, dict(boots))
+        durable = max((stored.lsn for stored in table.registers()), default=0)
+        self._local = LocalStore(node, identity.store_id, identity.boot_id, dict(boots), durable, start)
         self._records = dict(records)
         self._table = table
-        self._numbers = numbers
+        self._unsettled = unsettled
         self._children: dict[str, Peer] = {}
         self._via: dict[str, Peer] = {}
 
@@ -124,15 +127,20 @@ class Peers:
         child.below.add(node)
         self._via[node] = child
 
-    def hold(self, stored: StoredRegister, *, origin: str | None) -> None:
-        peer = self._destination(stored.register)
-        if peer is not None and peer.name != origin:
-            peer.session.hold(stored.lsn)
+    def via(self, node: str) -> Peer | None:
+        """The child through which a node is reached."""
+        return self._via.get(node)
 
-    def release(self, stored: StoredRegister) -> None:
-        peer = self._destination(stored.register)
-        if peer is not None:
-            peer.session.release(stored.lsn)
+    def renew(self, identity: StoreIdentity) -> None:
+        """The store has a new identity: every session begins anew, on new links."""
+        self._local = replace(self._local, store_id=identity.store_id, boots={})
+        former = list(self)
+        self.parent = None
+        self._children.clear()
+        self._via.clear()
+        for peer in former:
+            if peer.line is not None:
+                peer.line.close("the store has a new identity")
 
     def offer(self, stored: StoredRegister, *, origin: str | None) -> None:
         peer = self._destination(stored.register)
@@ -186,4 +194,6 @@ class Peers:
     def _make(self, name: str, direction: Direction, namespace: str) -> Peer:
         record = self._records.get(name)
         known = None if record is None else PeerKnowledge(record.store_id, record.low, record.boot_id, record.lsn)
-        return Peer(name, direction, namespace, Session(self._local, name, known, self._numbers.last_lsn))
+        highest = max((stored.lsn for stored in self._table.registers()), default=0)
+        session = Session(self._local, name, known, highest, lambda: self._unsettled.lowest)
+        return Peer(name, direction, namespace, session)

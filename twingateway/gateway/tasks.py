@@ -22,7 +22,10 @@ class Tasks:
         self._closed = False
 
     def start(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[None]:
-        """Run it until it ends or the node does. After `cancel` nothing new begins: the task comes cancelled."""
+        """Run it until it ends or the node does. After `cancel` nothing new begins."""
+        if self._closed:
+            work.close()
+            return asyncio.get_running_loop().create_task(asyncio.sleep(0), name=name)
         task = self._group.create_task(_guarded(work, name), name=name)
         self._running.add(task)
 
@@ -31,8 +34,6 @@ class Tasks:
             work.close()  # a task cancelled before its first step never began it
 
         task.add_done_callback(done)
-        if self._closed:
-            task.cancel()
         return task
 
     def cancel(self) -> None:

@@ -20,7 +20,6 @@ import structlog
 from twingateway.config.load import LoadedNode
 from twingateway.errors import TwinGatewayError
 from twingateway.gateway.gateway import Gateway, open_gateway
-from twingateway.gateway.peers import Peer
 from twingateway.gateway.tasks import Tasks
 from twingateway.node.parts import (
     Bound,
@@ -50,7 +49,6 @@ class Node:
         self._registry = registry
         self._on_ready = on_ready
         self._stop = asyncio.Event()
-        self._again = False
         self.gateway: Gateway | None = None
 
     def stop(self) -> None:
@@ -58,13 +56,6 @@ class Node:
 
     async def run(self) -> None:
         """Returns after an orderly end. Raises TwinGatewayError when a part cannot be started."""
-        await self._live()
-        while self._again:
-            self._again = False
-            self._stop.clear()
-            await self._live()
-
-    async def _live(self) -> None:
         config = self._loaded.config
         path = config.store_path
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -80,7 +71,6 @@ class Node:
                         is_root=config.uplink is None,
                         store=store,
                         tasks=tasks,
-                        rolled_back=lambda peer: self._rolled_back(gateway, tasks, peer),
                     )
                     stack.push_async_callback(gateway.committer.drain)
                     gateway.begin(tasks)
@@ -120,18 +110,6 @@ class Node:
         deadline = gateway.clock.now() + DRAIN
         while len(parent.session.outbox) and gateway.clock.now() < deadline:
             await asyncio.sleep(0.02)
-
-    def _rolled_back(self, gateway: Gateway, tasks: Tasks, peer: Peer) -> None:
-        """Our store is an older copy of itself: take a new identity and begin again with it, so that the parent
-        grants new epochs and both sides compare everything."""
-        log.error("the store was rolled back; starting again under a new identity", told_by=peer.name)
-        self._again = True
-
-        async def renew() -> None:
-            await gateway.store.renew_identity()
-            self.stop()
-
-        tasks.start(renew(), "new store identity")
 
 
 async def run_node(loaded: LoadedNode, registry: AdapterRegistry) -> None:

@@ -14,13 +14,17 @@ class LocalStore:
     """This node's store.
 
     `boots`: every boot of this store id with the highest lsn that it can have issued: all that this store can have
-    told others.
+    told others. `durable`: the highest lsn that it held when it was opened; `start`: the highest that can have been
+    issued before. Between the two lies what was given up, so no `low` of ours was ever there, unless the store is an
+    older copy of itself.
     """
 
     node: str
     store_id: bytes
     boot_id: bytes
     boots: Mapping[bytes, int]
+    durable: int = 0
+    start: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,8 @@ def _rolled_back(local: LocalStore, hello: Hello) -> bool:
 
     Of the running boot we know everything, so only earlier ones are looked up.
     """
+    if local.durable < hello.low <= local.start:
+        return True
     if hello.peer_boot_id in (b"", local.boot_id):
         return False
     issued = local.boots.get(hello.peer_boot_id)

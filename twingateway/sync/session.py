@@ -7,7 +7,7 @@ answered there, because only then is the outbox known to hold everything that th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -67,12 +67,19 @@ class Quality:
 class Session:
     """One per peer. Without I/O: times are monotonic seconds, and the caller moves the bytes.
 
-    `last_lsn` is the highest lsn this store has given; set it, or let `put` raise it. Whoever gives an lsn to a
-    register in this peer's scope and puts it later (after its commit) must `hold` that lsn until then: otherwise the
-    peer is told that it has everything up to a later one.
+    `last_lsn` is the highest lsn that a register of this store has; `put` raises it. `unsettled` gives the lowest lsn
+    that is issued but whose register is not both durable here and put, None for none: the peer is never told that it
+    has everything up to a later one.
     """
 
-    def __init__(self, local: LocalStore, peer: str, known: PeerKnowledge | None, last_lsn: int) -> None:
+    def __init__(
+        self,
+        local: LocalStore,
+        peer: str,
+        known: PeerKnowledge | None,
+        last_lsn: int,
+        unsettled: Callable[[], int | None] = lambda: None,
+    ) -> None:
         self.outbox = Outbox()
         self.last_lsn = last_lsn
         self._local = local
@@ -80,7 +87,7 @@ class Session:
         self._known = known
         self._complete_for: tuple[bytes, bytes] | None = None
         self._rolled_back = False
-        self._held: set[int] = set()
+        self._unsettled = unsettled
         self._lanes: dict[int, Lane] = {}
         self._active: Lane | None = None
 
@@ -96,25 +103,19 @@ class Session:
 
         `urgent` registers (desired, ack, lifecycle, presence) go before routine reports.
         """
-        self._held.discard(stored.lsn)
         self.last_lsn = max(self.last_lsn, stored.lsn)
         entry = self.outbox.put(stored, urgent)
         if entry is not None and self._active is not None:
             self._active.sender.offer(entry)
 
-    def hold(self, lsn: int) -> None:
-        """This lsn belongs to a register that will be put later."""
-        self._held.add(lsn)
-
-    def release(self, lsn: int) -> None:
-        """The register with this lsn will not be put after all."""
-        self._held.discard(lsn)
-
     @property
     def low(self) -> int:
-        """Every lsn up to this one is durable at the peer or none of its business, if the outbox is complete."""
-        low = self.outbox.low(self.last_lsn)
-        return max(0, min(low, min(self._held) - 1)) if self._held else low
+        """Every lsn up to this one is durable here, and durable at the peer or none of its business, if the outbox is
+        complete."""
+        low, unsettled = self.outbox.low(self.last_lsn), self._unsettled()
+        if unsettled is not None:
+            low = min(low, unsettled - 1)
+        return low if low > self._local.start else min(low, self._local.durable)
 
     # --- links ----------------------------------------------------------------------------------------------------
 

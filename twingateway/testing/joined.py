@@ -17,7 +17,6 @@ from twingateway.gateway.clock import SystemClock
 from twingateway.gateway.context import Context
 from twingateway.gateway.gateway import Gateway, open_gateway
 from twingateway.gateway.host import ConfiguredDevice
-from twingateway.gateway.peers import Peer
 from twingateway.gateway.tasks import Tasks
 from twingateway.gateway.uplink import Uplink
 from twingateway.mqtt.auth import Identity
@@ -127,7 +126,6 @@ class MemoryNode:
         self.disk = disk or MemoryDisk()
         self.machines: dict[str, FakeMachine] = {}
         self.path = MemoryPath()
-        self.rolled_back = asyncio.Event()
         self._gateway: Gateway | None = None
         self._listener: MemoryListener | None = None
 
@@ -156,7 +154,6 @@ class MemoryNode:
                     is_root=parent is None,
                     store=store,
                     tasks=work,
-                    rolled_back=self._on_rolled_back,
                 )
                 gateway.begin(work)
                 self._listen(gateway)
@@ -169,9 +166,6 @@ class MemoryNode:
                     link.drop()
         finally:
             self.disk.in_use = False
-
-    def _on_rolled_back(self, peer: Peer) -> None:
-        self.rolled_back.set()
 
     def _listen(self, gateway: Gateway) -> None:
         acceptor = Acceptor(

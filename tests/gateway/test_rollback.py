@@ -1,0 +1,150 @@
+"""Stores lost, and stores restored from an old copy, on either side: noticed and made whole without a person."""
+
+from __future__ import annotations
+
+import copy
+
+from twingateway.ports.memory_store import MemoryDisk
+from twingateway.testing.joined import FakeMachine, MemoryNode, until
+from twingateway.twin.ack import AckState
+from twingateway.twin.identity import DeviceId
+from twingateway.twin.register import Section
+from twingateway.twin.value import Value
+
+PUMP = DeviceId("default", "pump")
+
+
+def pair() -> tuple[MemoryNode, MemoryNode]:
+    cloud, edge = MemoryNode("cloud"), MemoryNode("edge")
+    edge.machines["pump"] = FakeMachine({"flow": 1.0}, frozenset({"speed", "mode"}))
+    return cloud, edge
+
+
+def backup(node: MemoryNode) -> MemoryDisk:
+    disk = copy.deepcopy(node.disk)
+    disk.in_use = False
+    return disk
+
+
+def reported(node: MemoryNode, name: str) -> Value:
+    return node.gateway.table.value(PUMP, Section.REPORTED, name)
+
+
+def desired(node: MemoryNode, name: str) -> Value:
+    return node.gateway.table.value(PUMP, Section.DESIRED, name)
+
+
+async def apply(cloud: MemoryNode, **values: Value) -> None:
+    """Set desired values and see them applied."""
+    patch: Value = {"spec": {"desiredProperties": dict(values)}}
+    written = await cloud.gateway.commands.patch(PUMP, patch)
+    acks = await cloud.gateway.commands.settled(PUMP, written.desired, 5.0)
+    assert all(ack.state is AckState.APPLIED for ack in acks.values()), acks
+
+
+async def settle(cloud: MemoryNode, edge: MemoryNode) -> None:
+    """Until the edge has been granted its device with its present store, and nothing waits."""
+    await until(lambda: edge.gateway.ownership.held(PUMP))
+    await until(lambda: edge.gateway.peers.parent is not None and not edge.gateway.peers.parent.session.outbox)
+    await until(lambda: all(not peer.session.outbox for peer in cloud.gateway.peers))
+
+
+async def test_an_edge_restored_from_a_backup_does_no_finished_write_again() -> None:
+    cloud, edge = pair()
+    async with cloud.running():
+        async with edge.running(cloud):
+            await until(lambda: reported(cloud, "flow") == 1.0)
+            await apply(cloud, mode="eco")
+            old = backup(edge)
+            await apply(cloud, speed=10)
+            edge.machines["pump"].say(flow=2.0)
+            await until(lambda: reported(cloud, "flow") == 2.0)
+        edge.disk = old
+        async with edge.running(cloud):
+            await until(lambda: edge.gateway.repair.repairs == 1)
+            await settle(cloud, edge)
+            assert desired(edge, "speed") == 10
+            assert edge.machines["pump"].written == [("mode", "eco"), ("speed", 10)]
+            await until(lambda: reported(cloud, "flow") == 2.0)
+            edge.machines["pump"].say(flow=3.0)
+            await until(lambda: reported(cloud, "flow") == 3.0)
+            await apply(cloud, speed=11)
+
+
+async def test_an_edge_that_lost_its_store_does_no_finished_write_again() -> None:
+    cloud, edge = pair()
+    async with cloud.running():
+        async with edge.running(cloud):
+            await until(lambda: reported(cloud, "flow") == 1.0)
+            await apply(cloud, speed=10)
+        edge.disk = MemoryDisk()
+        async with edge.running(cloud):
+            await settle(cloud, edge)
+            assert desired(edge, "speed") == 10
+            assert edge.machines["pump"].written == [("speed", 10)]
+            await apply(cloud, speed=12)
+
+
+async def test_a_root_restored_from_a_backup_gets_its_own_writes_back_from_the_edge() -> None:
+    cloud, edge = pair()
+    async with edge_and(cloud, edge):
+        await apply(cloud, mode="eco")
+        old = backup(cloud)
+        await apply(cloud, speed=10)
+    cloud.disk = old
+    async with edge_and(cloud, edge):
+        await until(lambda: cloud.gateway.repair.repairs == 1)
+        await until(lambda: desired(cloud, "speed") == 10)
+        await settle(cloud, edge)
+        assert cloud.gateway.queries.ack(PUMP, "speed").state is AckState.APPLIED
+        await apply(cloud, speed=11)
+        assert edge.machines["pump"].written == [("mode", "eco"), ("speed", 10), ("speed", 11)]
+
+
+async def test_what_a_restored_root_acknowledged_before_it_knew_is_not_lost() -> None:
+    cloud, edge = pair()
+    async with edge_and(cloud, edge):
+        await apply(cloud, mode="eco")
+        old = backup(cloud)
+        await apply(cloud, speed=10)
+    cloud.disk = old
+    async with cloud.running():
+        await cloud.gateway.commands.patch(PUMP, {"spec": {"desiredProperties": {"speed": 99}}})
+        async with edge.running(cloud):
+            await until(lambda: edge.machines["pump"].written[-1] == ("speed", 99))
+            assert desired(cloud, "speed") == 99
+            assert desired(edge, "speed") == 99
+
+
+async def test_a_root_that_lost_its_store_is_made_whole_from_its_edges() -> None:
+    cloud, edge = pair()
+    async with edge_and(cloud, edge):
+        await apply(cloud, speed=10)
+    cloud.disk = MemoryDisk()
+    async with edge_and(cloud, edge):
+        await until(lambda: desired(cloud, "speed") == 10)
+        await until(lambda: reported(cloud, "flow") == 1.0)
+        await apply(cloud, speed=11)
+        assert edge.machines["pump"].written == [("speed", 10), ("speed", 11)]
+
+
+def edge_and(cloud: MemoryNode, edge: MemoryNode):
+    return _Both(cloud, edge)
+
+
+class _Both:
+    """Both nodes running, the first report at the cloud; leaving crashes both."""
+
+    def __init__(self, cloud: MemoryNode, edge: MemoryNode) -> None:
+        self._cloud, self._edge = cloud, edge
+
+    async def __aenter__(self) -> None:
+        self._first = self._cloud.running()
+        await self._first.__aenter__()
+        self._second = self._edge.running(self._cloud)
+        await self._second.__aenter__()
+        await until(lambda: reported(self._cloud, "flow") is not None)
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._second.__aexit__(*error)  # type: ignore[arg-type]
+        await self._first.__aexit__(*error)  # type: ignore[arg-type]

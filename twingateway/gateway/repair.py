@@ -1,0 +1,75 @@
+"""What happens when a peer knows more of this store than the store itself: it is an older copy, restored.
+
+The store takes a new identity, so that both sides compare everything anew; a root doubts its own registers until the
+holders were asked (see ownership); a holder is given back what it had told, and a new epoch, since its store id is
+new. Nothing of this needs a person, and a crash in the middle starts it again.
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from twingateway.gateway.ledger import Draft, Ledger
+from twingateway.gateway.numbers import Numbers
+from twingateway.gateway.ownership import Ownership
+from twingateway.gateway.peers import Peer, Peers
+from twingateway.gateway.table import TwinTable
+from twingateway.gateway.tasks import Tasks
+from twingateway.ports.store import Store
+from twingateway.twin.register import Section, Version
+
+log = structlog.get_logger("repair")
+
+
+class Repair:
+    def __init__(
+        self,
+        root: bool,
+        store: Store,
+        numbers: Numbers,
+        table: TwinTable,
+        ledger: Ledger,
+        peers: Peers,
+        ownership: Ownership,
+        tasks: Tasks,
+    ) -> None:
+        self._root = root
+        self._store = store
+        self._numbers = numbers
+        self._table = table
+        self._ledger = ledger
+        self._peers = peers
+        self._ownership = ownership
+        self._tasks = tasks
+        self._running = False
+        self.repairs = 0
+        """How often this process found its store rolled back."""
+
+    def begin(self, peer: Peer) -> None:
+        """`peer` was told of numbers that this store does not know."""
+        if not self._running:
+            self._running = True
+            self._tasks.start(self._run(peer.name), "repair of the store")
+
+    async def _run(self, told_by: str) -> None:
+        try:
+            log.error("the store is an older copy of itself; taking a new identity", told_by=told_by)
+            identity = await self._store.renew_identity()
+            if self._root:
+                self._ownership.doubt(self._numbers.start)
+            self._peers.renew(identity)
+            await self._reach_again()
+            self.repairs += 1
+            message = "the store was found restored from a backup; it is being made whole from its peers"
+            self._ledger.notice("store-rolled-back", message, told_by=told_by)
+        finally:
+            self._running = False
+
+    async def _reach_again(self) -> None:
+        """Reach registers of the lost time may have greater seqs: go beyond them with the epoch."""
+        reach = [
+            stored.register for stored in self._table.registers() if stored.register.key.section is Section.REACH
+        ]
+        for register in reach:
+            version = Version(register.version.incarnation, register.version.epoch + 1, 0)
+            await self._ledger.write([Draft(register.key, register.value, register.time)], version=version)

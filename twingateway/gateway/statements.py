@@ -1,0 +1,91 @@
+"""What this node itself has to say about devices and nodes, said again until it is durable.
+
+A statement is the newest value of one register. While the store has no room it waits, replaced by a newer one if
+there is one, and it is compared with what was said last, committed or not: so of `online`, `offline`, `online` in
+quick succession the last word is the last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+
+from twingateway.errors import StoreError, Unavailable
+from twingateway.gateway.ledger import Draft, Ledger
+from twingateway.gateway.table import TwinTable
+from twingateway.gateway.tasks import Tasks
+from twingateway.twin.equality import same
+from twingateway.twin.register import RegisterKey
+from twingateway.twin.value import Value
+
+#: Seconds between two attempts at a store that refuses.
+RETRY_SECONDS = 1.0
+
+
+class Statements:
+    """`say` for what commits before it is shown (presence, reach), `report` for what is shown first."""
+
+    def __init__(self, table: TwinTable, ledger: Ledger, tasks: Tasks) -> None:
+        self._table = table
+        self._ledger = ledger
+        self._tasks = tasks
+        self._owed: dict[RegisterKey, Draft] = {}
+        self._writing: dict[RegisterKey, Draft] = {}
+        self._unreported: dict[RegisterKey, Draft] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def value(self, key: RegisterKey) -> Value:
+        """What was said last."""
+        for waiting in (self._unreported, self._owed, self._writing):
+            draft = waiting.get(key)
+            if draft is not None:
+                return draft.value
+        return self._table.value(key.device, key.section, key.name)
+
+    def say(self, values: Mapping[RegisterKey, Value]) -> None:
+        """Write what differs from what was said last."""
+        for key, value in values.items():
+            if not same(self.value(key), value):
+                self._owed[key] = Draft(key, value)
+        self._work_on()
+
+    def report(self, drafts: Iterable[Draft]) -> None:
+        """Mint these now, or as soon as the store can reserve numbers again."""
+        self._unreported.update((draft.key, draft) for draft in drafts)
+        self._try_reports()
+        self._work_on()
+
+    def _try_reports(self) -> bool:
+        drafts = list(self._unreported.values())
+        if drafts:
+            try:
+                self._ledger.report(drafts)
+            except Unavailable:
+                return False
+            self._unreported.clear()
+        return True
+
+    def _work_on(self) -> None:
+        if (self._owed or self._unreported) and self._task is None:
+            self._task = self._tasks.start(self._work(), "statements")
+
+    async def _work(self) -> None:
+        try:
+            while self._owed or self._unreported:
+                written, reported = await self._try_owed(), self._try_reports()
+                if not (written and reported):
+                    await asyncio.sleep(RETRY_SECONDS)
+        finally:
+            self._task = None
+
+    async def _try_owed(self) -> bool:
+        self._writing, self._owed = self._owed, {}
+        try:
+            if self._writing:
+                await self._ledger.write(self._writing.values())
+        except (StoreError, Unavailable):
+            self._owed = self._writing | self._owed
+            return False
+        finally:
+            self._writing = {}
+        return True
