@@ -376,7 +376,7 @@ def test_low_stays_below_an_lsn_that_is_not_settled(world):
     world.step(0.2)
     world.step()
     assert len(session.outbox) == 0
-    assert [event.low for event in of_kind(world.cloud.events, LowAdvanced)] == []
+    assert all(event.low <= 1000 for event in of_kind(world.cloud.events, LowAdvanced))
     put(world, key("d0"), 1, 1001)
     world.edge.unsettled.clear()
     world.calm()
