@@ -1,4 +1,4 @@
-"""The demo's MQTT process on a real broker, its truth reader, and the adapter in between with the demo's documents."""
+"""The demo's MQTT process on a real broker, its truth reader, and the adapter between them with its documents."""
 
 from __future__ import annotations
 

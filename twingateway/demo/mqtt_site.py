@@ -85,8 +85,8 @@ class MqttDevice:
                 with contextlib.suppress(ValueError):
                     self._obey(message.payload)
 
-    def _obey(self, payload: bytes) -> None:
-        command = cbor2.loads(payload) if "set" in self._machine.binary else json.loads(payload)
+    def _obey(self, payload: bytes | bytearray) -> None:
+        command = cbor2.loads(bytes(payload)) if "set" in self._machine.binary else json.loads(payload)
         if isinstance(command, dict):
             self._machine.obey(command)
             self._published.pop("state", None)  # A command is always answered, also one that changes nothing.
