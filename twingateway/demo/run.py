@@ -8,7 +8,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,9 @@ from twingateway.demo.site import CLOUD, EDGE, SECRET, lay_out
 FAILED, BROKEN, INTERRUPTED = 1, 2, 130
 #: An outage takes at most this share of a run whose length is given.
 OUTAGE_SHARE = 0.25
+
+#: Goes on beside the story until it is cancelled.
+Watch = Callable[[], Coroutine[Any, Any, None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +104,7 @@ async def _tell(plan: Plan, stage: Stage, ctrl_c: asyncio.Event) -> dict[str, An
 
 
 @asynccontextmanager
-async def _stage(
-    plan: Plan, folder: Path, narrator: Narrator
-) -> AsyncIterator[tuple[Stage, list[Coroutine[Any, Any, None]]]]:
+async def _stage(plan: Plan, folder: Path, narrator: Narrator) -> AsyncIterator[tuple[Stage, list[Watch]]]:
     """Everything running, and what has to go on beside the story."""
     site = await asyncio.to_thread(lay_out, folder)
     board = Board(site.devices)
@@ -122,7 +123,7 @@ async def _stage(
         ports = {"MODBUS_PORT": str(modbus_at["port"]), "HTTP_PORT": str(http_at["port"])}
         edge_node = await children.start_node(EDGE, site.write_edge(link["port"]), ports)
         cloud_sees = Observer(cloud_at["api"], board.at_cloud)
-        beside = [children.watch(), cloud_sees.run()]
+        beside: list[Watch] = [children.watch, cloud_sees.run]
         edge_at = await edge_node.ready()
         broker = _port(edge_at["broker"])
         await http.ask(f"webhooks http://{edge_at['webhooks']}/weather {SECRET}")
@@ -133,17 +134,15 @@ async def _stage(
         )  # fmt: skip
         await asyncio.gather(mqtt.ready(), truth.ready())
         cloud = await stack.enter_async_context(Cloud(cloud_at["api"]))
-        beside.append(Observer(edge_at["api"], board.at_edge).run())
+        beside.append(Observer(edge_at["api"], board.at_edge).run)
         sites = {"modbus": modbus, "mqtt": mqtt, "http": http}
         yield Stage(cloud, board, relay, truth, sites, narrator), beside
 
 
-async def _beside(
-    watching: list[Coroutine[Any, Any, None]], telling: Coroutine[Any, Any, dict[str, Any]]
-) -> dict[str, Any]:
+async def _beside(watching: list[Watch], telling: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
     """The story's result; whatever goes on beside it is ended then, or ends it by failing."""
     story = asyncio.create_task(telling)
-    others = [asyncio.create_task(each) for each in watching]
+    others = [asyncio.create_task(each()) for each in watching]
     try:
         await asyncio.wait([story, *others], return_when=asyncio.FIRST_COMPLETED)
         for other in others:

@@ -69,10 +69,11 @@ def as_text(result: dict[str, Any]) -> str:
 def _journey(result: dict[str, Any]) -> list[str]:
     lost = 100 * result["packets_lost"] / max(1, result["packets"])
     names = ", ".join(result["adapter_names"])
+    meanwhile = ", the outage included" if result["outage_seconds"] else ""
     return [
         f"{result['devices']} devices of {result['adapters']} protocols ({names}) became twins at an edge node.",
         "They went over MQTT 5 on QUIC to a cloud node, and desired values came back, on a link that",
-        f"lost {lost:.0f} % of {result['packets']} packets{', the outage included' if result['outage_seconds'] else ''}.",
+        f"lost {lost:.0f} % of {result['packets']} packets{meanwhile}.",
     ]
 
 
@@ -83,8 +84,7 @@ def _freshness(result: dict[str, Any]) -> list[str]:
         f"  latency    p50 {_ms(result['p50_ms'])}, p99 {_ms(result['p99_ms'])} ({by_adapter}),",
         "             from a device's change to the cloud's event stream; a change counts from the device's",
         f"             own time stamp ({', '.join(result['stamped_devices'])}),",
-        "             for the others from the poll that saw it. A polled device with a time stamp (http) waits for its",
-        "             next poll first",
+        "             for the others from the poll that saw it (http: waiting for the next poll included)",
     ]
 
 

@@ -1,4 +1,4 @@
-"""The live table: the freshest properties of every device, at the edge and at the cloud."""
+"""The live table: some properties of every device, at the edge and at the cloud."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ _ACKS = {"applied": "green", "pending": "yellow", "delivered": "yellow"}
 
 
 def render(board: Board, now: float, height: int) -> Table:
-    """`now`: Unix milliseconds. At most about `height` rows: of each device those that changed last, and those that
-    have a desired value."""
+    """`now`: Unix milliseconds. At most about `height` rows: of each device those that have a desired value, then the
+    first of its document."""
     table = Table(title="twins", title_justify="left", expand=False)
     for name, justify in (("device", "left"), ("protocol", "left"), ("property", "left"), ("edge", "right"),
                           ("cloud", "right"), ("age", "right"), ("ack", "left")):  # fmt: skip
         table.add_column(name, justify="right" if justify == "right" else "left", no_wrap=True)
     for device, rows in groupby(board.rows, key=attrgetter("device")):
         presence = board.presence.get(device, "")
-        for number, row in enumerate(_freshest(rows, max(1, height // max(1, len(board.devices))))):
+        for number, row in enumerate(_chosen(rows, max(1, height // max(1, len(board.devices))))):
             first = number == 0
             name = f"{device}{'' if presence in ('', 'online') else f' ({presence})'}" if first else ""
             table.add_row(name, row.protocol if first else "", row.property, *_cells(row, now))
     return table
 
 
-def _freshest(rows: Iterable[Shown], count: int) -> list[Shown]:
-    return sorted(rows, key=lambda row: (bool(row.ack), row.seen), reverse=True)[:count]
+def _chosen(rows: Iterable[Shown], count: int) -> list[Shown]:
+    return sorted(rows, key=lambda row: not row.ack)[:count]
 
 
 def _cells(row: Shown, now: float) -> tuple[str, str, str, str]:
