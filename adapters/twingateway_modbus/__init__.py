@@ -1,4 +1,4 @@
-"""Modbus devices. Importing this loads the settings only; pymodbus comes with the first connection."""
+"""Modbus devices. Importing this loads the settings only."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from twingateway_modbus.settings import DeviceSettings, ModbusSettings
 def _open(settings: ModbusSettings, context: AdapterContext) -> Adapter:
     from twingateway_modbus.adapter import ModbusAdapter
 
-    return ModbusAdapter()
+    return ModbusAdapter(context.data_dir)
 
 
 ADAPTER = AdapterKind(
     name="modbus",
-    summary="Modbus devices over TCP: registers and coils, joined reads, writes confirmed by reading back",
+    summary="Modbus devices over TCP, TLS, UDP, RTU and ASCII: registers and coils, joined reads, confirmed writes",
     settings=ModbusSettings,
     device=DeviceSettings,
     open=_open,

@@ -1,30 +1,55 @@
-"""The connections of one node's Modbus devices: one link for each host and port."""
+"""The connections of one node's Modbus devices: one link for each endpoint."""
 
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
+from urllib.parse import quote
 
 from twingateway.adapter import Adapter, Device, DevicePort, Driver
+from twingateway.errors import InvalidConfig
+from twingateway_modbus.address import AddressSettings
 from twingateway_modbus.driver import ModbusDriver
+from twingateway_modbus.learned import Learned
 from twingateway_modbus.link import Link
-from twingateway_modbus.settings import AddressSettings
+from twingateway_modbus.schedule import phases
 
 
 class ModbusAdapter(Adapter):
-    """A link is closed with the last device on it."""
+    """A link is closed with the last device on it. What devices taught is kept in `data_dir`, if there is one."""
 
-    def __init__(self) -> None:
-        self._links: dict[tuple[str, int], Link] = {}
-        self._users: Counter[tuple[str, int]] = Counter()
+    def __init__(self, data_dir: Path | None = None) -> None:
+        self._data_dir = data_dir
+        self._links: dict[str, Link] = {}
+        self._users: Counter[str] = Counter()
+        self._phases = phases()
 
     def driver(self, device: Device, port: DevicePort) -> Driver:
         address: AddressSettings = device.settings.address
-        endpoint = (address.host, address.port)
-        link = self._links.setdefault(endpoint, Link(*endpoint))
+        link = self.link(address)
+        endpoint = address.endpoint
         self._users[endpoint] += 1
-        return ModbusDriver(device, port, link, release=lambda: self._release(endpoint))
+        return ModbusDriver(
+            device, port, link, self._learned(device, address), lambda: self._release(endpoint), next(self._phases)
+        )
 
-    def _release(self, endpoint: tuple[str, int]) -> None:
+    def link(self, address: AddressSettings) -> Link:
+        """The link to the endpoint of `address`. Raises InvalidConfig if its other devices have it otherwise."""
+        link = self._links.setdefault(address.endpoint, Link(address))
+        theirs, ours = link.address, address.link_settings
+        if theirs != ours:
+            differing = [key for key in type(ours).model_fields if getattr(theirs, key) != getattr(ours, key)]
+            raise InvalidConfig(f"devices at {address.endpoint} disagree about {', '.join(differing)} of the address")
+        return link
+
+    def _learned(self, device: Device, address: AddressSettings) -> Learned:
+        about = f"unit {address.unit} at {address.endpoint}"
+        if self._data_dir is None:
+            return Learned(None, about)
+        name = f"{quote(str(device.id), safe='')}.json"
+        return Learned(self._data_dir / name, about)
+
+    def _release(self, endpoint: str) -> None:
         self._users[endpoint] -= 1
         if self._users[endpoint] == 0:
             self._links.pop(endpoint).close()

@@ -1,76 +1,46 @@
 """Registers ⇄ values, for every type and byte order. Pure.
 
-Strategy: a value passes three stages, each the inverse of itself on the way back:
-registers → raw number or text (type and order) → bit field (optional) → scaled number.
-Rule: scaling is integer arithmetic over a power of ten, so 235 × 0.1 is 23.5 and nothing else.
+Strategy: a value passes these stages, each the inverse of itself on the way back:
+bytes as they came → most significant first (order) → raw number or text (type) → bit field → nothing (sentinel),
+a name, names of flags, or a scaled number. An array does so for each element.
 """
 
 from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from decimal import ROUND_HALF_UP, Decimal
-from enum import StrEnum
 from typing import NamedTuple, TypeGuard
 
 from twingateway.adapter import Value
-
-
-class CodecError(ValueError):
-    """Registers that are no value, or a value that no registers can hold. The message says why."""
-
-
-class DataType(StrEnum):
-    INT16 = "int16"
-    UINT16 = "uint16"
-    INT32 = "int32"
-    UINT32 = "uint32"
-    INT64 = "int64"
-    UINT64 = "uint64"
-    FLOAT32 = "float32"
-    FLOAT64 = "float64"
-    STRING = "string"
-    BOOL = "bool"
-
-
-class Order(StrEnum):
-    """How the bytes A (most significant) to D of a value lie on the wire; 64 bits by the same rule.
-
-    The first letter pair is the first register: CDAB reverses the registers, BADC the bytes in each, DCBA both.
-    """
-
-    ABCD = "ABCD"
-    CDAB = "CDAB"
-    BADC = "BADC"
-    DCBA = "DCBA"
-
-
-#: Registers and struct format of the numbers.
-_NUMBERS: dict[DataType, tuple[int, str]] = {
-    DataType.INT16: (1, "h"),
-    DataType.UINT16: (1, "H"),
-    DataType.INT32: (2, "i"),
-    DataType.UINT32: (2, "I"),
-    DataType.INT64: (4, "q"),
-    DataType.UINT64: (4, "Q"),
-    DataType.FLOAT32: (2, "f"),
-    DataType.FLOAT64: (4, "d"),
-}
-FLOATS = frozenset({DataType.FLOAT32, DataType.FLOAT64})
-UNSIGNED = frozenset({DataType.UINT16, DataType.UINT32, DataType.UINT64})
-
-#: Byte order within a register, and whether the registers come last first.
-_ORDERS: dict[Order, tuple[str, bool]] = {
-    Order.ABCD: (">", False),
-    Order.CDAB: (">", True),
-    Order.BADC: ("<", False),
-    Order.DCBA: ("<", True),
-}
+from twingateway_modbus.layout import (
+    ARRANGEMENTS,
+    BCDS,
+    BYTES,
+    FLOATS,
+    TIMES,
+    UNSIGNED,
+    DataType,
+    Half,
+    Order,
+    registers_of,
+)
+from twingateway_modbus.linear import IDENTITY, Linear, decimal
+from twingateway_modbus.raw import CodecError, Raw, RawCodec, raw_codec
 
 #: How far, relative to its size, a float may be off and still be the same value.
-_FLOAT_TOLERANCE = {DataType.FLOAT32: 1e-6, DataType.FLOAT64: 1e-12}
+_FLOAT_TOLERANCE = {DataType.FLOAT16: 1e-3, DataType.FLOAT32: 1e-6, DataType.FLOAT64: 1e-12}
+#: Struct format of a float, its greatest number, and how many digits to try for the shortest decimal that is it.
+_SHORTEST: dict[DataType, tuple[struct.Struct, float, tuple[int, ...]]] = {
+    DataType.FLOAT16: (struct.Struct(">e"), 65504.0, (3, 4)),
+    DataType.FLOAT32: (struct.Struct(">f"), 3.4028234e38, (6, 7, 8)),
+}
+_ENOUGH_DIGITS = {DataType.FLOAT16: 5, DataType.FLOAT32: 9}
+#: Exponents a scale-factor register may hold (SunSpec: -10 to 10).
+_LARGEST_EXPONENT = 10
+_BIT = "bit "
 
 
 class BitField(NamedTuple):
@@ -88,165 +58,204 @@ class BitField(NamedTuple):
         return ((1 << (self.high - self.low + 1)) - 1) << self.low
 
 
-class Linear(NamedTuple):
-    """value = (raw × factor + addend) ÷ divisor, the divisor a power of ten."""
-
-    factor: int
-    addend: int
-    divisor: int
-
-    @classmethod
-    def of(cls, scale: Decimal, offset: Decimal) -> Linear:
-        places = max(0, *(-_exponent(number) for number in (scale, offset)))
-        divisor = 10**places
-        return cls(int(scale * divisor), int(offset * divisor), divisor)
-
-    @property
-    def step(self) -> float:
-        """The distance between two neighbouring values."""
-        return abs(self.factor) / self.divisor
-
-    def value(self, raw: int) -> int | float:
-        scaled = raw * self.factor + self.addend
-        return scaled if self.divisor == 1 else scaled / self.divisor
-
-    def raw(self, value: Decimal) -> Decimal:
-        return (value * self.divisor - self.addend) / self.factor
-
-    @property
-    def is_identity(self) -> bool:
-        return self == (1, 0, 1)
-
-
-IDENTITY = Linear(1, 0, 1)
-
-
-def _exponent(number: Decimal) -> int:
-    return int(number.normalize().as_tuple().exponent)
-
-
-def decimal(number: int | float) -> Decimal:
-    """The decimal a person reads: 0.1 is a tenth."""
-    return Decimal(repr(number)) if isinstance(number, float) else Decimal(number)
-
-
-def registers_of(data_type: DataType, length: int = 0) -> int:
-    """Registers one value takes; `length` is a string's."""
-    if data_type is DataType.STRING:
-        return length
-    return _NUMBERS.get(data_type, (1, ""))[0]
-
-
 @dataclass(frozen=True, slots=True)
 class Codec:
-    """One property's way between registers and value. Every failure is a CodecError."""
+    """One property's way between registers and value. Every failure is a CodecError.
+
+    length: registers of a string. half: which byte of a register an 8-bit number, or each character, lies in.
+    count: elements of an array. sentinels: raw numbers by which the device says that it has no value; `nan` too where
+    `nan_is_nothing`. names: raw number → its name. flags: bit → its name; the value is the list of those set.
+    """
 
     type: DataType
     order: Order = Order.ABCD
     linear: Linear = IDENTITY
     bits: BitField | None = None
     length: int = 0
-    _words: struct.Struct = field(init=False, repr=False, compare=False)
-    _number: struct.Struct = field(init=False, repr=False, compare=False)
-    _reversed: bool = field(init=False, repr=False, compare=False)
+    half: Half | None = None
+    count: int | None = None
+    sentinels: frozenset[int] = frozenset()
+    nan_is_nothing: bool = False
+    names: Mapping[int, str] | None = field(default=None, hash=False)
+    flags: Mapping[int, str] | None = field(default=None, hash=False)
+    _raw: RawCodec = field(init=False, repr=False, compare=False)
+    _scaled: dict[int, Codec] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        byte_order, reversed_words = _ORDERS[self.order]
-        object.__setattr__(self, "_words", struct.Struct(f"{byte_order}{self.registers}H"))
-        object.__setattr__(self, "_number", struct.Struct(f">{_NUMBERS.get(self.type, (1, 'H'))[1]}"))
-        object.__setattr__(self, "_reversed", reversed_words)
+        object.__setattr__(self, "_raw", raw_codec(self.type, self.length, self.half))
+
+    @property
+    def width(self) -> int:
+        """Registers of one element."""
+        return registers_of(self.type, self.length)
 
     @property
     def registers(self) -> int:
-        return registers_of(self.type, self.length)
+        return self.width * (self.count or 1)
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether its registers hold more than this value, which a write has to keep."""
+        return self.bits is not None or self.type in BYTES
+
+    def scaled_by(self, exponent: int) -> Codec:
+        """The codec while the device's scale-factor register holds `exponent`."""
+        if exponent not in self._scaled:
+            if not -_LARGEST_EXPONENT <= exponent <= _LARGEST_EXPONENT:
+                raise CodecError(f"the device sent {exponent} as a scale factor, which is none")
+            self._scaled[exponent] = replace(self, linear=self.linear.shifted(exponent))
+        return self._scaled[exponent]
 
     # --- registers → value --------------------------------------------------------------------------------
 
-    def decode(self, registers: Sequence[int]) -> Value:
-        """Exactly `self.registers` registers → value."""
-        data = self._words.pack(*(registers[::-1] if self._reversed else registers))
-        if self.type is DataType.STRING:
-            return _text(data)
-        (raw,) = self._number.unpack(data)
+    def decode(self, data: bytes) -> Value:
+        """Exactly `2 * self.registers` bytes → value; None is a sentinel: the device has none."""
+        if self.count is None:
+            return self._decode_one(data)
+        size = 2 * self.width
+        return [self._decode_one(data[start : start + size]) for start in range(0, len(data), size)]
+
+    def _decode_one(self, data: bytes) -> Value:
+        if self.order is not Order.ABCD:
+            data = ARRANGEMENTS[self.order](data)
+        raw = self._raw.unpack(data)
+        if isinstance(raw, str):
+            return raw
+        if isinstance(raw, float):
+            return self._decode_float(raw)
+        if raw in self.sentinels:
+            return None
         if self.type is DataType.BOOL:
             return bool(raw)
-        if self.type in FLOATS:
-            return self._decode_float(raw)
         if self.bits is not None:
             raw = (raw & self.bits.mask) >> self.bits.low
             if self.bits.flag:
                 return bool(raw)
+        if self.names is not None:
+            return self._name(raw)
+        if self.flags is not None:
+            return [self.flags.get(bit, f"{_BIT}{bit}") for bit in range(raw.bit_length()) if raw >> bit & 1]
         return self.linear.value(raw)
 
-    def _decode_float(self, raw: float) -> float:
+    def _name(self, raw: int) -> str:
+        assert self.names is not None
+        name = self.names.get(raw)
+        if name is None:
+            raise CodecError(f"the device sent {raw}, which stands for none of the names given")
+        return name
+
+    def _decode_float(self, raw: float) -> float | None:
         if not math.isfinite(raw):
+            if self.nan_is_nothing and math.isnan(raw):
+                return None
             raise CodecError(f"the device sent {raw}, which is not a number a twin can hold")
-        clean = _shortest(raw) if self.type is DataType.FLOAT32 else raw
-        if self.linear.is_identity:
+        clean = raw if self.type is DataType.FLOAT64 else _shortest(raw, self.type)
+        if self.linear == IDENTITY:
             return clean
         factor, addend, divisor = self.linear
         return float((decimal(clean) * factor + addend) / divisor)
 
     # --- value → registers --------------------------------------------------------------------------------
 
-    def encode(self, value: Value, current: Sequence[int] = ()) -> list[int]:
-        """Value → `self.registers` registers; a bit field is put into the `current` ones."""
-        if self.type is DataType.STRING:
-            data = self._encode_text(value)
-        elif self.type is DataType.BOOL:
-            data = self._number.pack(_flag(value))
-        elif self.type in FLOATS:
-            data = self._encode_float(value)
-        elif self.bits is not None:
-            data = self._number.pack(self._encode_bits(value, self.bits, current))
+    def encode(self, value: Value, current: bytes = b"") -> bytes:
+        """Value → `2 * self.registers` bytes; a partial value is put into the `current` ones."""
+        if self.count is None:
+            return self._encode_one(value, current)
+        if not isinstance(value, list) or len(value) != self.count:
+            raise CodecError(f"{value!r} is not a list of {self.count}")
+        size = 2 * self.width
+        parts = [current[index * size : (index + 1) * size] for index in range(self.count)]
+        return b"".join(self._encode_one(element, part) for element, part in zip(value, parts, strict=True))
+
+    def _encode_one(self, value: Value, current: bytes) -> bytes:
+        arrange = ARRANGEMENTS[self.order]
+        if self.bits is not None:
+            whole = self._raw.unpack(arrange(current))
+            data = self._raw.pack(int(whole) & ~self.bits.mask | self._raw_bits(value, self.bits) << self.bits.low)
         else:
-            low, high = self._range()
-            data = self._number.pack(self._scaled(value, low, high))
-        words = list(self._words.unpack(data))
-        return words[::-1] if self._reversed else words
+            data = self._raw.pack(self._raw_of(value))
+        if self.type in BYTES and current:
+            kept = 1 if self.half is Half.HIGH else 0
+            other = arrange(current)[kept : kept + 1]
+            data = data[:1] + other if kept else other + data[1:]
+        return arrange(data)
 
-    def _encode_text(self, value: Value) -> bytes:
-        if not isinstance(value, str):
-            raise CodecError(f"{value!r} is not a string")
-        data = value.encode()
-        room = 2 * self.length
-        if len(data) > room:
-            raise CodecError(f"{value!r} takes {len(data)} bytes, there is room for {room}")
-        if "\0" in value:
-            raise CodecError("a string must not contain NUL")
-        return data.ljust(room, b"\0")
+    def _raw_of(self, value: Value) -> Raw:
+        if self.type is DataType.STRING or self.type in TIMES:
+            if not isinstance(value, str):
+                raise CodecError(f"{value!r} is not a string")
+            return value
+        if self.type is DataType.BOOL:
+            return int(_flag(value))
+        if self.type in FLOATS:
+            return float(self.linear.raw(_number(value)))
+        low, high = self._range()
+        if self.names is not None or self.flags is not None:
+            return self._raw_name(value, high)
+        return self._scaled_raw(value, low, high)
 
-    def _encode_float(self, value: Value) -> bytes:
-        raw = float(self.linear.raw(_number(value)))
-        try:
-            return self._number.pack(raw)
-        except OverflowError:
-            raise CodecError(f"{value} does not fit {self.type}") from None
+    def _raw_bits(self, value: Value, bits: BitField) -> int:
+        highest = bits.mask >> bits.low
+        if bits.flag:
+            return int(_flag(value))
+        if self.names is not None or self.flags is not None:
+            return self._raw_name(value, highest)
+        return self._scaled_raw(value, 0, highest)
 
-    def _encode_bits(self, value: Value, bits: BitField, current: Sequence[int]) -> int:
-        words = current[::-1] if self._reversed else current
-        (whole,) = self._number.unpack(self._words.pack(*words))
-        raw = int(_flag(value)) if bits.flag else self._scaled(value, 0, bits.mask >> bits.low)
-        return int(whole) & ~bits.mask | raw << bits.low
+    def _raw_name(self, value: Value, highest: int) -> int:
+        if self.names is not None:
+            found = next((raw for raw, name in self.names.items() if name == value), None)
+            if found is None:
+                raise CodecError(f"{value!r} is none of {', '.join(self.names.values())}")
+            return found
+        raw = 0
+        for name in value if isinstance(value, list) else [value]:
+            raw |= 1 << self._bit_named(name)
+        if raw > highest:
+            raise CodecError(f"{value!r} needs more bits than there are")
+        return raw
 
-    def _scaled(self, value: Value, low: int, high: int) -> int:
+    def _bit_named(self, name: Value) -> int:
+        assert self.flags is not None
+        for bit, known in self.flags.items():
+            if known == name:
+                return bit
+        if isinstance(name, str) and name.removeprefix(_BIT).isdecimal() and name.startswith(_BIT):
+            return min(int(name.removeprefix(_BIT)), 64)
+        raise CodecError(f"{name!r} is none of {', '.join(self.flags.values())}")
+
+    def _scaled_raw(self, value: Value, low: int, high: int) -> int:
         raw = int(self.linear.raw(_number(value)).to_integral_value(ROUND_HALF_UP))
         if not low <= raw <= high:
             least, most = sorted((self.linear.value(low), self.linear.value(high)))
             raise CodecError(f"{value} does not fit; the register holds {least} to {most}")
+        if raw in self.sentinels:
+            raise CodecError(f"{value} would be {raw} in the register, by which the device says that it has no value")
         return raw
 
     def _range(self) -> tuple[int, int]:
-        width = 16 * self.registers
+        if self.type in BCDS:
+            return 0, int(10 ** (4 * self.width)) - 1
+        width = 8 if self.type in BYTES else 16 * self.width
         return (0, (1 << width) - 1) if self.type in UNSIGNED else (-(1 << width - 1), (1 << width - 1) - 1)
 
     # --- comparing ----------------------------------------------------------------------------------------
 
-    def matches(self, wanted: Value, observed: Value) -> bool:
-        """Whether `observed` is `wanted` as well as these registers can hold it: within half a step of the scale."""
+    def matches(self, wanted: Value, observed: Value, tolerance: float = 0.0) -> bool:
+        """Whether `observed` is `wanted` as well as these registers can hold it: within half a step of the scale, or
+        within `tolerance` where that is more."""
+        if isinstance(wanted, list) and isinstance(observed, list):
+            if self.flags is not None:
+                return sorted(map(str, wanted)) == sorted(map(str, observed))
+            pairs = zip(wanted, observed, strict=False)
+            return len(wanted) == len(observed) and all(self.matches(a, b, tolerance) for a, b in pairs)
+        if self.type in TIMES and isinstance(wanted, str):
+            return bool(self.decode(self.encode(wanted)) == observed)
         if not _is_number(wanted) or not _is_number(observed):
             return type(wanted) is type(observed) and wanted == observed
         difference = abs(decimal(wanted) - decimal(observed))
+        if difference <= decimal(tolerance):
+            return True
         if self.type in FLOATS:
             return difference <= abs(decimal(wanted)) * Decimal(_FLOAT_TOLERANCE[self.type])
         return difference * 2 <= decimal(self.linear.step)
@@ -268,22 +277,12 @@ def _flag(value: Value) -> bool:
     return value
 
 
-def _text(data: bytes) -> str:
-    """Text up to the first NUL, without the blanks devices pad with."""
-    try:
-        return data.partition(b"\0")[0].decode().rstrip()
-    except UnicodeDecodeError:
-        raise CodecError(f"the device sent {data.hex(' ')}, which is not text") from None
-
-
-def _shortest(raw: float) -> float:
-    """The shortest decimal that is the same 32-bit float: 230.1, not 230.10000610351562."""
-    packed = struct.pack(">f", raw)
-    for digits in (6, 7, 8):
+def _shortest(raw: float, data_type: DataType) -> float:
+    """The shortest decimal that is the same float: 230.1, not 230.10000610351562."""
+    packer, greatest, attempts = _SHORTEST[data_type]
+    packed = packer.pack(raw)
+    for digits in attempts:
         candidate = float(f"{raw:.{digits}g}")
-        if abs(candidate) < _FLOAT32_MAX and struct.pack(">f", candidate) == packed:
+        if abs(candidate) < greatest and packer.pack(candidate) == packed:
             return candidate
-    return float(f"{raw:.9g}")
-
-
-_FLOAT32_MAX = 3.4028234e38
+    return float(f"{raw:.{_ENOUGH_DIGITS[data_type]}g}")

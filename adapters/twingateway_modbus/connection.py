@@ -1,159 +1,154 @@
-"""One connection to one endpoint and one request on it at a time; the only importer of pymodbus.
+"""One connection to one endpoint and one request on it at a time.
 
-Rule: pymodbus moves bytes and packs requests, but is not believed: every byte received is held against the request by
-`reply.fault` before pymodbus decodes it, and a connection on which anything went wrong is closed, so that no late or
-half reply can be taken for the next one.
+Rule: every byte received is held against the request before anything is decoded, and a connection on which anything
+went wrong is closed, so that no late or half reply can be taken for the next one. Only where replies name their
+request (Modbus/TCP) does it outlive a time-out: what comes late is known and thrown away.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from typing import TYPE_CHECKING, Any
+from collections import deque
+from collections.abc import Callable
 
 from twingateway.errors import DeviceError, DeviceReplyInvalid, DeviceTimeout, DeviceUnreachable
+from twingateway_modbus.address import AddressSettings, Transport
+from twingateway_modbus.channel import Channel, open_channel
 from twingateway_modbus.exceptions import exception_error
-from twingateway_modbus.point import Table
-from twingateway_modbus.reply import fault
+from twingateway_modbus.framing import Sent, make_framing
+from twingateway_modbus.reply import EXCEPTION, ReplyFault
+from twingateway_modbus.request import Request
 
-if TYPE_CHECKING:
-    from pymodbus.client import AsyncModbusTcpClient
-    from pymodbus.pdu import ModbusPDU
+#: Requests without answer after which a connection is taken for dead, though nobody closed it.
+_SILENCES = 2
+#: Transactions given up whose replies are still recognised.
+_REMEMBERED = 16
+#: Characters of silence that end a frame on a serial line, and the baud rate above which the pause stays the same.
+_SILENT_CHARACTERS, _FAST = 3.5, 19200
 
-#: pymodbus's own time-out must never come before ours; seconds.
-_NEVER = 3600.0
-
-#: Client method and, of its reply, the attribute with the values.
-_READS: dict[Table, tuple[str, str]] = {
-    Table.HOLDING: ("read_holding_registers", "registers"),
-    Table.INPUT: ("read_input_registers", "registers"),
-    Table.COIL: ("read_coils", "bits"),
-    Table.DISCRETE: ("read_discrete_inputs", "bits"),
-}
+#: Unit, request and reply as PDUs.
+Tap = Callable[[int, bytes, bytes], None]
 
 
 class Connection:
-    """Open with `Connection.open`. `where` is `host:port`, for messages."""
+    """Open with `Connection.open`."""
 
-    def __init__(self, host: str, port: int) -> None:
-        from pymodbus.client import AsyncModbusTcpClient
-
-        # It logs what it also raises, and what we find wrong ourselves.
-        logging.getLogger("pymodbus").setLevel(logging.CRITICAL + 1)
-        self.where = f"{host}:{port}"
-        self._client: AsyncModbusTcpClient = AsyncModbusTcpClient(
-            host,
-            port=port,
-            timeout=_NEVER,
-            retries=0,
-            reconnect_delay=0,
-            trace_packet=self._traffic,
-            trace_connect=self._connect_changed,
+    def __init__(self, address: AddressSettings) -> None:
+        self.where = address.endpoint
+        self.tap: Tap | None = None
+        self._framing = make_framing(
+            address.transport.framing, echo=address.serial is not None and address.serial.echo
         )
-        self._request = b""
-        self._received = 0
-        self._exchange: asyncio.Task[ModbusPDU] | None = None
-        self._verdict: DeviceError | None = None
+        self._loop = asyncio.get_running_loop()
+        self._channel: Channel | None = None
+        self._transaction = 0
+        self._late: deque[int] = deque(maxlen=_REMEMBERED)
+        self._silences = 0
+        self._pause = max(address.delay, _silence(address))
+        self._free_at = 0.0
+        self._sent: Sent | None = None
+        self._buffer = b""
+        self._reply: asyncio.Future[bytes] | None = None
 
     @classmethod
-    async def open(cls, host: str, port: int, timeout: float) -> Connection:
+    async def open(cls, address: AddressSettings, timeout: float) -> Connection:
         """Connect within `timeout` seconds. Raises DeviceUnreachable."""
-        connection = cls(host, port)
+        connection = cls(address)
         try:
             async with asyncio.timeout(timeout):
-                connected = await connection._client.connect()
+                connection._channel = await open_channel(address, connection)
         except TimeoutError:
-            connected = False
-        if not connected:
-            connection.close()
-            raise DeviceUnreachable(f"no connection to {host}:{port}; is the address right and the device on?")
+            hint = "is the address right and the device on?"
+            raise DeviceUnreachable(f"no connection to {connection.where} in {timeout:g} s; {hint}") from None
         return connection
 
     @property
     def alive(self) -> bool:
-        return bool(self._client.connected)
+        return self._channel is not None and self._channel.alive
 
     def close(self) -> None:
-        self._client.close()
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
 
-    async def read(self, unit: int, table: Table, address: int, count: int, timeout: float) -> list[int]:
-        """`count` registers or bits from `address` on."""
-        method, values = _READS[table]
-        cells = "registers" if values == "registers" else "bits"
-        doing = f"reading {count} {table} {cells} at {address}"
-        reply = await self._ask(method, unit, timeout, doing, address=address, count=count)
-        return list(getattr(reply, values)[:count])
-
-    async def write_registers(self, unit: int, address: int, registers: list[int], timeout: float) -> None:
-        """One register with function 6, several in one request with function 16."""
-        doing = f"writing {len(registers)} holding registers at {address}"
-        if len(registers) == 1:
-            await self._ask("write_register", unit, timeout, doing, address=address, value=registers[0])
-        else:
-            await self._ask("write_registers", unit, timeout, doing, address=address, values=registers)
-
-    async def write_coil(self, unit: int, address: int, on: bool, timeout: float) -> None:
-        await self._ask("write_coil", unit, timeout, f"writing the coil at {address}", address=address, value=on)
-
-    async def _ask(self, method: str, unit: int, timeout: float, doing: str, **arguments: Any) -> ModbusPDU:
-        """One request and its reply. Raises DeviceTimeout, DeviceUnreachable, DeviceReplyInvalid, or what an
-        exception reply means."""
-        whom = f"unit {unit} at {self.where}"
-        self._forget()
+    async def ask(self, unit: int, request: Request, timeout: float) -> bytes:
+        """The PDU of a good reply. Raises DeviceTimeout, DeviceUnreachable, DeviceReplyInvalid, or what an exception
+        reply means."""
+        if self._free_at and (wait := self._free_at - self._loop.time()) > 0:
+            await asyncio.sleep(wait)
+        reply = self._send(unit, request)
+        alarm = self._loop.call_later(timeout, self._give_up, timeout)
         try:
-            self._exchange = asyncio.ensure_future(getattr(self._client, method)(device_id=unit, **arguments))
-            async with asyncio.timeout(timeout):
-                reply = await self._exchange
-        except TimeoutError:
-            self.close()
-            raise DeviceTimeout(f"{whom} did not answer within {timeout:g} s {doing}{self._half()}") from None
+            pdu = await reply
         except asyncio.CancelledError:
             self.close()
-            task = asyncio.current_task()
-            if self._verdict is None or (task is not None and task.cancelling()):
-                raise
-            raise type(self._verdict)(f"{whom} {self._verdict.message} {doing}") from None
-        except self._foreign() as error:
-            self.close()
-            raise DeviceUnreachable(f"{whom}: {error} {doing}") from error
+            raise
+        except DeviceError as error:
+            raise type(error)(f"unit {unit} at {self.where} {error.message} {request.doing}") from None
         finally:
-            self._exchange = None
-        if reply.isError():
-            raise exception_error(reply.exception_code, f"{doing}, says {whom}")
-        return reply
+            alarm.cancel()
+            self._reply, self._buffer = None, b""
+            if self._pause:
+                self._free_at = self._loop.time() + self._pause
+        self._silences = 0
+        if self.tap is not None:
+            self.tap(unit, request.pdu, pdu)
+        if pdu[0] & EXCEPTION:
+            raise exception_error(pdu[1], f"{request.doing}, says unit {unit} at {self.where}")
+        return pdu
 
-    def _forget(self) -> None:
-        self._request, self._received, self._verdict = b"", 0, None
+    def _send(self, unit: int, request: Request) -> asyncio.Future[bytes]:
+        channel = self._channel
+        if channel is None or not channel.alive:
+            raise DeviceUnreachable(f"the connection to {self.where} ended before {request.doing}")
+        self._transaction = self._transaction % 0xFFFF + 1
+        frame = self._framing.frame(self._transaction, unit, request.pdu)
+        self._sent = Sent(unit, request.pdu, frame, self._late)
+        self._reply = self._loop.create_future()
+        channel.send(frame)
+        return self._reply
 
-    @staticmethod
-    def _foreign() -> tuple[type[Exception], ...]:
-        from pymodbus.exceptions import ModbusException
+    # --- called by the channel and the clock ----------------------------------------------------------------------
 
-        return (ModbusException, OSError)
+    def received(self, data: bytes) -> None:
+        reply, sent = self._reply, self._sent
+        if reply is None or reply.done() or sent is None:
+            self._unasked(data)
+            return
+        self._buffer += data
+        try:
+            pdu = self._framing.find(sent, self._buffer)
+        except ReplyFault as fault:
+            self.close()
+            reply.set_exception(DeviceReplyInvalid(f"answered with {fault}"))
+            return
+        if pdu is not None:
+            reply.set_result(pdu)
 
-    def _half(self) -> str:
-        return f"; only {self._received} bytes came" if self._received else ""
+    def lost(self) -> None:
+        self._channel = None
+        if self._reply is not None and not self._reply.done():
+            self._reply.set_exception(DeviceUnreachable("closed the connection instead of an answer"))
 
-    def _traffic(self, sending: bool, data: bytes) -> bytes:
-        """Called by pymodbus with each frame it sends and with all that was received since."""
-        if sending:
-            self._request = data
-            return data
-        self._received = len(data)
-        waiting = self._exchange is not None and not self._exchange.done() and self._request
-        wrong = fault(self._request, data) if waiting else "sent something unasked"
-        if not wrong:
-            return data
-        self._fail(DeviceReplyInvalid(f"answered with {wrong}"))
-        self._client.close()
-        return b""
+    def _unasked(self, data: bytes) -> None:
+        """Between two requests only replies that come late are borne."""
+        if not (self._framing.keeps_apart and int.from_bytes(data[:2], "big") in self._late):
+            self.close()
 
-    def _connect_changed(self, connected: bool) -> None:
-        if not connected:
-            self._fail(DeviceUnreachable("closed the connection instead of an answer"))
+    def _give_up(self, timeout: float) -> None:
+        if self._reply is None or self._reply.done():
+            return
+        half = f"; only {len(self._buffer)} bytes came" if self._buffer else ""
+        self._silences += 1
+        self._late.append(self._transaction)
+        if half or not self._framing.keeps_apart or self._silences >= _SILENCES:
+            self.close()
+        self._reply.set_exception(DeviceTimeout(f"did not answer within {timeout:g} s{half}"))
 
-    def _fail(self, verdict: DeviceError) -> None:
-        """End the request in flight with `verdict`."""
-        if self._exchange is not None and not self._exchange.done() and self._verdict is None:
-            self._verdict = verdict
-            self._exchange.cancel()
+
+def _silence(address: AddressSettings) -> float:
+    """Seconds between two frames on the line."""
+    if address.serial is None or address.transport is not Transport.RTU:
+        return 0.0
+    character = address.serial.bits_per_character(8) / min(address.serial.baud, _FAST)
+    return _SILENT_CHARACTERS * character

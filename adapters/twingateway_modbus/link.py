@@ -1,36 +1,57 @@
-"""What the devices behind one host and port share: a connection, turns on it, and who is in quarantine.
+"""What the devices behind one endpoint share: its connections, turns on them, and who is in quarantine.
 
-Rule: a unit that cost a time-out or a connection is left alone for a while (1 s, doubling to 30 s), whoever asks for
-it, and so is an endpoint that does not accept connections; everybody else goes on.
+Rules:
+- A unit that cost a time-out or a connection is left alone for a while (1 s, doubling to 30 s), whoever asks for it,
+  and so is an endpoint that does not accept connections; everybody else goes on.
+- A unit in quarantine is tried again with little patience (a few times what replies on this link take), so that it
+  does not hold up its neighbours with every try; each fifth try has its full time-out.
+- A read whose reply was garbled is asked once more at once; nothing else is repeated here.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TypeVar
 
-from twingateway.errors import DeviceTimeout, DeviceUnreachable
-from twingateway_modbus.connection import Connection
+from twingateway.errors import DeviceReplyInvalid, DeviceTimeout, DeviceUnreachable
+from twingateway_modbus.address import AddressSettings
+from twingateway_modbus.connection import Connection, Tap
 from twingateway_modbus.point import Table
 from twingateway_modbus.quarantine import Quarantine
+from twingateway_modbus.reply import objects_of
+from twingateway_modbus.request import (
+    Cells,
+    Request,
+    identification,
+    mask_write,
+    read,
+    read_write,
+    unpack_bits,
+    write_coils,
+    write_registers,
+)
 from twingateway_modbus.turns import Turns
 
-T = TypeVar("T")
+#: Patience with a unit in quarantine: at least these seconds, or so many times the slowest recent reply.
+_SHORTEST_TRY, _TIMES_SLOWEST = 0.03, 5.0
+_FULL_TRY_EVERY = 5
+#: How fast the slowest reply is forgotten, with each reply.
+_FORGETTING = 0.99
 
 
 class Link:
     """Connects on demand, again after every loss. All methods raise DeviceErrors only."""
 
-    def __init__(self, host: str, port: int) -> None:
-        self._host = host
-        self._port = port
-        self._turns = Turns()
-        self._connection: Connection | None = None
+    def __init__(self, address: AddressSettings) -> None:
+        self.address = address.link_settings
+        self.tap: Tap | None = None
+        self._turns = Turns(address.connections)
+        self._connections: list[Connection | None] = [None] * address.connections
         self._endpoint = Quarantine()
         self._units: defaultdict[int, Quarantine] = defaultdict(Quarantine)
+        self._slowest = 0.0
 
     def blocked_for(self, unit: int) -> float:
         """Seconds until `unit` will be asked again, 0 while nothing is wrong with it."""
@@ -39,64 +60,107 @@ class Link:
 
     @asynccontextmanager
     async def turn(self, unit: int, timeout: float, *, urgent: bool = False) -> AsyncIterator[Turn]:
-        """Nobody else uses the link inside the block; `urgent` goes before all that is not."""
-        async with self._turns.turn(urgent=urgent):
-            yield Turn(self, unit, timeout)
-
-    async def ask(self, unit: int, timeout: float, request: Callable[[Connection], Awaitable[T]]) -> T:
-        """Make one request for `unit`; the caller has the turn."""
-        now = asyncio.get_running_loop().time
-        quarantine = self._units[unit]
-        self._endpoint.check(now())
-        quarantine.check(now())
-        connection = await self._connected(timeout)
+        """Nobody else uses the connection inside the block; `urgent` goes before all that is not."""
+        place = await self._turns.acquire(urgent=urgent)
         try:
-            answer = await request(connection)
+            yield Turn(self, place, unit, timeout)
+        finally:
+            self._turns.release(place)
+
+    async def read(self, unit: int, timeout: float, cells: Cells) -> bytes:
+        """One read in a turn of its own."""
+        place = await self._turns.acquire()
+        try:
+            return await Turn(self, place, unit, timeout).read(cells)
+        finally:
+            self._turns.release(place)
+
+    async def ask(self, place: int, unit: int, timeout: float, request: Request) -> bytes:
+        """Make one request for `unit`; the caller has the turn on `place`."""
+        loop = asyncio.get_running_loop()
+        quarantine, began = self._units[unit], loop.time()
+        self._endpoint.check(began)
+        quarantine.check(began)
+        connection = await self._connected(place, timeout)
+        try:
+            reply = await connection.ask(unit, request, self._patience(quarantine, timeout))
         except DeviceUnreachable as error:
-            quarantine.failed(error, now())
+            quarantine.failed(error, loop.time())
             raise
         except DeviceTimeout as error:
-            if not connection.alive:
-                quarantine.failed(error, now())
+            if "exception" not in error.detail:
+                quarantine.failed(error, loop.time())
             raise
-        quarantine.succeeded()
-        return answer
+        if quarantine.error is not None:
+            quarantine.succeeded()
+        self._slowest = max(loop.time() - began, self._slowest * _FORGETTING)
+        return reply
 
-    async def _connected(self, timeout: float) -> Connection:
-        if self._connection is not None and self._connection.alive:
-            return self._connection
+    def _patience(self, quarantine: Quarantine, timeout: float) -> float:
+        if quarantine.failures % _FULL_TRY_EVERY == 0 or not self._slowest:
+            return timeout
+        return min(timeout, max(_SHORTEST_TRY, _TIMES_SLOWEST * self._slowest))
+
+    async def _connected(self, place: int, timeout: float) -> Connection:
+        connection = self._connections[place]
+        if connection is not None and connection.alive:
+            return connection
         try:
-            self._connection = await Connection.open(self._host, self._port, timeout)
+            connection = await Connection.open(self.address, timeout)
         except DeviceUnreachable as error:
             self._endpoint.failed(error, asyncio.get_running_loop().time())
             raise
+        connection.tap = self.tap
+        self._connections[place] = connection
         self._endpoint.succeeded()
-        return self._connection
+        return connection
 
     def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        for place, connection in enumerate(self._connections):
+            if connection is not None:
+                connection.close()
+                self._connections[place] = None
 
 
 class Turn:
     """The right to make requests for one unit, one after another."""
 
-    def __init__(self, link: Link, unit: int, timeout: float) -> None:
+    def __init__(self, link: Link, place: int, unit: int, timeout: float) -> None:
         self._link = link
+        self._place = place
         self._unit = unit
         self._timeout = timeout
 
-    async def read(self, table: Table, address: int, count: int) -> list[int]:
-        """`count` registers or bits."""
-        return await self._ask(lambda c: c.read(self._unit, table, address, count, self._timeout))
+    async def read(self, cells: Cells) -> bytes:
+        """Two bytes a register, one a bit."""
+        request = read(cells)
+        try:
+            reply = await self._ask(request)
+        except DeviceReplyInvalid:
+            reply = await self._ask(request)
+        return unpack_bits(reply[2:], cells.count) if cells.table.of_bits else reply[2:]
 
-    async def write_registers(self, address: int, registers: list[int]) -> None:
-        """All of them in one request."""
-        await self._ask(lambda c: c.write_registers(self._unit, address, registers, self._timeout))
+    async def write(self, table: Table, address: int, data: bytes, *, multiple: bool = False) -> None:
+        """All cells in one request."""
+        make = write_coils if table.of_bits else write_registers
+        await self._ask(make(address, data, multiple=multiple))
 
-    async def write_coil(self, address: int, on: bool) -> None:
-        await self._ask(lambda c: c.write_coil(self._unit, address, on, self._timeout))
+    async def write_masked(self, address: int, keep: int, put: int) -> None:
+        await self._ask(mask_write(address, keep, put))
 
-    async def _ask(self, request: Callable[[Connection], Awaitable[T]]) -> T:
-        return await self._link.ask(self._unit, self._timeout, request)
+    async def write_and_read(self, address: int, data: bytes) -> bytes:
+        """What the registers hold after they were written."""
+        return (await self._ask(read_write(address, data)))[2:]
+
+    async def identify(self, level: int = 1) -> dict[int, bytes]:
+        """The device identification's objects by number."""
+        found: dict[int, bytes] = {}
+        following: int | None = 0
+        while following is not None:
+            objects, after = objects_of(await self._ask(identification(level, following)))
+            found |= objects
+            following = after if after is not None and after > following else None
+        return found
+
+    async def _ask(self, request: Request) -> bytes:
+        return await self._link.ask(self._place, self._unit, self._timeout, request)

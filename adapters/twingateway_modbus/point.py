@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from twingateway.adapter import Value
 from twingateway.errors import DeviceRefused, DeviceReplyInvalid
-from twingateway_modbus.codec import Codec, CodecError
+from twingateway_modbus.codec import Codec
+from twingateway_modbus.raw import CodecError
 
 
 class Table(StrEnum):
@@ -27,44 +27,106 @@ class Table(StrEnum):
     def writable(self) -> bool:
         return self in (Table.HOLDING, Table.COIL)
 
+    @property
+    def width(self) -> int:
+        """Bytes in which one cell is handled: a register is two, a bit one that is 0 or 1."""
+        return 1 if self.of_bits else 2
+
+
+class WriteWith(StrEnum):
+    """The request that writes a property."""
+
+    AUTO = "auto"
+    """One register or coil by itself (function 6 or 5), several with 16 or 15."""
+    MULTIPLE = "multiple"
+    """Always function 16 or 15, for devices that know no other."""
+    MASK = "mask"
+    """Bits inside a register with function 22, in the device itself."""
+    READ_WRITE = "read-write"
+    """Written and read back in one request, function 23."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reporting:
+    """Which changes are reported, and how often (seconds). `percent` is of the value last reported."""
+
+    deadband: float = 0.0
+    percent: float = 0.0
+    min_interval: float = 0.0
+    max_interval: float | None = None
+
+    def matters(self, before: Value, now: Value) -> bool:
+        """Whether the step from `before` to `now` is worth a report."""
+        if not (self.deadband or self.percent) or type(before) is bool or type(now) is bool:
+            return before != now or type(before) is not type(now)
+        if not isinstance(now, int | float) or not isinstance(before, int | float):
+            return before != now
+        return abs(now - before) > max(self.deadband, abs(before) * self.percent / 100)
+
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """`address` is the zero-based protocol address; `count` is in registers, or bits for the tables of bits."""
+    """`address` is the zero-based protocol address; `count` is in registers, or bits for the tables of bits.
+
+    `scale_at`: the address, in the same table, of the register with the power of ten by which it is multiplied.
+    `is_scale`: this is such a register itself and is reported to nobody.
+    """
 
     name: str
     table: Table
     address: int
     codec: Codec
     period: float
-    deadband: float = 0.0
+    reporting: Reporting = field(default_factory=Reporting)
     writable: bool = False
+    scale_at: int | None = None
+    is_scale: bool = False
+    write_with: WriteWith = WriteWith.AUTO
+    tolerance: float = 0.0
 
     @property
     def count(self) -> int:
-        return 1 if self.table.of_bits else self.codec.registers
+        return (self.codec.count or 1) if self.table.of_bits else self.codec.registers
 
     @property
     def end(self) -> int:
         """The first address behind it."""
         return self.address + self.count
 
-    def decode(self, cells: Sequence[int]) -> Value:
-        """`count` registers or bits → value. Raises DeviceReplyInvalid."""
+    def decode(self, cells: bytes, exponent: int | None = None) -> Value:
+        """`count` cells → value; None: the device has none. Raises DeviceReplyInvalid."""
         try:
-            return self.codec.decode(cells)
+            if self.table.of_bits:
+                return bool(cells[0]) if self.codec.count is None else [bool(cell) for cell in cells]
+            return self._codec(exponent).decode(cells)
         except CodecError as error:
             raise DeviceReplyInvalid(f"{self.name}: {error}", property=self.name) from error
 
-    def encode(self, value: Value, current: Sequence[int] = ()) -> list[int]:
-        """Value → `count` registers or bits; `current` ones where only some bits change. Raises DeviceRefused."""
+    def encode(self, value: Value, current: bytes = b"", exponent: int | None = None) -> bytes:
+        """Value → `count` cells; `current` ones where only some bits change. Raises DeviceRefused."""
         try:
-            return self.codec.encode(value, current)
+            if self.table.of_bits:
+                return self._encode_bits(value)
+            return self._codec(exponent).encode(value, current)
         except CodecError as error:
             raise DeviceRefused(f"{self.name}: {error}", property=self.name) from error
 
-    def changed(self, before: Value, now: Value) -> bool:
-        """Whether the step from `before` to `now` is worth a report."""
-        if type(before) is not type(now) or not isinstance(now, int | float) or not isinstance(before, int | float):
-            return before != now
-        return abs(now - before) > self.deadband
+    def _encode_bits(self, value: Value) -> bytes:
+        bits = [value] if self.codec.count is None else value
+        if not isinstance(bits, list) or len(bits) != self.count or not all(type(bit) is bool for bit in bits):
+            raise CodecError(f"{value!r} is not {'true or false' if self.codec.count is None else 'a list of them'}")
+        return bytes(bits)  # type: ignore[arg-type]
+
+    def _codec(self, exponent: int | None) -> Codec:
+        if self.scale_at is None:
+            return self.codec
+        if exponent is None:
+            raise CodecError("its scale factor could not be read")
+        return self.codec.scaled_by(exponent)
+
+    def matches(self, wanted: Value, observed: Value, exponent: int | None = None) -> bool:
+        """Whether `observed` is `wanted` within the resolution of the registers, or the tolerance if that is more."""
+        try:
+            return self._codec(exponent).matches(wanted, observed, self.tolerance)
+        except CodecError:
+            return False

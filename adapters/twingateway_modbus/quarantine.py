@@ -17,15 +17,19 @@ class Quarantine:
     pause: float = 0.0
     until: float = 0.0
     error: DeviceError | None = None
+    failures: int = 0
+    """In a row."""
 
     def failed(self, error: DeviceError, now: float) -> None:
         self.pause = min(2 * self.pause, LONGEST_PAUSE) or FIRST_PAUSE
         self.until = now + self.pause
         self.error = error
+        self.failures += 1
 
     def succeeded(self) -> None:
         self.pause = self.until = 0.0
         self.error = None
+        self.failures = 0
 
     def remaining(self, now: float) -> float:
         """Seconds until the next try, 0 when it may be now."""

@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from twingateway_modbus.plan import Block, split
+from twingateway_modbus.plan import Block
+
+#: Steps of this size, taken modulo 1, fill the interval ever more evenly.
+_GOLDEN = 0.6180339887498949
+
+
+def phases() -> Iterator[float]:
+    """Where in their period devices are polled, from 0 to 1, so that not all are polled at once."""
+    phase = 0.0
+    while True:
+        yield phase
+        phase = (phase + _GOLDEN) % 1.0
 
 
 @dataclass(slots=True)
 class Round:
-    """The blocks read every `period` seconds. `due` moves in whole periods, so it never drifts."""
+    """The blocks read every `period` seconds: once at the start, then at `phase` of each period. `due` moves in whole
+    periods, so it never drifts."""
 
     period: float
     blocks: list[Block]
+    phase: float = 0.0
     due: float = 0.0
+    _grid: float = 0.0
+
+    def start(self, now: float) -> None:
+        """Read at once, from then on by the grid."""
+        self.due = now
+        self._grid = now + self.phase * self.period
 
     def advance(self, now: float) -> None:
-        """To the next multiple of the period that lies ahead; rounds that were missed are left out."""
-        self.due += self.period * (int((now - self.due) // self.period) + 1)
-
-    def split(self, block: Block) -> tuple[Block, Block]:
-        """From now on `block`, which the device refused, is read as two."""
-        halves = split(block)
-        if block in self.blocks:
-            where = self.blocks.index(block)
-            self.blocks[where : where + 1] = halves
-        return halves
+        """To the next point of the grid that lies ahead; rounds that were missed are left out."""
+        if self._grid > max(now, self.due):
+            self.due = self._grid
+        else:
+            self.due = self._grid + self.period * (int((now - self._grid) // self.period) + 1)

@@ -10,39 +10,40 @@ from itertools import count
 
 
 class Turns:
-    """A lock with two priorities. First come, first served within one makes units that ask block by block equal."""
+    """`places` holders at a time, with two priorities. First come, first served within one makes units that ask block
+    by block equal."""
 
-    def __init__(self) -> None:
-        self._held = False
-        self._waiting: list[tuple[bool, int, asyncio.Future[None]]] = []
+    def __init__(self, places: int = 1) -> None:
+        self._free = list(range(places))[::-1]
+        self._waiting: list[tuple[bool, int, asyncio.Future[int]]] = []
         self._numbers = count()
 
     @asynccontextmanager
-    async def turn(self, *, urgent: bool = False) -> AsyncIterator[None]:
-        """Hold the connection for the length of the block."""
-        await self._acquire(urgent)
+    async def turn(self, *, urgent: bool = False) -> AsyncIterator[int]:
+        """Hold a place, whose number is given, for the length of the block."""
+        place = await self.acquire(urgent=urgent)
         try:
-            yield
+            yield place
         finally:
-            self._release()
+            self.release(place)
 
-    async def _acquire(self, urgent: bool) -> None:
-        if not self._held:
-            self._held = True
-            return
-        called: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    async def acquire(self, *, urgent: bool = False) -> int:
+        """The number of a place; give it back with `release`."""
+        if self._free:
+            return self._free.pop()
+        called: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._waiting, (not urgent, next(self._numbers), called))
         try:
-            await called
+            return await called
         except asyncio.CancelledError:
             if called.done() and not called.cancelled():
-                self._release()
+                self.release(called.result())
             raise
 
-    def _release(self) -> None:
+    def release(self, place: int) -> None:
         while self._waiting:
             *_, called = heapq.heappop(self._waiting)
             if not called.done():
-                called.set_result(None)
+                called.set_result(place)
                 return
-        self._held = False
+        self._free.append(place)

@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from twingateway_modbus.codec import BitField, Codec, CodecError, DataType, Linear, Order
+from twingateway_modbus.codec import BitField, Codec
+from twingateway_modbus.layout import DataType, Half, Order
+from twingateway_modbus.linear import Linear
+from twingateway_modbus.raw import CodecError
 
 NUMBERS: dict[DataType, tuple[str, Any]] = {
     DataType.INT16: ("h", -12345),
@@ -19,21 +22,27 @@ NUMBERS: dict[DataType, tuple[str, Any]] = {
     DataType.UINT32: ("I", 0xA1B2C3D4),
     DataType.INT64: ("q", -1234567890123456789),
     DataType.UINT64: ("Q", 0xA1B2C3D4E5F60718),
+    DataType.FLOAT16: ("e", 230.5),
     DataType.FLOAT32: ("f", 230.5),
     DataType.FLOAT64: ("d", -230.1),
 }
 
 
-def on_the_wire(data: bytes, order: Order) -> list[int]:
-    """Big-endian bytes of a value → its registers in `order`, by naming each byte's place."""
-    words = [data[i : i + 2] for i in range(0, len(data), 2)]
+def words(*registers: int) -> bytes:
+    """Registers as they travel."""
+    return struct.pack(f">{len(registers)}H", *registers)
+
+
+def on_the_wire(data: bytes, order: Order) -> bytes:
+    """Big-endian bytes of a value → as they travel in `order`, by naming each byte's place."""
+    pairs = [data[i : i + 2] for i in range(0, len(data), 2)]
     laid_out = {
-        Order.ABCD: words,
-        Order.CDAB: words[::-1],
-        Order.BADC: [word[::-1] for word in words],
-        Order.DCBA: [word[::-1] for word in words[::-1]],
+        Order.ABCD: pairs,
+        Order.CDAB: pairs[::-1],
+        Order.BADC: [word[::-1] for word in pairs],
+        Order.DCBA: [word[::-1] for word in pairs[::-1]],
     }[order]
-    return [int.from_bytes(word, "big") for word in laid_out]
+    return b"".join(laid_out)
 
 
 def linear(scale: str, offset: str = "0") -> Linear:
@@ -61,7 +70,7 @@ def test_every_type_in_every_order_agrees_with_struct(data_type: DataType, order
     ],
 )
 def test_the_orders_are_what_their_names_say(order: Order, registers: list[int]) -> None:
-    assert Codec(DataType.UINT32, order).decode(registers) == 0x01020304
+    assert Codec(DataType.UINT32, order).decode(words(*registers)) == 0x01020304
 
 
 @pytest.mark.parametrize("order", [Order.ABCD, Order.BADC])
@@ -88,10 +97,10 @@ def test_a_string_ends_at_nul_and_is_padded_with_it(order: Order) -> None:
 )
 def test_scaling_gives_the_decimal_a_person_expects(raw: int, scale: str, offset: str, value: float) -> None:
     codec = Codec(DataType.INT16, linear=linear(scale, offset))
-    decoded = codec.decode([raw & 0xFFFF])
+    decoded = codec.decode(words(raw & 0xFFFF))
 
     assert repr(decoded) == repr(value)
-    assert codec.encode(value) == [raw & 0xFFFF]
+    assert codec.encode(value) == words(raw & 0xFFFF)
 
 
 @given(raw=st.integers(-(2**63), 2**63 - 1), places=st.integers(0, 6), factor=st.integers(1, 99))
@@ -108,7 +117,7 @@ def test_scaling_is_the_double_nearest_to_the_exact_decimal(raw: int, places: in
 @given(data=st.data(), order=st.sampled_from(Order), data_type=st.sampled_from(list(NUMBERS)))
 def test_numbers_survive_the_way_there_and_back(data: st.DataObject, order: Order, data_type: DataType) -> None:
     codec = Codec(data_type, order)
-    registers = data.draw(st.lists(st.integers(0, 0xFFFF), min_size=codec.registers, max_size=codec.registers))
+    registers = data.draw(st.binary(min_size=2 * codec.registers, max_size=2 * codec.registers))
     try:
         value = codec.decode(registers)
     except CodecError:
@@ -137,7 +146,7 @@ def test_strings_survive_the_way_there_and_back(text: str) -> None:
 
 @given(raw=st.integers(0, 0xFFFFFFFF))
 def test_a_32_bit_float_is_shown_as_the_shortest_decimal_that_is_it(raw: int) -> None:
-    registers = [raw >> 16, raw & 0xFFFF]
+    registers = words(raw >> 16, raw & 0xFFFF)
     (exact,) = struct.unpack(">f", struct.pack(">I", raw))
     assume(math.isfinite(exact))
 
@@ -157,16 +166,16 @@ def test_230_1_volts_in_a_32_bit_float_are_230_1_volts() -> None:
 @pytest.mark.parametrize("bits", [0x7FC00000, 0x7F800000, 0xFF800000])
 def test_nan_and_infinities_are_no_values(bits: int) -> None:
     with pytest.raises(CodecError, match="not a number"):
-        Codec(DataType.FLOAT32).decode([bits >> 16, bits & 0xFFFF])
+        Codec(DataType.FLOAT32).decode(words(bits >> 16, bits & 0xFFFF))
 
 
 def test_a_bit_is_a_boolean_and_writing_it_leaves_its_neighbours() -> None:
     codec = Codec(DataType.UINT16, bits=BitField(3, 3, flag=True))
 
-    assert codec.decode([0b1000]) is True
-    assert codec.decode([0b0111]) is False
-    assert codec.encode(False, [0b1111]) == [0b0111]
-    assert codec.encode(True, [0b0001]) == [0b1001]
+    assert codec.decode(words(0b1000)) is True
+    assert codec.decode(words(0b0111)) is False
+    assert codec.encode(False, words(0b1111)) == words(0b0111)
+    assert codec.encode(True, words(0b0001)) == words(0b1001)
 
 
 @given(current=st.integers(0, 2**32 - 1), value=st.integers(0, 7), order=st.sampled_from(Order))
@@ -194,16 +203,173 @@ def test_writing_a_bit_field_changes_nothing_else(current: int, value: int, orde
         (Codec(DataType.INT16), math.nan, "not a number"),
         (Codec(DataType.BOOL), 1, "not true or false"),
         (Codec(DataType.UINT16, bits=BitField(0, 0, flag=True)), 1, "not true or false"),
-        (Codec(DataType.FLOAT32), 1e39, "does not fit float32"),
+        (Codec(DataType.FLOAT32), 1e39, "does not fit its registers"),
         (Codec(DataType.STRING, length=2), "Zürich", "there is room for 4"),
         (Codec(DataType.STRING, length=2), 5, "not a string"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_the_reason(codec: Codec, value: Any, reason: str) -> None:
     with pytest.raises(CodecError, match=reason):
-        codec.encode(value, [0])
+        codec.encode(value, words(0))
 
 
 def test_bytes_that_are_no_text_are_refused() -> None:
     with pytest.raises(CodecError, match="not text"):
-        Codec(DataType.STRING, length=1).decode([0xFFFE])
+        Codec(DataType.STRING, length=1).decode(words(0xFFFE))
+
+
+@pytest.mark.parametrize("order", Order)
+@pytest.mark.parametrize(
+    ("digits", "data_type"), [("9871", "bcd16"), ("98765431", "bcd32"), ("9876543210123451", "bcd64")]
+)
+def test_bcd_is_read_as_its_digits(digits: str, data_type: str, order: Order) -> None:
+    codec = Codec(DataType(data_type), order)
+    registers = on_the_wire(bytes.fromhex(digits), order)
+
+    assert codec.decode(registers) == int(digits)
+    assert codec.encode(int(digits)) == registers
+    assert codec.encode(7) == on_the_wire(bytes.fromhex("7".zfill(len(digits))), order)
+    with pytest.raises(CodecError, match="not BCD"):
+        codec.decode(b"\x0a" * (len(digits) // 2))
+    with pytest.raises(CodecError, match="holds 0 to 9"):
+        codec.encode(10 ** len(digits))
+
+
+@pytest.mark.parametrize(
+    ("half", "order", "registers", "unsigned", "signed"),
+    [
+        (Half.HIGH, Order.ABCD, 0xFE07, 254, -2),
+        (Half.LOW, Order.ABCD, 0x07FE, 254, -2),
+        (Half.LOW, Order.BADC, 0xFE07, 254, -2),
+    ],
+)
+def test_a_byte_of_a_register_is_a_number_and_writing_it_keeps_the_other(
+    half: Half, order: Order, registers: int, unsigned: int, signed: int
+) -> None:
+    for data_type, value in ((DataType.UINT8, unsigned), (DataType.INT8, signed)):
+        codec = Codec(data_type, order, half=half)
+        assert codec.decode(words(registers)) == value
+        assert codec.encode(value, words(registers)) == words(registers)
+        assert codec.decode(codec.encode(1, words(registers))) == 1
+        before, after = words(registers), codec.encode(1, words(registers))
+        assert sum(a != b for a, b in zip(before, after, strict=True)) == 1
+
+
+@pytest.mark.parametrize(
+    ("layout", "wire"),
+    [
+        ({}, b"AB-1"),
+        ({"order": Order.BADC}, b"BA1-"),
+        ({"half": Half.HIGH}, b"A\0B\0-\x001\0"),
+        ({"half": Half.LOW}, b"\0A\0B\0-\x001"),
+    ],
+)
+def test_the_four_layouts_of_a_string(layout: dict[str, Any], wire: bytes) -> None:
+    codec = Codec(DataType.STRING, length=len(wire) // 2, **layout)
+
+    assert codec.decode(wire) == "AB-1"
+    assert codec.encode("AB-1") == wire
+    with pytest.raises(CodecError, match="room for 4"):
+        codec.encode("AB-12")
+
+
+def test_an_array_is_a_list_of_its_elements() -> None:
+    codec = Codec(DataType.INT32, Order.CDAB, linear("0.1"), count=3)
+    registers = b"".join(on_the_wire(struct.pack(">i", raw), Order.CDAB) for raw in (10, -25, 70000))
+
+    assert codec.registers == 6
+    assert codec.decode(registers) == [1.0, -2.5, 7000.0]
+    assert codec.encode([1, -2.5, 7000]) == registers
+    assert codec.matches([1, -2.5, 7000], [1.0, -2.5, 7000.04])
+    assert not codec.matches([1, -2.5, 7000], [1.0, -2.5])
+    with pytest.raises(CodecError, match="not a list of 3"):
+        codec.encode([1, 2])
+
+
+def test_names_stand_for_numbers_and_an_unknown_number_is_no_value() -> None:
+    codec = Codec(DataType.UINT16, names={0: "off", 2: "on"})
+
+    assert codec.decode(words(2)) == "on"
+    assert codec.encode("off") == words(0)
+    with pytest.raises(CodecError, match="the device sent 1"):
+        codec.decode(words(1))
+    with pytest.raises(CodecError, match="none of off, on"):
+        codec.encode("auto")
+
+
+def test_names_inside_a_bit_field() -> None:
+    codec = Codec(DataType.UINT16, bits=BitField(4, 5, flag=False), names={0: "off", 3: "on"})
+    assert codec.decode(words(0x0F3F)) == "on"
+    assert codec.encode("off", words(0x0F3F)) == words(0x0F0F)
+
+
+def test_flags_are_the_names_of_the_bits_that_are_set() -> None:
+    codec = Codec(DataType.UINT32, flags={0: "ground fault", 17: "door open"})
+
+    assert codec.decode(words(0b10, 1)) == ["ground fault", "door open"]
+    assert codec.decode(words(0, 0b100)) == ["bit 2"]
+    assert codec.encode(["door open", "bit 2"]) == words(0b10, 0b100)
+    assert codec.matches(["door open", "ground fault"], ["ground fault", "door open"])
+    with pytest.raises(CodecError, match="'window' is none of"):
+        codec.encode(["window"])
+    with pytest.raises(CodecError, match="more bits"):
+        codec.encode(["bit 40"])
+
+
+@pytest.mark.parametrize(
+    ("codec", "registers"),
+    [
+        (Codec(DataType.INT16, sentinels=frozenset({-32768})), words(0x8000)),
+        (Codec(DataType.UINT32, sentinels=frozenset({0xFFFFFFFF})), words(0xFFFF, 0xFFFF)),
+        (Codec(DataType.FLOAT32, nan_is_nothing=True), words(0x7FC0, 0)),
+        (Codec(DataType.UINT16, sentinels=frozenset({0xFFFF}), names={1: "on"}), words(0xFFFF)),
+    ],
+)
+def test_a_sentinel_is_no_value(codec: Codec, registers: bytes) -> None:
+    assert codec.decode(registers) is None
+
+
+def test_a_sentinel_is_never_written() -> None:
+    with pytest.raises(CodecError, match="has no value"):
+        Codec(DataType.INT16, sentinels=frozenset({-32768})).encode(-32768)
+
+
+@pytest.mark.parametrize(
+    ("data_type", "wire", "shown"),
+    [
+        ("unix32", struct.pack(">I", 1_700_000_000), "2023-11-14T22:13:20Z"),
+        ("unix64", struct.pack(">Q", 4_294_967_296), "2106-02-07T06:28:16Z"),
+        ("unix64ms", struct.pack(">Q", 1_700_000_000_250), "2023-11-14T22:13:20.250Z"),
+        ("calendar", struct.pack(">6H", 2024, 2, 29, 23, 59, 58), "2024-02-29T23:59:58Z"),
+        ("cp56time", bytes.fromhex("0018 021d 173b e290"), "2024-02-29T23:59:58Z"),
+    ],
+)
+def test_date_and_time_are_iso_8601(data_type: str, wire: bytes, shown: str) -> None:
+    codec = Codec(DataType(data_type))
+
+    assert codec.decode(wire) == shown
+    assert codec.encode(shown) == wire
+    local = shown.replace("Z", "+00:00")
+    assert codec.matches(local, shown)
+
+
+@pytest.mark.parametrize(
+    ("data_type", "wire"), [("calendar", struct.pack(">6H", 2023, 2, 29, 0, 0, 0)), ("cp56time", bytes(8))]
+)
+def test_a_day_that_is_in_no_calendar_is_no_value(data_type: str, wire: bytes) -> None:
+    with pytest.raises(CodecError, match="the device sent the date"):
+        Codec(DataType(data_type)).decode(wire)
+
+
+@given(raw=st.integers(-(2**15), 2**15 - 1), exponent=st.integers(-10, 10))
+def test_a_scale_factor_register_multiplies_by_a_power_of_ten(raw: int, exponent: int) -> None:
+    codec = Codec(DataType.INT16).scaled_by(exponent)
+    value = codec.decode(struct.pack(">h", raw))
+
+    assert value == float(Decimal(raw).scaleb(exponent))
+    assert codec.encode(value) == struct.pack(">h", raw)
+
+
+def test_a_scale_factor_that_is_none_is_refused() -> None:
+    with pytest.raises(CodecError, match="-32768 as a scale factor"):
+        Codec(DataType.INT16).scaled_by(-32768)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twingateway_modbus.codec import Codec, DataType
-from twingateway_modbus.plan import MAX_BITS, MAX_GAP, MAX_REGISTERS, Block, plan, split
+from twingateway_modbus.codec import Codec
+from twingateway_modbus.layout import DataType
+from twingateway_modbus.plan import MAX_BITS, MAX_GAP, MAX_REGISTERS, Block, Limits, Range, hole_between, plan, split
 from twingateway_modbus.point import Point, Table
 
 BOOL = Codec(DataType.BOOL)
@@ -52,12 +53,12 @@ def test_every_point_lies_whole_in_exactly_one_block_of_its_table_and_period(poi
 
 @settings(max_examples=200)
 @given(points=points)
-def test_splitting_goes_on_down_to_single_points_and_loses_none(points: list[Point]) -> None:
+def test_splitting_goes_on_down_to_what_cannot_be_divided_and_loses_none(points: list[Point]) -> None:
     for block in plan(points)[points[0].period]:
         todo, singles = [block], []
         while todo:
             part = todo.pop()
-            if len(part.points) == 1:
+            if not part.is_divisible:
                 singles.append(part)
             else:
                 halves = split(part)
@@ -90,3 +91,102 @@ def test_a_full_run_of_registers_takes_as_few_requests_as_can_be() -> None:
 def test_a_refused_block_is_split_at_its_widest_gap() -> None:
     (block,) = plan([point("a", 0), point("b", 1), point("c", 9), point("d", 12)])[1.0]
     assert names(split(block)) == ["ab", "cd"]
+
+
+def test_a_value_is_never_divided_not_even_by_one_that_lies_inside_it() -> None:
+    (block,) = plan([point("long", 0, 10), point("inside", 3), point("next", 10)])[1.0]
+    first, second = split(block)
+    assert names((first, second)) == ["longinside", "next"]
+    assert not first.is_divisible
+
+
+ranges = st.lists(
+    st.tuples(st.integers(0, 40), st.integers(0, 4)).map(lambda drawn: Range(drawn[0], sum(drawn))), max_size=3
+)
+
+
+@st.composite
+def small_cases(draw: st.DrawFn) -> tuple[list[Point], Limits]:
+    """A few values in forty registers, and limits that allow each of them by itself."""
+    limits = Limits(
+        max_gap=draw(st.integers(0, 6)),
+        max_registers=draw(st.integers(4, 12)),
+        forbidden={Table.HOLDING: tuple(draw(ranges))},
+        holes={Table.HOLDING: tuple(draw(ranges))},
+        readable={Table.HOLDING: (Range(0, draw(st.integers(10, 30))), Range(12, 50))} if draw(st.booleans()) else {},
+    )
+    places = draw(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 4)), min_size=1, max_size=7))
+    drawn = [point(str(number), *place) for number, place in enumerate(places)]
+    return [p for p in drawn if limits.allows(Table.HOLDING, p.address, p.end)], limits
+
+
+def is_one_request(points: tuple[Point, ...], limits: Limits) -> bool:
+    """Said anew, without the planner's own helpers: one read of these, by the rules of the settings."""
+    start, end = min(p.address for p in points), max(p.end for p in points)
+    asked = {address for p in points for address in range(p.address, p.end)}
+    unasked = [address for address in range(start, end) if address not in asked]
+    run = longest = 0
+    for address in range(start, end):
+        run = 0 if address in asked else run + 1
+        longest = max(longest, run)
+    readable = limits.readable.get(Table.HOLDING)
+    return (
+        end - start <= limits.max_registers
+        and longest <= limits.max_gap
+        and (readable is None or any(each.start <= start and end <= each.end for each in readable))
+        and not any(
+            each.start <= address < each.end for each in limits.forbidden[Table.HOLDING] for address in unasked
+        )
+        and not any(crosses(points, hole) for hole in limits.holes[Table.HOLDING])
+    )
+
+
+def crosses(points: tuple[Point, ...], hole: Range) -> bool:
+    """Whether what is read runs across the hole, with values on both sides and none over an edge of it."""
+    over = any(p.address < hole.end and p.end > hole.start for p in points if hole.start < hole.end)
+    over = over or any(p.address < hole.start < p.end for p in points)
+    return not over and any(p.end <= hole.start for p in points) and any(p.address >= hole.end for p in points)
+
+
+def fewest(points: list[Point], limits: Limits) -> int:
+    """By trying every way to share the points out."""
+    best = len(points)
+
+    def share(rest: list[Point], groups: list[tuple[Point, ...]]) -> None:
+        nonlocal best
+        if len(groups) >= best and rest:
+            return
+        if not rest:
+            if all(is_one_request(group, limits) for group in groups):
+                best = min(best, len(groups))
+            return
+        for index, group in enumerate(groups):
+            share(rest[1:], [*groups[:index], (*group, rest[0]), *groups[index + 1 :]])
+        share(rest[1:], [*groups, (rest[0],)])
+
+    share(points, [])
+    return best
+
+
+@settings(max_examples=150, deadline=None)
+@given(case=small_cases())
+def test_no_limit_is_broken_and_no_plan_has_fewer_requests(case: tuple[list[Point], Limits]) -> None:
+    points, limits = case
+    blocks = plan(points, limits).get(1.0, ())
+
+    assert sorted(p.name for block in blocks for p in block.points) == sorted(p.name for p in points)
+    assert all(is_one_request(block.points, limits) for block in blocks)
+    assert len(blocks) == fewest(points, limits)
+
+
+def test_a_value_that_spoils_a_block_is_read_alone() -> None:
+    limits = Limits(alone={Table.HOLDING: frozenset({Range(5, 6)})})
+    blocks = plan([point("a", 4), point("bad", 5), point("c", 6)], limits)[1.0]
+    assert names(blocks) == ["ac", "bad"]
+
+
+def test_the_reason_for_a_refusal_lies_between_the_halves() -> None:
+    (block,) = plan([point("a", 0), point("b", 9)])[1.0]
+    hole = hole_between(*split(block))
+    assert hole == Range(1, 9)
+    assert names(plan([point("a", 0), point("b", 9)], Limits(holes={Table.HOLDING: (hole,)}))[1.0]) == ["a", "b"]

@@ -47,7 +47,7 @@ def test_the_documented_example_is_understood() -> None:
     )
     points = {point.name: point for point in settings.points()}
 
-    assert points["power"].codec.decode([0, 235]) == 23.5
+    assert points["power"].codec.decode(bytes([0, 0, 0, 235])) == 23.5
     assert points["setpoint"].period == 2.0
     assert points["fault"].period == 1.0
     assert points["serial"].count == 8

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from pydantic import BaseModel
@@ -29,10 +30,10 @@ class Device:
 class DevicePort(Protocol):
     """How a driver tells its host about its device. All calls return at once."""
 
-    def report(self, values: Mapping[str, Value], time: int | None = None) -> None:
+    def report(self, values: Mapping[str, Value], time: int | None = None, *, again: bool = False) -> None:
         """Values the device has now. `time`: Unix milliseconds by the device's clock, if it has one. The host
-        validates, drops what did not change, versions and replicates; a refused value hinders no other. A report
-        also means that the device is online."""
+        validates, drops what did not change (unless `again`: a sign of life), versions and replicates; a refused
+        value hinders no other. A report also means that the device is online."""
         ...
 
     def online(self) -> None:
@@ -46,6 +47,11 @@ class DevicePort(Protocol):
     def problem(self, error: DeviceError) -> None:
         """Something about the device is wrong though it is there (a message that could not be read): shown as
         `status.source` until the next good report."""
+        ...
+
+    def quality(self, bad: Mapping[str, DeviceError]) -> None:
+        """The properties whose shown value is not to be relied on at present, and why; all others are good. Shown as
+        `status.quality`."""
         ...
 
 
@@ -65,6 +71,12 @@ class AdapterContext(Protocol):
     def webhook(self, path: str, handler: WebhookHandler) -> None:
         """Serve `POST /{path}` on the node's `webhooks:` listener. Raises InvalidConfig when it has none or the
         path is taken."""
+        ...
+
+    @property
+    def data_dir(self) -> Path | None:
+        """Where the adapter may keep files of its own across restarts; made by whoever writes there first. None: this
+        host keeps nothing."""
         ...
 
     def wall_ms(self) -> int:

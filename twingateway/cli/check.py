@@ -108,6 +108,10 @@ class _Context:
     def webhook(self, path: str, handler: WebhookHandler) -> None:
         pass
 
+    @property
+    def data_dir(self) -> Path | None:
+        return None
+
     def wall_ms(self) -> int:
         return time.time_ns() // 1_000_000
 
@@ -115,7 +119,7 @@ class _Context:
 class _Port:
     """A DevicePort that only passes on what the driver complains about."""
 
-    def report(self, values: Mapping[str, Any], time: int | None = None) -> None:
+    def report(self, values: Mapping[str, Any], time: int | None = None, *, again: bool = False) -> None:
         pass
 
     def online(self) -> None:
@@ -126,6 +130,9 @@ class _Port:
 
     def problem(self, error: TwinGatewayError) -> None:
         print(f"warning: {error.message}", file=sys.stderr)
+
+    def quality(self, bad: Mapping[str, TwinGatewayError]) -> None:
+        pass
 
 
 async def _read(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -19,11 +20,19 @@ AddWebhook = Callable[[str, WebhookHandler], None]
 class Context:
     """Bound to one adapter's name. `broker` and `webhooks` are None when the node has no such section."""
 
-    def __init__(self, adapter: str, clock: Clock, broker: BrokerClient | None, webhooks: AddWebhook | None) -> None:
+    def __init__(
+        self,
+        adapter: str,
+        clock: Clock,
+        broker: BrokerClient | None,
+        webhooks: AddWebhook | None,
+        data_dir: Path | None = None,
+    ) -> None:
         self._log = structlog.get_logger("adapter").bind(adapter=adapter)
         self._clock = clock
         self._broker = broker
         self._webhooks = webhooks
+        self._data_dir = data_dir
 
     @property
     def log(self) -> Any:
@@ -39,6 +48,10 @@ class Context:
         if self._webhooks is None:
             raise InvalidConfig("this node has no `webhooks:` section, which devices of this adapter need")
         self._webhooks(path, handler)
+
+    @property
+    def data_dir(self) -> Path | None:
+        return self._data_dir
 
     def wall_ms(self) -> int:
         return self._clock.wall_ms()

@@ -9,7 +9,7 @@ from twingateway.errors import UnknownTwin
 from twingateway.gateway.clock import Clock
 from twingateway.gateway.ownership import lifecycle_key
 from twingateway.gateway.peers import NODES, Direction, Peer, Peers
-from twingateway.gateway.reporter import ADAPTER, MODEL, REFUSED, SOURCE, STATE
+from twingateway.gateway.reporter import ADAPTER, MODEL, QUALITY, REFUSED, SOURCE, STATE
 from twingateway.gateway.table import TwinTable
 from twingateway.sync.session import Quality
 from twingateway.twin.ack import Ack, AckState
@@ -182,6 +182,7 @@ class Queries:
             "adapter": self._table.value(device, Section.PRESENCE, ADAPTER),
             "source": self._table.value(device, Section.PRESENCE, SOURCE),
             "refused": self._table.value(device, Section.PRESENCE, REFUSED),
+            "quality": self._table.value(device, Section.PRESENCE, QUALITY),
         }
         status.update({name: value for name, value in optional.items() if value is not None})
         return status

@@ -14,8 +14,7 @@ from twingateway.errors import DeviceError, InvalidValue, TooLarge, TwinGatewayE
 from twingateway.gateway.clock import Clock
 from twingateway.gateway.ledger import Draft, Ledger
 from twingateway.gateway.models import ModelBook
-from twingateway.gateway.table import TwinTable
-from twingateway.gateway.tasks import Tasks
+from twingateway.gateway.statements import Statements
 from twingateway.twin.equality import same
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.presence import Presence, PresenceState
@@ -24,7 +23,8 @@ from twingateway.twin.value import Value
 from twingateway.validation.model import CompiledModel, Direction
 from twingateway.validation.normalise import normalise
 
-STATE, SOURCE, REFUSED, MODEL, ADAPTER = "state", "source", "refused", "model", "adapter"
+STATE, SOURCE, REFUSED, QUALITY = "state", "source", "refused", "quality"
+MODEL, ADAPTER = "model", "adapter"
 #: Characters of a refused value that are shown.
 SHOWN = 200
 
@@ -37,19 +37,17 @@ class Reporter:
         device: DeviceId,
         model_ref: str | None,
         models: ModelBook,
-        table: TwinTable,
         ledger: Ledger,
         clock: Clock,
-        tasks: Tasks,
+        statements: Statements,
         on_online: Callable[[], None],
     ) -> None:
         self._device = device
         self._model_ref = model_ref
         self._models = models
-        self._table = table
         self._ledger = ledger
         self._clock = clock
-        self._tasks = tasks
+        self._statements = statements
         self._on_online = on_online
         self._said: set[str] = set()
         self._refused: dict[str, Value] = {}
@@ -60,9 +58,9 @@ class Reporter:
 
     def introduce(self, adapter: str) -> None:
         """At the start: which adapter and model the device has; that it has not answered yet is no news."""
-        self._write({ADAPTER: adapter, MODEL: self._model_ref, REFUSED: None})
+        self._write({ADAPTER: adapter, MODEL: self._model_ref, REFUSED: None, QUALITY: None})
 
-    def report(self, values: Mapping[str, Value], time: int | None = None) -> None:
+    def report(self, values: Mapping[str, Value], time: int | None = None, *, again: bool = False) -> None:
         compiled = None
         if self._model_ref is not None:
             compiled = self._models.find(self._device.namespace, self._model_ref)
@@ -74,10 +72,10 @@ class Reporter:
                 self._refuse(name, value, error)
                 continue
             self._accept(name)
-            if self._is_news(name, checked):
+            if again or self._is_news(name, checked):
                 drafts.append(Draft(RegisterKey(self._device, Section.REPORTED, name), checked, time))
         if drafts:
-            self._ledger.report(drafts)
+            self._statements.report(drafts)
         self._clear_source()
         self.online()
 
@@ -98,11 +96,22 @@ class Reporter:
     def problem(self, error: DeviceError) -> None:
         self._show_source(error, None)
 
+    def quality(self, bad: Mapping[str, DeviceError]) -> None:
+        before = self._said_last(Section.PRESENCE, QUALITY)
+        known = before if isinstance(before, dict) else {}
+        shown: dict[str, Value] = {}
+        for name, error in bad.items():
+            entry: dict[str, Value] = {"code": error.code, "message": error.message[:SHOWN]}
+            last = known.get(name)
+            same_as_before = isinstance(last, dict) and {**last, **entry} == last
+            shown[name] = last if same_as_before else {**entry, "since": self._clock.wall_ms()}
+        self._write({QUALITY: shown or None})
+
     def fail(self, error: TwinGatewayError, next_try: int | None) -> None:
         """Offline because of `error`; the host tries again at `next_try` (Unix milliseconds)."""
         was_online, self.is_online = self.is_online, False
         self.error = error
-        before = Presence.from_value(self._table.value(self._device, Section.PRESENCE, STATE))
+        before = Presence.from_value(self._said_last(Section.PRESENCE, STATE))
         if was_online or before.state is not PresenceState.OFFLINE or before.code != error.code:
             since = before.since if before.state is PresenceState.OFFLINE else self._clock.wall_ms()
             self._presence(Presence(PresenceState.OFFLINE, since, error.code, error.message))
@@ -115,7 +124,7 @@ class Reporter:
 
     def _is_news(self, name: str, value: Value) -> bool:
         if name in self._said:
-            return not same(self._table.value(self._device, Section.REPORTED, name), value)
+            return not same(self._said_last(Section.REPORTED, name), value)
         self._said.add(name)
         return True
 
@@ -146,13 +155,10 @@ class Reporter:
             self._write({SOURCE: None})
 
     def _write(self, values: Mapping[str, Value]) -> None:
-        drafts = [
-            Draft(RegisterKey(self._device, Section.PRESENCE, name), value)
-            for name, value in values.items()
-            if not same(self._table.value(self._device, Section.PRESENCE, name), value)
-        ]
-        if drafts:
-            self._tasks.start(self._ledger.write(drafts), f"presence of {self._device}")
+        self._statements.say({RegisterKey(self._device, Section.PRESENCE, name): v for name, v in values.items()})
+
+    def _said_last(self, section: Section, name: str) -> Value:
+        return self._statements.value(RegisterKey(self._device, section, name))
 
 
 def _check(compiled: CompiledModel | None, name: str, value: Value) -> Value:

@@ -153,7 +153,8 @@ async def start_adapters(
         for device in loaded.devices
     ]
     for name, settings in loaded.config.adapters.items():
-        context = Context(name, gateway.clock, broker, webhooks)
+        data_dir = loaded.config.node.data_dir / f"{gateway.name}.adapters" / name
+        context = Context(name, gateway.clock, broker, webhooks, data_dir)
         await gateway.host.open(registry.get(name), settings, context)
     await gateway.ownership.configure([device.id for device in devices])
     gateway.host.run(devices)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 from twingateway.adapter import BrokerClient, WebhookHandler
@@ -12,11 +13,12 @@ from twingateway.errors import BrokerError, InvalidConfig
 class MemoryContext:
     """An `AdapterContext`. `webhooks` holds the handlers registered by path."""
 
-    def __init__(self, broker: BrokerClient | None = None) -> None:
+    def __init__(self, broker: BrokerClient | None = None, data_dir: Path | None = None) -> None:
         import structlog
 
         self.log: Any = structlog.get_logger("adapter-test")
         self.webhooks: dict[str, WebhookHandler] = {}
+        self.data_dir = data_dir
         self._broker = broker
 
     @property

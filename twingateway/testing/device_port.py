@@ -14,11 +14,13 @@ from twingateway.errors import DeviceError
 class Report:
     values: Mapping[str, Value]
     time: int | None
+    again: bool = False
 
 
 class RecordingPort:
     """A `DevicePort`. `values` is the newest value by name, `reports` every report in order, `presence` None until
-    the driver said anything, then True or False; `offline_error` and `problems` hold the errors it was given."""
+    the driver said anything, then True or False; `offline_error` and `problems` hold the errors it was given, `bad`
+    the properties that are not good at present."""
 
     def __init__(self) -> None:
         self.reports: list[Report] = []
@@ -26,10 +28,11 @@ class RecordingPort:
         self.presence: bool | None = None
         self.offline_error: DeviceError | None = None
         self.problems: list[DeviceError] = []
+        self.bad: dict[str, DeviceError] = {}
         self._changed = asyncio.Event()
 
-    def report(self, values: Mapping[str, Value], time: int | None = None) -> None:
-        self.reports.append(Report(dict(values), time))
+    def report(self, values: Mapping[str, Value], time: int | None = None, *, again: bool = False) -> None:
+        self.reports.append(Report(dict(values), time, again))
         self.values.update(values)
         self.online()
 
@@ -45,6 +48,10 @@ class RecordingPort:
 
     def problem(self, error: DeviceError) -> None:
         self.problems.append(error)
+        self._changed.set()
+
+    def quality(self, bad: Mapping[str, DeviceError]) -> None:
+        self.bad = dict(bad)
         self._changed.set()
 
     async def until(self, condition: Callable[[RecordingPort], bool], timeout: float = 5.0) -> None:

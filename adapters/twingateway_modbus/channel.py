@@ -1,0 +1,148 @@
+"""Bytes to and from an endpoint: TCP, TLS, UDP or a serial line, on the event loop.
+
+What is received goes to the `receiver`; a channel that ends by itself tells it once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import Protocol
+
+from twingateway.errors import DeviceUnreachable
+from twingateway_modbus.address import AddressSettings, TlsSettings, Transport
+
+
+class Receiver(Protocol):
+    def received(self, data: bytes) -> None: ...
+
+    def lost(self) -> None: ...
+
+
+class Channel(Protocol):
+    @property
+    def alive(self) -> bool: ...
+
+    def send(self, data: bytes) -> None: ...
+
+    def close(self) -> None:
+        """At once; the receiver is not told."""
+        ...
+
+
+async def open_channel(address: AddressSettings, receiver: Receiver) -> Channel:
+    """Raises DeviceUnreachable; the caller limits the time."""
+    if address.serial is not None:
+        from twingateway_modbus.serial_line import SerialLine
+
+        data_bits = address.serial.data_bits or (7 if address.transport is Transport.ASCII else 8)
+        return SerialLine(address.serial, data_bits, receiver)
+    assert address.host is not None
+    context = _tls(address.tls or TlsSettings.model_validate({})) if address.transport is Transport.TLS else None
+    loop = asyncio.get_running_loop()
+    try:
+        if address.transport is Transport.UDP:
+            _, datagrams = await loop.create_datagram_endpoint(
+                lambda: _Datagrams(receiver), remote_addr=(address.host, address.tcp_port)
+            )
+            return datagrams
+        name = (address.tls and address.tls.server_name) or address.host
+        _, stream = await loop.create_connection(
+            lambda: _Stream(receiver),
+            address.host,
+            address.tcp_port,
+            ssl=context,
+            server_hostname=name if context else None,
+        )
+    except ssl.SSLError as error:
+        raise DeviceUnreachable(f"no TLS with {address.endpoint}: {error.reason or error}") from error
+    except OSError as error:
+        hint = "is the address right and the device on?"
+        raise DeviceUnreachable(f"no connection to {address.endpoint} ({_reason(error)}); {hint}") from error
+    return stream
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or type(error).__name__
+
+
+def _tls(settings: TlsSettings) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=settings.ca_file)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if settings.certificate_file is not None:
+            context.load_cert_chain(settings.certificate_file, settings.key_file)
+    except (OSError, ssl.SSLError) as error:
+        raise DeviceUnreachable(f"the tls settings cannot be used: {error}") from error
+    return context
+
+
+class _Stream(asyncio.Protocol):
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver: Receiver | None = receiver
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        if self._receiver is not None:
+            self._receiver.received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            receiver.lost()
+
+    @property
+    def alive(self) -> bool:
+        return self._receiver is not None and self._transport is not None and not self._transport.is_closing()
+
+    def send(self, data: bytes) -> None:
+        assert self._transport is not None
+        self._transport.write(data)
+
+    def close(self) -> None:
+        self._receiver = None
+        if self._transport is not None:
+            self._transport.abort()
+
+
+class _Datagrams(asyncio.DatagramProtocol):
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver: Receiver | None = receiver
+        self._transport: asyncio.DatagramTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.DatagramTransport)
+        self._transport = transport
+
+    def datagram_received(self, data: bytes, addr: object) -> None:
+        if self._receiver is not None:
+            self._receiver.received(data)
+
+    def error_received(self, exc: Exception) -> None:
+        """The host said that nobody listens on the port."""
+        self._end()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            receiver.lost()
+
+    @property
+    def alive(self) -> bool:
+        return self._receiver is not None and self._transport is not None
+
+    def send(self, data: bytes) -> None:
+        assert self._transport is not None
+        self._transport.sendto(data)
+
+    def close(self) -> None:
+        self._receiver = None
+        if self._transport is not None:
+            self._transport.abort()

@@ -1,0 +1,173 @@
+"""Reads the blocks of one device and learns from what it refuses.
+
+A block that is refused for an address (exception 2 or 3) is read again in halves, down to what cannot be divided. If
+both halves are answered, the gap between them was the reason: it is remembered and never bridged again. What is
+refused though it cannot be divided is read alone from then on. After such a round the plan is made anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+
+from twingateway.adapter import Value
+from twingateway.errors import DeviceError
+from twingateway_modbus.exceptions import ILLEGAL_ADDRESS, ILLEGAL_VALUE
+from twingateway_modbus.learned import Learned
+from twingateway_modbus.link import Link
+from twingateway_modbus.plan import Block, Limits, Range, hole_between, plan, split
+from twingateway_modbus.point import Point, Table
+from twingateway_modbus.request import Cells
+from twingateway_modbus.schedule import Round
+
+#: Exceptions by which a device refuses a block because of one address in it.
+_SPLITTING = frozenset({ILLEGAL_ADDRESS, ILLEGAL_VALUE})
+#: Seconds before something that the device refused to read is asked for again.
+_REFUSED_PAUSE = 30.0
+
+#: Takes the values of one block, right when they came.
+Deliver = Callable[[Mapping[str, Value]], None]
+
+
+class NoValue(DeviceError):
+    """The device says, by a sentinel, that it has no value for a property. No fault, but no value either."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name}: the device has no value for it", property=name)
+
+
+class Reader:
+    """`problems`: what is wrong with which property at present. `exponents`: the scale-factor registers' content."""
+
+    def __init__(
+        self, link: Link, unit: int, timeout: float, points: Iterable[Point], limits: Limits, learned: Learned
+    ) -> None:
+        self._link = link
+        self._unit = unit
+        self._timeout = timeout
+        self._points = tuple(points)
+        self._limits = limits
+        self._learned = learned
+        self._has_learned = False
+        self._refused_until: dict[Cells, float] = {}
+        self.problems: dict[str, DeviceError] = {}
+        self.exponents: dict[tuple[Table, int], int] = {}
+        self.rounds = [Round(period, list(blocks)) for period, blocks in self._plan().items()]
+
+    def _plan(self) -> dict[float, tuple[Block, ...]]:
+        return plan(self._points, self._learned.limits(self._limits))
+
+    def forget_refusals(self) -> None:
+        """Ask again at once for what was refused."""
+        self._refused_until.clear()
+
+    async def read(self, item: Round, deliver: Deliver) -> bool:
+        """One round, block by block. Returns whether anything that could be believed was heard, be it a refusal.
+        Raises the error that took the device away."""
+        heard = False
+        for block in tuple(item.blocks):
+            heard = await self._read(block, deliver) or heard
+        if self._has_learned:
+            self._has_learned = False
+            planned = self._plan()
+            for each in self.rounds:
+                each.blocks = list(planned[each.period])
+            self._learned.save()
+        return heard
+
+    async def _read(self, block: Block, deliver: Deliver) -> bool:
+        """A block, in halves if need be."""
+        cells = Cells(block.table, block.address, block.count)
+        if self._refused_until and self._is_resting(cells):
+            return True
+        try:
+            data = await self._link.read(self._unit, self._timeout, cells)
+        except DeviceError as error:
+            if self._link.blocked_for(self._unit):
+                raise
+            return await self._refused(block, cells, error, deliver)
+        deliver(self.decode(block, data))
+        if self._refused_until.pop(cells, None) is not None and self._learned.discard_alone(
+            block.table, Range(block.address, block.end)
+        ):
+            self._has_learned = True
+        return True
+
+    def _is_resting(self, cells: Cells) -> bool:
+        return asyncio.get_running_loop().time() < self._refused_until.get(cells, 0.0)
+
+    async def _refused(self, block: Block, cells: Cells, error: DeviceError, deliver: Deliver) -> bool:
+        code = error.detail.get("exception")
+        if code not in _SPLITTING:
+            self._blame(block, error)
+        elif block.is_divisible:
+            first, second = split(block)
+            await self._read(first, deliver)
+            await self._read(second, deliver)
+            if not self._is_known_bad(first) and not self._is_known_bad(second):
+                self._learned.add_hole(block.table, hole_between(first, second))
+                self._has_learned = True
+        else:
+            self._blame(block, error)
+            self._refused_until[cells] = asyncio.get_running_loop().time() + _REFUSED_PAUSE
+            for point in block.points:
+                self._learned.add_alone(block.table, Range(point.address, point.end))
+            self._has_learned = True
+        if code is None:
+            return False
+        deliver({})
+        return True
+
+    def _is_known_bad(self, block: Block) -> bool:
+        """Whether the refusal of a block that holds `block` is explained by something inside."""
+        limits = self._learned.limits(self._limits)
+        if any(limits.is_alone(point) for point in block.points):
+            return True
+        return any(
+            hole.start <= gap.start and gap.end <= hole.end
+            for gap in block.gaps()
+            for hole in limits.holes.get(block.table, ())
+        )
+
+    def _blame(self, block: Block, error: DeviceError) -> None:
+        told = about(block.points, error)
+        self.problems |= {point.name: told for point in block.points if not point.is_scale}
+
+    def decode(self, block: Block, data: bytes) -> dict[str, Value]:
+        """The values of a block; what cannot be decoded becomes a problem of its property alone."""
+        values: dict[str, Value] = {}
+        width, origin = block.table.width, block.address
+        problems = self.problems
+        if any(point.is_scale for point in block.points):
+            self._take_exponents(block, data)
+        for point in block.points:
+            if point.is_scale:
+                continue
+            start = width * (point.address - origin)
+            exponent = None if point.scale_at is None else self.exponents.get((point.table, point.scale_at))
+            try:
+                value = point.decode(data[start : start + width * point.count], exponent)
+            except DeviceError as error:
+                problems[point.name] = error
+                continue
+            values[point.name] = value
+            if value is None:
+                problems[point.name] = NoValue(point.name)
+            elif problems:
+                problems.pop(point.name, None)
+        return values
+
+    def _take_exponents(self, block: Block, data: bytes) -> None:
+        for point in block.points:
+            if point.is_scale:
+                start = 2 * (point.address - block.address)
+                exponent = int.from_bytes(data[start : start + 2], "big", signed=True)
+                self.exponents[point.table, point.address] = exponent
+
+
+def about(points: Iterable[Point], error: DeviceError) -> DeviceError:
+    """`error` with the properties it concerns in front."""
+    names = ", ".join(point.name for point in points if not point.is_scale)
+    if not names or error.message.startswith(names):
+        return error
+    return type(error)(f"{names}: {error.message}", **error.detail)
