@@ -1,3 +1,3 @@
 import pytest
 
-pytest.register_assert_rewrite("twingateway.testing.store_contract")
+pytest.register_assert_rewrite("twingateway.testing.store_contract", "twingateway.testing.journal_contract")

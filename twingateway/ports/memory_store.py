@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 
 from twingateway.errors import StoreError, StoreFull
+from twingateway.ports.journal import Bucket, Depth, Filing, Placed, Point, Span
+from twingateway.ports.memory_journal import MemoryJournal
 from twingateway.ports.store import Attempt, Changes, Counter, PeerRecord, Snapshot, StoredModel, StoreIdentity
+from twingateway.twin.entry import JournalEntry
+from twingateway.twin.identity import DeviceId
 from twingateway.twin.register import RegisterKey, Section, StoredRegister
 
 
@@ -28,6 +32,7 @@ class MemoryDisk:
     """By the key of the desired register that was attempted."""
     counters: dict[Counter, int] = field(default_factory=lambda: dict.fromkeys(Counter, 0))
     boots: dict[bytes, int] = field(default_factory=dict)
+    journal: MemoryJournal = field(default_factory=MemoryJournal)
 
 
 class MemoryStore:
@@ -85,6 +90,8 @@ class MemoryStore:
         for key in changes.forget:
             disk.registers.pop(key, None)
             disk.attempts.pop(key, None)
+        disk.journal.begin(changes.journal, self._boot_id)
+        disk.journal.delivered(changes.delivered)
         await asyncio.sleep(0)
 
     async def renew_identity(self) -> StoreIdentity:
@@ -97,6 +104,45 @@ class MemoryStore:
         if not self._closed:
             self._closed = True
             self._disk.in_use = False
+
+    # --- JournalStore ---------------------------------------------------------------------------------------------
+
+    async def receive(self, filings: Sequence[Filing]) -> list[JournalEntry]:
+        self._require_writable()
+        taken = self._disk.journal.receive(filings)
+        await asyncio.sleep(0)
+        return taken
+
+    async def journal_page(self, class_name: str, after: int, max_bytes: int) -> list[Placed]:
+        await asyncio.sleep(0)
+        return self._disk.journal.page(class_name, after, max_bytes)
+
+    async def journal_depths(self) -> list[Depth]:
+        return self._disk.journal.depths()
+
+    async def evict(self, class_name: str, max_bytes: int, before: int) -> int:
+        self._require_writable()
+        return self._disk.journal.evict(class_name, max_bytes, before)
+
+    async def kept_page(self, class_name: str, after: int, limit: int) -> list[Placed]:
+        return self._disk.journal.kept_page(class_name, after, limit)
+
+    async def prune_kept(self, class_name: str, most: int) -> int:
+        self._require_writable()
+        return self._disk.journal.prune_kept(class_name, most)
+
+    async def points(self, span: Span, after: tuple[int, int], limit: int) -> list[Point]:
+        return self._disk.journal.points(span, after, limit)
+
+    async def buckets(self, span: Span, step: int, limit: int) -> list[Bucket]:
+        return self._disk.journal.buckets(span, step, limit)
+
+    async def series(self) -> list[tuple[DeviceId, str]]:
+        return list(self._disk.journal.history)
+
+    async def prune_points(self, device: DeviceId, name: str, retention: int, now: int) -> int:
+        self._require_writable()
+        return self._disk.journal.prune_points(device, name, retention, now)
 
     def _put(self, stored: StoredRegister) -> None:
         """Newest version's content, greatest lsn."""

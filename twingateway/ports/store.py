@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from twingateway.ports.journal import Filing, JournalStore
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.register import RegisterKey, StoredRegister, Version
 
@@ -77,9 +78,14 @@ class Changes:
     attempts: list[Attempt] = field(default_factory=list)
     forget: list[RegisterKey] = field(default_factory=list)
     """Registers to remove altogether (tombstones that every peer has); a desired one takes its attempt with it."""
+    journal: list[Filing] = field(default_factory=list)
+    """Entries that begin here; the store gives journal id (its boot id) and seq."""
+    delivered: dict[str, int] = field(default_factory=dict)
+    """By class: everything queued up to that position is durable at the parent and goes."""
 
     def __bool__(self) -> bool:
-        return bool(self.registers or self.peers or self.models or self.attempts or self.forget)
+        records = (self.registers, self.peers, self.models, self.attempts, self.forget, self.journal, self.delivered)
+        return any(records)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +100,7 @@ class Snapshot:
     """Every boot of this store id, with the highest lsn reserved by its end: what this store can have told others."""
 
 
-class Store(Protocol):
+class Store(JournalStore, Protocol):
     @property
     def identity(self) -> StoreIdentity: ...
 

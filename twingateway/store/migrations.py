@@ -60,8 +60,69 @@ CREATE TABLE attempt (
 ) STRICT, WITHOUT ROWID;
 """
 
+#: The journal and history.
+SECOND = """
+CREATE TABLE journal_cursor (
+    namespace TEXT NOT NULL,
+    journal BLOB NOT NULL,
+    class TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    PRIMARY KEY (namespace, journal, class)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE journal_class (
+    class TEXT PRIMARY KEY,
+    position INTEGER NOT NULL,
+    entries INTEGER NOT NULL,
+    bytes INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE journal_queue (
+    class TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    stamp INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    namespace TEXT NOT NULL,
+    journal BLOB NOT NULL,
+    seq INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    gap TEXT NOT NULL,
+    node TEXT NOT NULL,
+    device TEXT,
+    name TEXT NOT NULL,
+    time INTEGER NOT NULL,
+    value TEXT NOT NULL,
+    checksum INTEGER NOT NULL,
+    PRIMARY KEY (class, position)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE journal_kept (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    class TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    namespace TEXT NOT NULL,
+    journal BLOB NOT NULL,
+    seq INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    gap TEXT NOT NULL,
+    node TEXT NOT NULL,
+    device TEXT,
+    name TEXT NOT NULL,
+    time INTEGER NOT NULL,
+    value TEXT NOT NULL,
+    checksum INTEGER NOT NULL
+) STRICT;
+CREATE INDEX journal_kept_class ON journal_kept (class, position);
+CREATE TABLE series (
+    id INTEGER PRIMARY KEY,
+    namespace TEXT NOT NULL,
+    device TEXT NOT NULL,
+    name TEXT NOT NULL,
+    UNIQUE (namespace, device, name)
+) STRICT;
+CREATE TABLE history (id INTEGER PRIMARY KEY, series INTEGER NOT NULL, time INTEGER NOT NULL, value ANY) STRICT;
+CREATE INDEX history_time ON history (series, time);
+"""
+
 #: Step n (from 1) makes version n of version n - 1.
-STEPS: tuple[str, ...] = (FIRST,)
+STEPS: tuple[str, ...] = (FIRST, SECOND)
 
 
 def schema_version(connection: sqlite3.Connection) -> int:

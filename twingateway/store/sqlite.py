@@ -9,15 +9,20 @@ import asyncio
 import os
 import secrets
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from twingateway.errors import StoreCorrupt, StoreError
+from twingateway.ports.journal import Bucket, Depth, Filing, Placed, Point, Span
 from twingateway.ports.store import Changes, Counter, Snapshot, StoreIdentity
-from twingateway.store import rows
+from twingateway.store import history, journal, rows
 from twingateway.store.lock import ProcessLock
 from twingateway.store.migrations import migrate, schema_version
+from twingateway.store.reader import Reader
 from twingateway.store.writer import Writer, translate
+from twingateway.twin.entry import JournalEntry
+from twingateway.twin.identity import DeviceId
 from twingateway.twin.register import Section
 
 #: Seconds to wait for a reader (a backup tool, a shell) that keeps the file locked.
@@ -72,6 +77,7 @@ class SqliteStore:
         self._lock = opened.lock
         self._identity = opened.identity
         self._writer = Writer(opened.connection)
+        self._reader = Reader(opened.path, BUSY_TIMEOUT)
         self._closed = False
 
     @property
@@ -98,7 +104,7 @@ class SqliteStore:
     async def commit(self, changes: Changes) -> None:
         if not changes:
             return
-        batch = _Batch(changes)
+        batch = _Batch(changes, self._identity.boot_id)
         await self._writer.submit(batch.apply)
 
     async def renew_identity(self) -> StoreIdentity:
@@ -118,14 +124,50 @@ class SqliteStore:
         if self._closed:
             return
         self._closed = True
+        self._reader.close()
         await self._writer.close()
         self._lock.release()
+
+    # --- JournalStore ---------------------------------------------------------------------------------------------
+
+    async def receive(self, filings: Sequence[Filing]) -> list[JournalEntry]:
+        return await self._writer.submit(lambda connection: journal.receive(connection, filings))
+
+    async def journal_page(self, class_name: str, after: int, max_bytes: int) -> list[Placed]:
+        return await self._reader.read(lambda connection: journal.page(connection, class_name, after, max_bytes))
+
+    async def journal_depths(self) -> list[Depth]:
+        return await self._reader.read(journal.depths)
+
+    async def evict(self, class_name: str, max_bytes: int, before: int) -> int:
+        return await self._writer.submit(lambda connection: journal.evict(connection, class_name, max_bytes, before))
+
+    async def kept_page(self, class_name: str, after: int, limit: int) -> list[Placed]:
+        return await self._reader.read(lambda connection: journal.kept_page(connection, class_name, after, limit))
+
+    async def prune_kept(self, class_name: str, most: int) -> int:
+        return await self._writer.submit(lambda connection: journal.prune_kept(connection, class_name, most))
+
+    async def points(self, span: Span, after: tuple[int, int], limit: int) -> list[Point]:
+        return await self._reader.read(lambda connection: history.points(connection, span, after, limit))
+
+    async def buckets(self, span: Span, step: int, limit: int) -> list[Bucket]:
+        return await self._reader.read(lambda connection: history.buckets(connection, span, step, limit))
+
+    async def series(self) -> list[tuple[DeviceId, str]]:
+        return await self._reader.read(history.all_series)
+
+    async def prune_points(self, device: DeviceId, name: str, retention: int, now: int) -> int:
+        return await self._writer.submit(lambda connection: history.prune(connection, device, name, retention, now))
 
 
 class _Batch:
     """The rows of some `Changes`, taken when `commit` is called: the caller may change its records afterwards."""
 
-    def __init__(self, changes: Changes) -> None:
+    def __init__(self, changes: Changes, boot_id: bytes) -> None:
+        self.boot_id = boot_id
+        self.journal = list(changes.journal)
+        self.delivered = dict(changes.delivered)
         self.registers = [rows.register_row(stored) for stored in changes.registers]
         self.peers = [rows.peer_row(peer) for peer in changes.peers]
         self.models = [rows.model_row(model) for model in changes.models]
@@ -141,6 +183,8 @@ class _Batch:
         put(_PUT_ATTEMPT, self.attempts)
         put(_FORGET_REGISTER, self.forget)
         put(_FORGET_ATTEMPT, [(*row[:2], row[3]) for row in self.forget if row[2] == Section.DESIRED])
+        journal.begin(connection, self.journal, self.boot_id)
+        journal.delivered(connection, self.delivered)
 
 
 async def open_store(path: Path) -> SqliteStore:

@@ -10,6 +10,7 @@ import pytest
 
 from twingateway.errors import StoreError, StoreFull
 from twingateway.ports.store import Attempt, Changes, Counter, PeerRecord, Store, StoredModel
+from twingateway.testing.journal_contract import JournalContract
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.register import Register, RegisterKey, Section, StoredRegister, Version
 from twingateway.twin.value import Value
@@ -61,7 +62,7 @@ async def held(store: Store) -> dict[str, StoredRegister]:
     return {entry.register.key.name: entry for entry in (await store.load()).registers}
 
 
-class StoreContract:
+class StoreContract(JournalContract):
     """The tests. Each leaves its stores closed."""
 
     @pytest.fixture

@@ -1,0 +1,129 @@
+"""The port to the journal and history in a store: what waits for the parent, what is kept here, what has arrived.
+
+An entry may be *queued* (for the parent, deleted once that has it) and *kept* (here, for people: history as points of
+a series, anything else as it came). Both, and the cursor that keeps an entry from being taken twice, are one unit of
+durability. A queue is read in pages and never held in memory whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from twingateway.twin.entry import JournalEntry
+from twingateway.twin.identity import DeviceId
+from twingateway.twin.value import Value
+
+
+@dataclass(frozen=True, slots=True)
+class Filing:
+    """An entry and where it goes. `stamp`: milliseconds of this node's running time, growing, from which its time to
+    live counts."""
+
+    entry: JournalEntry
+    stamp: int
+    queue: bool
+    keep: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An entry at its place: in a class's queue, or among those kept. `size` in bytes as the store counts them."""
+
+    position: int
+    entry: JournalEntry
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """What waits in one class. `oldest`: Unix milliseconds of its first entry, `oldest_stamp` and `newest_stamp`: of
+    the first and last; 0 while nothing waits."""
+
+    class_name: str
+    entries: int
+    bytes: int
+    oldest: int
+    oldest_stamp: int
+    newest_stamp: int
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One value in history. `order` tells points of the same time apart: greater is later."""
+
+    time: int
+    order: int
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """One step of history from `time` on. Numbers only count in `minimum`, `mean` and `maximum`, all points in
+    `count`."""
+
+    time: int
+    count: int
+    minimum: float | None
+    mean: float | None
+    maximum: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A piece of one property's history: from `start` to before `end`, Unix milliseconds."""
+
+    device: DeviceId
+    name: str
+    start: int
+    end: int
+
+
+class JournalStore(Protocol):
+    """Entries begin in a store with `Changes.journal` and leave it with `Changes.delivered`."""
+
+    async def receive(self, filings: Sequence[Filing]) -> list[JournalEntry]:
+        """Take entries from other stores, each exactly once however often it comes: those that were news, with gap
+        records for what is missing before them, durable on return. Raises StoreFull (nothing was kept) or
+        StoreError."""
+        ...
+
+    async def journal_page(self, class_name: str, after: int, max_bytes: int) -> list[Placed]:
+        """What waits behind position `after`, in order: at least one entry if there is any, otherwise as many as make
+        no more than `max_bytes`."""
+        ...
+
+    async def journal_depths(self) -> list[Depth]:
+        """What waits, by class; classes that never had anything are not listed."""
+        ...
+
+    async def evict(self, class_name: str, max_bytes: int, before: int) -> int:
+        """Let gap records stand for the oldest entries: for those stamped before `before`, and, if more than
+        `max_bytes` wait, for so many that a tenth of that is free. Returns how many entries went."""
+        ...
+
+    async def kept_page(self, class_name: str, after: int, limit: int) -> list[Placed]:
+        """What is kept behind position `after`, in the order in which it came."""
+        ...
+
+    async def prune_kept(self, class_name: str, most: int) -> int:
+        """Delete all but the last `most` that are kept; returns how many went."""
+        ...
+
+    async def points(self, span: Span, after: tuple[int, int], limit: int) -> list[Point]:
+        """Points behind `(time, order)`, in that order."""
+        ...
+
+    async def buckets(self, span: Span, step: int, limit: int) -> list[Bucket]:
+        """Points summed up per `step` milliseconds counted from the span's start; empty steps are left out."""
+        ...
+
+    async def series(self) -> list[tuple[DeviceId, str]]:
+        """Every property that has history."""
+        ...
+
+    async def prune_points(self, device: DeviceId, name: str, retention: int, now: int) -> int:
+        """Delete points that are older than `retention` (milliseconds), seen both from `now` and from the newest
+        point, so that no clock that is wrong can empty a series; returns how many went."""
+        ...

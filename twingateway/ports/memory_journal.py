@@ -1,0 +1,177 @@
+"""The journal and history of the store in memory: the port's promises in plain dictionaries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+
+from twingateway.ports.journal import Bucket, Depth, Filing, Placed, Point, Span
+from twingateway.twin.entry import HISTORY, JournalEntry, after, gap_for
+from twingateway.twin.identity import DeviceId
+
+#: What an entry counts beside its texts, in bytes.
+OVERHEAD = 64
+
+
+@dataclass(slots=True)
+class _Queue:
+    last_position: int = 0
+    waiting: dict[int, tuple[Placed, int]] = field(default_factory=dict)
+    """Position → entry and stamp, in order."""
+
+
+@dataclass(slots=True)
+class MemoryJournal:
+    """Part of a `MemoryDisk`; a deep copy is a backup."""
+
+    cursors: dict[tuple[str, bytes, str], int] = field(default_factory=dict)
+    queues: dict[str, _Queue] = field(default_factory=dict)
+    kept: dict[str, list[Placed]] = field(default_factory=dict)
+    history: dict[tuple[DeviceId, str], list[Point]] = field(default_factory=dict)
+    counter: int = 0
+
+    def begin(self, filings: Iterable[Filing], journal_id: bytes) -> None:
+        """Entries of this store's own."""
+        for filing in filings:
+            entry = filing.entry
+            cursor = (entry.namespace, journal_id, entry.class_name)
+            seq = self.cursors.get(cursor, 0) + 1
+            self.cursors[cursor] = seq + entry.count - 1
+            self._file(replace(filing, entry=replace(entry, journal_id=journal_id, seq=seq)))
+
+    def receive(self, filings: Iterable[Filing]) -> list[JournalEntry]:
+        taken = []
+        for filing in filings:
+            cursor = (filing.entry.namespace, filing.entry.journal_id, filing.entry.class_name)
+            for entry in after(filing.entry, self.cursors.get(cursor, 0)):
+                self._file(replace(filing, entry=entry))
+                self.cursors[cursor] = entry.last
+                taken.append(entry)
+        return taken
+
+    def delivered(self, positions: Mapping[str, int]) -> None:
+        for class_name, upto in positions.items():
+            waiting = self.queues.setdefault(class_name, _Queue()).waiting
+            for position in [position for position in waiting if position <= upto]:
+                del waiting[position]
+
+    def page(self, class_name: str, behind: int, max_bytes: int) -> list[Placed]:
+        page: list[Placed] = []
+        total = 0
+        for position, (placed, _) in self.queues.get(class_name, _Queue()).waiting.items():
+            if position <= behind:
+                continue
+            total += placed.size
+            if page and total > max_bytes:
+                break
+            page.append(placed)
+        return page
+
+    def depths(self) -> list[Depth]:
+        depths = []
+        for class_name, queue in self.queues.items():
+            waiting = list(queue.waiting.values())
+            first, last = (waiting[0], waiting[-1]) if waiting else (None, None)
+            depths.append(
+                Depth(
+                    class_name,
+                    len(waiting),
+                    sum(placed.size for placed, _ in waiting),
+                    first[0].entry.time if first else 0,
+                    first[1] if first else 0,
+                    last[1] if last else 0,
+                )
+            )
+        return depths
+
+    def evict(self, class_name: str, max_bytes: int, before: int) -> int:
+        waiting = self.queues.get(class_name, _Queue()).waiting
+        total = sum(placed.size for placed, _ in waiting.values())
+        excess = total - max_bytes * 9 // 10 if total > max_bytes else 0
+        going: list[tuple[Placed, int]] = []
+        for placed, stamp in waiting.values():
+            if excess <= 0 and stamp >= before:
+                break
+            excess -= placed.size
+            going.append((placed, stamp))
+        gone = sum(1 for placed, _ in going if not placed.entry.gap)
+        if gone:
+            self._replace_by_gaps(waiting, going, "evicted" if total > max_bytes else "expired")
+        return gone
+
+    def _replace_by_gaps(
+        self, waiting: dict[int, tuple[Placed, int]], going: list[tuple[Placed, int]], reason: str
+    ) -> None:
+        ranges: dict[tuple[str, bytes], list[tuple[Placed, int]]] = {}
+        for placed, stamp in going:
+            del waiting[placed.position]
+            ranges.setdefault((placed.entry.namespace, placed.entry.journal_id), []).append((placed, stamp))
+        for members in ranges.values():
+            last, stamp = members[-1]
+            gap = gap_for(last.entry, members[0][0].entry.seq, last.entry.last, reason)
+            waiting[last.position] = (Placed(last.position, gap, size_of(gap)), stamp)
+        in_order = sorted(waiting.items())
+        waiting.clear()
+        waiting.update(in_order)
+
+    def kept_page(self, class_name: str, behind: int, limit: int) -> list[Placed]:
+        return [placed for placed in self.kept.get(class_name, []) if placed.position > behind][:limit]
+
+    def prune_kept(self, class_name: str, most: int) -> int:
+        kept = self.kept.get(class_name, [])
+        gone = max(0, len(kept) - most)
+        del kept[:gone]
+        return gone
+
+    def points(self, span: Span, behind: tuple[int, int], limit: int) -> list[Point]:
+        points = self.history.get((span.device, span.name), [])
+        chosen = [p for p in points if span.start <= p.time < span.end and (p.time, p.order) > behind]
+        return sorted(chosen, key=lambda point: (point.time, point.order))[:limit]
+
+    def buckets(self, span: Span, step: int, limit: int) -> list[Bucket]:
+        points = self.points(span, (span.start - 1, 0), len(self.history.get((span.device, span.name), [])))
+        steps: dict[int, list[Point]] = {}
+        for point in points:
+            steps.setdefault(span.start + (point.time - span.start) // step * step, []).append(point)
+        return [_summed_up(time, members) for time, members in sorted(steps.items())][:limit]
+
+    def prune_points(self, device: DeviceId, name: str, retention: int, now: int) -> int:
+        points = self.history.get((device, name), [])
+        oldest = min(now, max((point.time for point in points), default=now)) - retention
+        keep = [point for point in points if point.time >= oldest]
+        if keep:
+            self.history[device, name] = keep
+        return len(points) - len(keep)
+
+    def _file(self, filing: Filing) -> None:
+        entry = replace(filing.entry, value=deepcopy(filing.entry.value))
+        if filing.queue:
+            queue = self.queues.setdefault(entry.class_name, _Queue())
+            queue.last_position += 1
+            queue.waiting[queue.last_position] = (
+                Placed(queue.last_position, entry, size_of(entry)),
+                filing.stamp,
+            )
+        if filing.keep:
+            self._keep(entry)
+
+    def _keep(self, entry: JournalEntry) -> None:
+        self.counter += 1
+        device = entry.device_id
+        if entry.class_name == HISTORY and not entry.gap and device is not None:
+            self.history.setdefault((device, entry.name), []).append(Point(entry.time, self.counter, entry.value))
+        else:
+            self.kept.setdefault(entry.class_name, []).append(Placed(self.counter, entry, size_of(entry)))
+
+
+def size_of(entry: JournalEntry) -> int:
+    """About what it takes on a disk."""
+    return OVERHEAD + len(entry.node) + len(entry.device or "") + len(entry.name) + len(repr(entry.value))
+
+
+def _summed_up(time: int, points: list[Point]) -> Bucket:
+    numbers = [p.value for p in points if isinstance(p.value, int | float) and not isinstance(p.value, bool)]
+    if not numbers:
+        return Bucket(time, len(points), None, None, None)
+    return Bucket(time, len(points), min(numbers), sum(numbers) / len(numbers), max(numbers))

@@ -1,0 +1,249 @@
+"""What every store promises of journal and history, as tests; part of `StoreContract`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from twingateway.errors import StoreFull
+from twingateway.ports.journal import Filing, Span
+from twingateway.ports.store import Changes, Store
+from twingateway.twin.entry import EVENT, HISTORY, JournalEntry
+from twingateway.twin.identity import DeviceId
+from twingateway.twin.value import Value
+
+if TYPE_CHECKING:
+    from twingateway.testing.store_contract import Medium
+
+PUMP = DeviceId("default", "pump-1")
+OTHER = b"other journal..."
+
+
+def entry(
+    n: int, value: Value = None, *, class_name: str = EVENT, journal_id: bytes = b"", seq: int = 0, name: str = ""
+) -> JournalEntry:
+    """The n-th entry as the tests need it; one that begins here unless it has a journal id and seq."""
+    name = name or f"e{n}"
+    return JournalEntry(class_name, "default", "edge", "pump-1", name, 1_000 + n, value, journal_id, seq)
+
+
+def filed(*entries: JournalEntry, stamp: int = 0, queue: bool = True, keep: bool = False) -> list[Filing]:
+    return [Filing(each, stamp, queue, keep) for each in entries]
+
+
+async def waiting(store: Store, class_name: str = EVENT) -> list[JournalEntry]:
+    return [placed.entry for placed in await store.journal_page(class_name, 0, 1 << 30)]
+
+
+async def seqs(store: Store, class_name: str = EVENT) -> list[tuple[int, int]]:
+    return [(each.seq, each.last) for each in await waiting(store, class_name)]
+
+
+class JournalContract:
+    """The tests. Each leaves its stores closed."""
+
+    async def test_entries_wait_in_order_with_seqs_from_1_in_a_journal_of_this_boot(self, medium: Medium) -> None:
+        store = await medium.open()
+        await store.commit(Changes(journal=filed(entry(1, {"a": [1, 2.5]}), entry(2))))
+        await store.commit(Changes(journal=filed(entry(3), entry(4, class_name=HISTORY))))
+        boot = store.identity.boot_id
+        assert await waiting(store) == [
+            replace(entry(n, {"a": [1, 2.5]} if n == 1 else None), journal_id=boot, seq=n) for n in (1, 2, 3)
+        ]
+        assert await seqs(store, HISTORY) == [(1, 1)]
+        await store.close()
+
+    async def test_after_a_crash_what_waited_waits_and_a_new_journal_begins(self, medium: Medium) -> None:
+        store = await medium.open()
+        await store.commit(Changes(journal=filed(entry(1))))
+        await medium.crash(store)
+        store = await medium.open()
+        await store.commit(Changes(journal=filed(entry(2))))
+        first, second = await waiting(store)
+        assert (first.name, first.seq, second.name, second.seq) == ("e1", 1, "e2", 1)
+        assert first.journal_id != second.journal_id == store.identity.boot_id
+        await store.close()
+
+    async def test_pages_go_on_behind_a_position_and_keep_to_the_size(self, medium: Medium) -> None:
+        store = await medium.open()
+        await store.commit(Changes(journal=filed(*(entry(n, "x" * 100) for n in range(20)))))
+        everything = await store.journal_page(EVENT, 0, 1 << 30)
+        size = everything[0].size
+        assert size > 100
+        assert await store.journal_page(EVENT, 0, 5 * size + 1) == everything[:5]
+        assert await store.journal_page(EVENT, everything[4].position, 3 * size) == everything[5:8]
+        assert await store.journal_page(EVENT, 0, 1) == everything[:1], "one that is too large goes alone"
+        assert await store.journal_page(EVENT, everything[-1].position, 1 << 30) == []
+        assert await store.journal_page(HISTORY, 0, 1 << 30) == []
+        await store.close()
+
+    async def test_what_was_delivered_goes_and_seqs_go_on(self, medium: Medium) -> None:
+        store = await medium.open()
+        await store.commit(Changes(journal=filed(entry(1), entry(2), entry(3))))
+        position = (await store.journal_page(EVENT, 0, 1 << 30))[1].position
+        await store.commit(Changes(delivered={EVENT: position}))
+        assert await seqs(store) == [(3, 3)]
+        await store.commit(Changes(delivered={EVENT: position + 1}, journal=filed(entry(4))))
+        assert await seqs(store) == [(4, 4)]
+        await store.close()
+
+    async def test_depths_tell_what_waits(self, medium: Medium) -> None:
+        store = await medium.open()
+        assert await store.journal_depths() == []
+        await store.commit(Changes(journal=[*filed(entry(1), stamp=5), *filed(entry(2), stamp=9)]))
+        (depth,) = await store.journal_depths()
+        sizes = [placed.size for placed in await store.journal_page(EVENT, 0, 1 << 30)]
+        assert (depth.class_name, depth.entries, depth.bytes) == (EVENT, 2, sum(sizes))
+        assert (depth.oldest, depth.oldest_stamp, depth.newest_stamp) == (1_001, 5, 9)
+        await store.commit(Changes(delivered={EVENT: 99}))
+        (depth,) = await store.journal_depths()
+        assert (depth.entries, depth.bytes, depth.oldest, depth.oldest_stamp) == (0, 0, 0, 0)
+        await store.close()
+
+    async def test_each_entry_is_received_once_however_often_it_comes(self, medium: Medium) -> None:
+        store = await medium.open()
+        entries = [entry(n, n, journal_id=OTHER, seq=n) for n in range(1, 6)]
+        assert await store.receive(filed(*entries[:3])) == entries[:3]
+        assert await store.receive(filed(*entries[1:4])) == [entries[3]]
+        await medium.crash(store)
+        store = await medium.open()
+        assert await store.receive(filed(*entries, *entries)) == [entries[4]]
+        assert await waiting(store) == entries
+        foreign = replace(entries[0], namespace="other")
+        assert await store.receive(filed(foreign, keep=True, queue=False)) == [foreign], "tenants are apart"
+        await store.close()
+
+    async def test_what_is_missing_is_made_a_gap_and_gaps_are_cut_to_what_is_news(self, medium: Medium) -> None:
+        store = await medium.open()
+        await store.receive(filed(entry(1, journal_id=OTHER, seq=1)))
+        taken = await store.receive(filed(entry(4, journal_id=OTHER, seq=4)))
+        assert [(each.seq, each.count, each.gap) for each in taken] == [(2, 2, "lost"), (4, 1, "")]
+        gap = replace(entry(9, journal_id=OTHER, seq=3), count=5, gap="evicted")
+        taken = await store.receive(filed(gap))
+        assert [(each.seq, each.last, each.gap) for each in taken] == [(5, 7, "evicted")]
+        assert await store.receive(filed(gap)) == []
+        await store.close()
+
+    async def test_own_gaps_take_as_many_seqs_as_they_stand_for(self, medium: Medium) -> None:
+        store = await medium.open()
+        await store.commit(Changes(journal=filed(replace(entry(1), count=7, gap="dropped"), entry(2))))
+        assert await seqs(store) == [(1, 7), (8, 8)]
+        await store.close()
+
+    async def test_too_many_bytes_make_the_oldest_one_gap(self, medium: Medium) -> None:
+        store = await medium.open()
+        await store.commit(Changes(journal=filed(*(entry(n, "x" * 100) for n in range(10)))))
+        (before,) = await store.journal_depths()
+        assert await store.evict(EVENT, before.bytes, 0) == 0
+        assert await store.evict(EVENT, before.bytes // 2, 0) == 6
+        entries = await waiting(store)
+        assert [(each.seq, each.last, each.gap) for each in entries] == [
+            (1, 6, "evicted"),
+            *((n, n, "") for n in range(7, 11)),
+        ]
+        (depth,) = await store.journal_depths()
+        assert depth.entries == 5
+        assert depth.bytes == sum(placed.size for placed in await store.journal_page(EVENT, 0, 1 << 30))
+        assert await store.evict(EVENT, 100, 0) == 4, "gaps join"
+        assert await seqs(store) == [(1, 10)]
+        assert await store.evict(EVENT, 1, 0) == 0, "a gap record is never given up"
+        await store.close()
+
+    async def test_a_gap_waits_where_the_last_entry_it_stands_for_waited(self, medium: Medium) -> None:
+        """So whoever has read beyond the others, but not beyond the last, still finds it."""
+        store = await medium.open()
+        await store.commit(Changes(journal=filed(*(entry(n) for n in range(4)), stamp=1)))
+        places = [placed.position for placed in await store.journal_page(EVENT, 0, 1 << 30)]
+        await store.commit(Changes(journal=filed(entry(4), stamp=2)))
+        assert await store.evict(EVENT, 1 << 30, 2) == 4
+        (gap,) = [placed for placed in await store.journal_page(EVENT, 0, 1 << 30) if placed.entry.gap]
+        assert (gap.position, gap.entry.seq, gap.entry.last, gap.entry.gap) == (places[3], 1, 4, "expired")
+        await store.commit(Changes(delivered={EVENT: places[1]}))
+        assert await seqs(store) == [(1, 4), (5, 5)]
+        await store.close()
+
+    async def test_each_journal_gets_a_gap_of_its_own(self, medium: Medium) -> None:
+        store = await medium.open()
+        mixed = [entry(n, journal_id=bytes([n % 2]) * 16, seq=n // 2 + 1) for n in range(8)]
+        await store.receive(filed(*mixed))
+        assert await store.evict(EVENT, 1 << 30, 1) == 8
+        gaps = [(each.journal_id[0], each.seq, each.last) for each in await waiting(store)]
+        assert gaps == [(0, 1, 4), (1, 1, 4)]
+        await store.close()
+
+    async def test_what_is_kept_stays_until_it_is_pruned(self, medium: Medium) -> None:
+        store = await medium.open()
+        await store.commit(Changes(journal=filed(*(entry(n, n) for n in range(5)), queue=False, keep=True)))
+        kept = await store.kept_page(EVENT, 0, 100)
+        assert [placed.entry.value for placed in kept] == [0, 1, 2, 3, 4]
+        assert await waiting(store) == []
+        assert await store.kept_page(EVENT, kept[1].position, 2) == kept[2:4]
+        assert await store.prune_kept(EVENT, 2) == 3
+        assert await store.prune_kept(EVENT, 2) == 0
+        assert await store.kept_page(EVENT, 0, 100) == kept[3:]
+        await store.close()
+
+    async def test_no_space_keeps_nothing_of_what_was_received(self, medium: Medium) -> None:
+        store = await medium.open()
+        await store.receive(filed(entry(1, journal_id=OTHER, seq=1)))
+        await medium.fill(store)
+        bulk = [entry(n, "x" * 60_000, journal_id=OTHER, seq=n) for n in range(2, 40)]
+        with pytest.raises(StoreFull):
+            await store.receive(filed(*bulk))
+        await medium.relieve(store)
+        assert await store.receive(filed(*bulk)) == bulk
+        await store.close()
+
+    # --- history ---------------------------------------------------------------------------------------------------
+
+    async def _with_history(self, medium: Medium, values: list[tuple[int, Value]]) -> Store:
+        store = await medium.open()
+        entries = [
+            replace(entry(n, value, class_name=HISTORY, name="flow"), time=time)
+            for n, (time, value) in enumerate(values)
+        ]
+        await store.commit(Changes(journal=filed(*entries, queue=False, keep=True)))
+        return store
+
+    async def test_history_becomes_points_in_order_of_time(self, medium: Medium) -> None:
+        values: list[tuple[int, Value]] = [(30, 3.5), (10, 1), (20, "two"), (20, [True]), (40, None), (41, 1.0)]
+        store = await self._with_history(medium, values)
+        points = await store.points(Span(PUMP, "flow", 10, 41), (-1, 0), 100)
+        assert [(p.time, p.value) for p in points] == [(10, 1), (20, "two"), (20, [True]), (30, 3.5), (40, None)]
+        assert [type(p.value) for p in points][:1] == [int]
+        page = await store.points(Span(PUMP, "flow", 0, 99), (points[1].time, points[1].order), 2)
+        assert page == points[2:4]
+        assert await store.points(Span(PUMP, "speed", 0, 99), (-1, 0), 9) == []
+        assert await store.series() == [(PUMP, "flow")]
+        assert await store.kept_page(HISTORY, 0, 9) == []
+        await store.close()
+
+    async def test_history_is_summed_up_by_step(self, medium: Medium) -> None:
+        values: list[tuple[int, Value]] = [(5, 9), (10, 1), (14, 2.0), (15, "off"), (19, True), (30, "off"), (40, 7)]
+        store = await self._with_history(medium, values)
+        found = await store.buckets(Span(PUMP, "flow", 10, 40), 10, 100)
+        assert [(b.time, b.count, b.minimum, b.mean, b.maximum) for b in found] == [
+            (10, 4, 1, 1.5, 2),
+            (30, 1, None, None, None),
+        ]
+        assert len(await store.buckets(Span(PUMP, "flow", 0, 99), 1, 3)) == 3
+        await store.close()
+
+    async def test_old_points_go_unless_only_a_clock_makes_them_old(self, medium: Medium) -> None:
+        store = await self._with_history(medium, [(1_000, 1), (2_000, 2), (3_000, 3)])
+        assert await store.prune_points(PUMP, "flow", 1_500, 10_000_000) == 1, "counted from the newest point"
+        assert await store.prune_points(PUMP, "flow", 500, 2_400) == 0, "and from now"
+        left = await store.points(Span(PUMP, "flow", 0, 9_999), (-1, 0), 9)
+        assert [p.value for p in left] == [2, 3]
+        assert await store.prune_points(PUMP, "speed", 500, 2_400) == 0
+        await store.close()
+
+    async def test_gaps_in_history_are_kept_as_entries(self, medium: Medium) -> None:
+        store = await medium.open()
+        await store.receive(filed(entry(3, 1.5, class_name=HISTORY, journal_id=OTHER, seq=3), queue=False, keep=True))
+        (gap,) = await store.kept_page(HISTORY, 0, 9)
+        assert (gap.entry.seq, gap.entry.last, gap.entry.gap) == (1, 2, "lost")
+        assert len(await store.points(Span(PUMP, "e3", 0, 9_999), (-1, 0), 9)) == 1
+        await store.close()
