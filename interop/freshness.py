@@ -1,0 +1,169 @@
+"""How old the cloud's picture is: every change timed from the edge to an observer at the cloud, contenders in turn.
+
+    python -m interop.freshness --loss 0.2 --delay 50ms
+
+The clock starts at the moment the edge is handed a value (the product: `port.report` of an adapter; mosquitto: the
+publisher writes it to the edge's broker) and stops when an observer at the cloud has that version or a newer one. Needs
+root, and mosquitto for its contenders.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from interop.chart import save_distribution
+from interop.contenders import CONTENDERS, Contender
+from interop.control import ask
+from interop.link import EmulatedLink, NeedsRoot, add_options, conditions_of
+from interop.processes import Processes
+from interop.quantities import seconds
+from interop.workload import Lateness, lateness, read_sightings, read_times
+
+#: How long to wait for the first value of every device, and between that and the measurement.
+_PRIME_PATIENCE, _SETTLE = 60.0, 1.0
+_LOOK_EVERY = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One contender's figures. `bytes_*`: IP packets handed to the link. `cpu_s`: both ends, the generator's apart."""
+
+    contender: str
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+    max_ms: float
+    delivered: int
+    sent: int
+    bytes_up: int
+    bytes_down: int
+    cpu_s: float
+
+
+async def wait_until_seen(observer: Path, last: int, patience: float) -> bool:
+    """Whether the observer has the newest update of every device in time."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        if (await ask(observer, "missing", last=last))["missing"] == 0:
+            return True
+        await asyncio.sleep(_LOOK_EVERY)
+    return False
+
+
+async def prime(contender: Contender) -> int:
+    """Give every device a first value and wait until all are seen; the last update's number."""
+    last: int = (await ask(contender.generator, "prime"))["last"]
+    if not await wait_until_seen(contender.observer, last, _PRIME_PATIENCE):
+        raise TimeoutError("the first values did not arrive")
+    return last
+
+
+async def measure(name: str, options: argparse.Namespace) -> tuple[Result, Lateness]:
+    """One contender on a fresh link."""
+    with tempfile.TemporaryDirectory(prefix="interop-") as temporary:
+        folder = Path(temporary)
+        async with (
+            EmulatedLink(conditions_of(options), seed=options.seed) as link,
+            Processes(folder) as processes,
+        ):
+            contender = await CONTENDERS[name](processes, folder, link, options.devices)
+            try:
+                return await _measure(name, contender, link, options, folder)
+            finally:
+                if options.keep_logs:
+                    for log in folder.glob("*.log"):
+                        (options.keep_logs / f"{name}-{log.name}").write_bytes(log.read_bytes())
+
+
+async def _measure(
+    name: str, contender: Contender, link: EmulatedLink, options: argparse.Namespace, folder: Path
+) -> tuple[Result, Lateness]:
+    first = await prime(contender) + 1
+    await asyncio.sleep(_SETTLE)
+    up, down = link.up.counters.bytes, link.down.counters.bytes
+    cpu = sum(running.cpu_s() for running in contender.measured)
+    said = await ask(
+        contender.generator,
+        "run",
+        patience=options.seconds + 60,
+        rate=options.rate,
+        seconds=options.seconds,
+        record=str(folder / "sent"),
+    )
+    await wait_until_seen(contender.observer, said["last"], options.patience)
+    end = time.monotonic()
+    up, down = link.up.counters.bytes - up, link.down.counters.bytes - down
+    cpu = sum(running.cpu_s() for running in contender.measured) - cpu
+    await ask(contender.observer, "dump", record=str(folder / "seen"))
+    late = lateness(read_times(folder / "sent"), first, options.devices, read_sightings(folder / "seen"), end)
+    own = 0.0 if contender.generator_is_apart else said["generator_cpu_s"]
+    percentiles = [late.percentile_ms(share) for share in (0.5, 0.9, 0.99, 1.0)]
+    return Result(name, *percentiles, late.delivered, said["sent"], up, down, round(cpu - own, 2)), late
+
+
+def table(results: list[Result]) -> str:
+    lines = [f"{'contender':16}{'p50':>9}{'p90':>9}{'p99':>9}{'max ms':>10}{'delivered':>16}{'up kB':>9}{'down kB':>9}{'cpu s':>8}"]
+    for result in results:
+        delivered = f"{result.delivered}/{result.sent}"
+        lines.append(
+            f"{result.contender:16}{result.p50_ms:9.0f}{result.p90_ms:9.0f}{result.p99_ms:9.0f}{result.max_ms:10.0f}"
+            f"{delivered:>16}{result.bytes_up / 1000:9.0f}{result.bytes_down / 1000:9.0f}{result.cpu_s:8.2f}"
+        )
+    return "\n".join(lines)
+
+
+async def _main(options: argparse.Namespace) -> None:
+    results, delays = [], {}
+    for name in options.contenders:
+        result, late = await measure(name, options)
+        results.append(result)
+        delays[name] = late.delays
+        print(table(results[-1:]) if len(results) == 1 else table(results[-1:]).splitlines()[1], flush=True)
+    title = f"{options.loss:.0%} loss{f' in bursts of {options.burst:g}' if options.burst > 1 else ''}, "
+    title += f"{options.delay * 1000:.0f} ms one way, {options.rate:g} updates/s"
+    if options.bandwidth:
+        title += f", {options.bandwidth / 1000:g} kbit/s"
+    if options.chart:
+        save_distribution(options.chart, title, delays)
+    if options.json:
+        print(json.dumps([asdict(result) for result in results]))
+
+
+def _contenders(text: str) -> list[str]:
+    names = text.split(",")
+    unknown = [name for name in names if name not in CONTENDERS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(CONTENDERS)}")
+    return names
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m interop.freshness", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_options(parser)
+    parser.add_argument("--rate", type=float, default=1000, help="updates a second, of all devices (1000)")
+    parser.add_argument("--devices", type=int, default=500, help="(500)")
+    parser.add_argument("--seconds", type=seconds, default=15.0, help="how long updates are made (15)")
+    parser.add_argument("--patience", type=seconds, default=15.0, help="how long to wait for the last ones (15)")
+    parser.add_argument("--contenders", type=_contenders, default=list(CONTENDERS), help=",".join(CONTENDERS))
+    parser.add_argument("--json", action="store_true", help="the last line is a list with one object a contender")
+    parser.add_argument("--chart", type=Path, help="write the distribution as SVG to this file")
+    parser.add_argument("--keep-logs", type=Path, help="copy the processes' logs into this folder")
+    options: Any = parser.parse_args()
+    try:
+        asyncio.run(_main(options))
+    except (NeedsRoot, OSError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()
