@@ -1,0 +1,1 @@
+"""The HTTP API, its event stream and metrics, and the webhook listener."""

@@ -1,0 +1,1 @@
+"""The only meeting place of twins, sessions, adapters and store."""

@@ -1,0 +1,1 @@
+"""Connections over QUIC; the only importer of aioquic."""

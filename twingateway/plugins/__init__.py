@@ -1,0 +1,1 @@
+"""Adapters and command groups of installed packages, found by entry point."""

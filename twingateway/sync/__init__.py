@@ -1,0 +1,1 @@
+"""Replication without I/O: registers over a lossy link."""

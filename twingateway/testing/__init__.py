@@ -1,0 +1,1 @@
+"""Public fakes and conformance kits; nothing at run time imports it."""

@@ -1,0 +1,1 @@
+"""Twins as pure data: documents, models, registers, versions, patches, presence."""

@@ -1,0 +1,1 @@
+"""Values against models, and documents against their schemas."""
