@@ -49,11 +49,9 @@ class Acceptor:
 
     def objection(self, identity: Identity) -> str | None:
         """Why this node may not come in, None if it may."""
-        if identity.node == self.node:
-            return f"{identity.node} is this node's own name; give every node its own certificate"
         if self._allowed is not None and identity.node not in self._allowed:
             return f"{identity.node} is not among the children that this node accepts"
-        return None
+        return self.peers.objection(identity.node, identity.namespace)
 
 
 class ChildCarrier(Carrier):

@@ -6,12 +6,13 @@ nothing beyond the connection (the session does) and makes nothing durable (the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import structlog
 
-from twingateway.errors import LinkError, ProtocolViolation
+from twingateway.errors import LinkError, ProtocolViolation, TwinGatewayError
 from twingateway.gateway.inbound import Inbound
 from twingateway.gateway.ledger import Ledger
 from twingateway.gateway.peers import Peer, Peers
@@ -19,7 +20,7 @@ from twingateway.mqtt.events import Closing, PeerDisconnected, Published
 from twingateway.mqtt.events import Event as MqttEvent
 from twingateway.mqtt.lanes import CONTROL_TOPIC, STATE_TOPIC, overhead, unwrap_datagram, wrap
 from twingateway.mqtt.streams import STATE_STREAM
-from twingateway.ports.link import Link, LinkFacts
+from twingateway.ports.link import CONTROL_STREAM, Link, LinkFacts
 from twingateway.ports.store import PeerRecord
 from twingateway.sync import events as sync_events
 
@@ -27,6 +28,10 @@ log = structlog.get_logger("link")
 
 #: Bytes that may wait on the state stream before more frames are built.
 STREAM_BACKLOG = 32 * 1024
+#: Bytes that a peer may leave unread on the control stream before it is taken for one that never reads.
+CONTROL_BACKLOG = 16 * 1024 * 1024
+#: MQTT 5 reason codes.
+QUOTA_EXCEEDED, UNSPECIFIED = 0x97, 0x80
 #: How soon to look again at a full state stream, in seconds.
 STREAM_RETRY = 0.01
 
@@ -110,9 +115,13 @@ class Carrier:
             self._link.wake()
 
     def send_control(self, kind: str, body: dict[str, Any]) -> None:
-        if self._peer is not None:
+        if self._peer is None:
+            return
+        try:
             self._peer.session.send_control(self._number, kind, body)
-            self.wake()
+        except ValueError as error:
+            log.error("a control message cannot be sent", peer=self._name, kind=kind, reason=str(error))
+        self.wake()
 
     def close(self, reason: str) -> None:
         if self._connection is not None:
@@ -136,11 +145,10 @@ class Carrier:
         if connection is None or peer is None or peer.line is not self:
             return  # before the peer proved who it is: dropped, unacknowledged
         connection.heard(now)
-        try:
+        self._now = now
+        with self._contained():
             topic, payload = unwrap_datagram(data)
             self._lane(topic, peer, payload, now)
-        except ProtocolViolation as error:
-            self._violated(error)
         self._pump(now)
 
     def next_datagram(self, room: int, now: float) -> bytes | None:
@@ -183,12 +191,22 @@ class Carrier:
 
     def _handle(self, events: list[MqttEvent], now: float) -> None:
         self._now = now
-        for event in events:
-            try:
+        with self._contained():
+            for event in events:
                 self._mqtt_handlers[type(event)](event, now)
-            except ProtocolViolation as error:
-                self._violated(error)
-                return
+
+    @contextmanager
+    def _contained(self) -> Iterator[None]:
+        """What goes wrong with what this peer sent ends this connection, and nothing else."""
+        try:
+            yield
+        except ProtocolViolation as error:
+            self._violated(error)
+        except TwinGatewayError as error:  # no room for what it sends: it comes again and sends it again
+            self._violated(ProtocolViolation(error.message, reason_code=QUOTA_EXCEEDED))
+        except Exception:
+            log.exception("a connection's handler failed", peer=self._name)
+            self._violated(ProtocolViolation("internal error", reason_code=UNSPECIFIED))
 
     def _on_published(self, event: Published, now: float) -> None:
         if self._peer is not None:
@@ -260,6 +278,9 @@ class Carrier:
         if peer is not None:
             while (message := peer.session.next_control(self._number)) is not None:
                 self._connection.publish(CONTROL_TOPIC, message)
+            if self._link.unsent(CONTROL_STREAM) > CONTROL_BACKLOG:
+                self._violated(ProtocolViolation("what was sent is never read", reason_code=QUOTA_EXCEEDED))
+                return
             self._pump_stream(peer, self._connection, self._link, now)
         self._flush()
         self._link.wake()

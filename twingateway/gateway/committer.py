@@ -33,9 +33,9 @@ class _Batch:
     def __bool__(self) -> bool:
         return bool(self.lenient or self.peers or self.strict or self.waiters or self.callbacks)
 
-    def changes(self, *, with_strict: bool) -> Changes:
+    def changes(self) -> Changes:
         merged = Changes(registers=list(self.lenient.values()), peers=list(self.peers.values()))
-        for changes in self.strict if with_strict else ():
+        for changes in self.strict:
             merged.registers += changes.registers
             merged.peers += changes.peers
             merged.models += changes.models
@@ -109,11 +109,13 @@ class Committer:
         if not batch:
             return
         self._committing = batch
-        changes = batch.changes(with_strict=True)
+        changes = batch.changes()
         try:
             await self._store.commit(changes)
-        except StoreError as error:
-            self._refused(batch, error)
+        except Exception as error:
+            if not isinstance(error, StoreError):
+                log.exception("the store failed in a way it should not")
+            self._refused(batch, error if isinstance(error, StoreError) else StoreError(f"the store failed: {error}"))
             await self._try_again(batch)
             return
         self._committing = None
@@ -154,4 +156,7 @@ def _settle(batch: _Batch) -> None:
         if not waiter.done():
             waiter.set_result(None)
     for callback in batch.callbacks:
-        callback()
+        try:
+            callback()
+        except Exception:
+            log.exception("something that waited for a commit failed")

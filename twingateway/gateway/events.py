@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 
+from twingateway.errors import Unavailable
 from twingateway.gateway.table import TwinTable
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.register import StoredRegister
@@ -19,6 +20,7 @@ from twingateway.twin.value import Value
 
 RING = 10_000
 QUEUE = 20_000
+MAX_LISTENERS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +56,14 @@ class Listening:
 
     def __init__(self, backlog: Iterable[Event]) -> None:
         self._queue: deque[Event] = deque(backlog)
+        self._room = len(self._queue) + QUEUE
         self._more = asyncio.Event()
         self._closed = False
         if self._queue:
             self._more.set()
 
     def push(self, event: Event) -> None:
-        if len(self._queue) >= QUEUE:
+        if len(self._queue) >= self._room:
             self.close()
             return
         self._queue.append(event)
@@ -111,7 +114,13 @@ class EventBus:
                 self._listeners.discard(listener)
 
     def listen(self, after: int | None = None, position: int = 0) -> Listening:
-        """Listen from now on, or from the position `after`. `position`: today's, for events made from the table."""
+        """Listen from now on, or from the position `after`. `position`: today's, for events made from the table; an
+        `after` beyond it is none of this store's, and is answered with everything. Raises Unavailable when there are
+        too many listeners."""
+        if len(self._listeners) >= MAX_LISTENERS:
+            raise Unavailable(f"{MAX_LISTENERS} listeners are connected already; try again later")
+        if after is not None and after > position:
+            after = 0
         listener = Listening(() if after is None else self._since(after, position))
         self._listeners.add(listener)
         return listener

@@ -8,10 +8,16 @@ from __future__ import annotations
 
 import asyncio
 
-from twingateway.errors import Unavailable
+import structlog
+
+from twingateway.errors import StoreError, Unavailable
 from twingateway.ports.store import Counter, Store
 
+log = structlog.get_logger("store")
+
 BLOCK = 65_536
+#: Seconds between two attempts at a store that refuses.
+RETRY_SECONDS = 1.0
 
 
 class Numbers:
@@ -44,8 +50,17 @@ class Numbers:
             await self._wanted.wait()
             self._wanted.clear()
             for counter in Counter:
-                if self._left(counter) < BLOCK // 2:
-                    await self._reserve(counter)
+                while self._left(counter) <= BLOCK // 2:
+                    await self._try_to_reserve(counter)
+
+    async def _try_to_reserve(self, counter: Counter) -> None:
+        try:
+            await self._reserve(counter)
+        except StoreError as error:
+            log.error(
+                "the store reserves no numbers", counter=counter.value, left=self._left(counter), code=error.code
+            )
+            await asyncio.sleep(RETRY_SECONDS)
 
     def _next(self, counter: Counter) -> int:
         blocks = self._blocks[counter]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 import structlog
@@ -49,6 +50,7 @@ class Uplink:
         self._ledger = ledger
         self._peer_events = peer_events
         self._token: bytes | None = None
+        self._joined = inf
         self.error: LinkError | None = None
         """Why there is no session at present; None while there is one or before the first attempt failed."""
 
@@ -56,11 +58,15 @@ class Uplink:
         loop = asyncio.get_running_loop()
         delay = BACK_OFF[0]
         while True:
-            began = loop.time()
-            self.error = await self._once()
+            self._joined = inf
+            try:
+                self.error = await self._once()
+            except Exception as error:
+                log.exception("the uplink failed in a way it should not")
+                self.error = LinkError(f"the uplink failed: {error}")
             if self.error is not None:
                 log.warning("no session with the parent", reason=self.error.message, code=self.error.code)
-            if loop.time() - began > STEADY:
+            if loop.time() - self._joined > STEADY:
                 delay = BACK_OFF[0]
             await asyncio.sleep(delay * random.uniform(0.5, 1.0))
             delay = min(delay * 2, BACK_OFF[1])
@@ -81,6 +87,7 @@ class Uplink:
 
     def connected(self, token: bytes | None) -> None:
         self._token = token
+        self._joined = asyncio.get_running_loop().time()
         self.error = None
 
     @property
@@ -128,6 +135,10 @@ class UplinkCarrier(Carrier):
         name = event.capabilities.get("node")
         if name is None or self._link is None:
             self._refusal = LinkError("the server at the uplink's address is not a twingateway node")
+            self.close(self._refusal.message)
+            return
+        if name == self._credential.node:
+            self._refusal = LinkError(f"the uplink leads to a node with this node's own name, {name}")
             self.close(self._refusal.message)
             return
         self._uplink.connected(event.token)
