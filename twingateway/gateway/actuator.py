@@ -9,11 +9,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import structlog
 
 from twingateway.adapter.driver import Driver
-from twingateway.errors import DeviceError, DeviceRefused, DeviceTimeout, InvalidValue, StoreError, TooLarge
+from twingateway.errors import (
+    DeviceError,
+    DeviceRefused,
+    DeviceTimeout,
+    InvalidValue,
+    StoreError,
+    TooLarge,
+    Unavailable,
+)
 from twingateway.gateway.clock import Clock
 from twingateway.gateway.ledger import Draft, Ledger
 from twingateway.gateway.models import ModelBook
@@ -32,6 +41,15 @@ log = structlog.get_logger("desired")
 WRITE_TIMEOUT = 30.0
 #: Seconds before a write that failed for a passing reason is tried again: doubling from the first to the second.
 RETRY = (1.0, 30.0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Retry:
+    """A desired version that waits until `at` (monotonic seconds), `delay` after it failed."""
+
+    version: Version
+    at: float
+    delay: float
 
 
 class Actuator:
@@ -60,29 +78,43 @@ class Actuator:
         self._clock = clock
         self._held = held
         self._uncertain = {attempt.name: attempt.version for attempt in attempts}
-        self._retries: dict[str, tuple[float, float]] = {}
+        self._retries: dict[str, _Retry] = {}
+        self._unsaid: dict[str, Ack] = {}
+        """Outcomes that the store has not taken yet: they are told before anything is done again."""
         self._nudged = asyncio.Event()
         self._nudged.set()
 
     def nudge(self) -> None:
-        """A desired value changed, or the device is back."""
+        """A desired value changed, or something that it waits for came."""
+        self._nudged.set()
+
+    def returned(self) -> None:
+        """The device is back: what waited for it is tried at once."""
         self._retries.clear()
         self._nudged.set()
 
     async def run(self) -> None:
+        looked = self._clock.now()
         while True:
-            wait = self._until_retry()
             try:
-                async with asyncio.timeout(wait):
+                async with asyncio.timeout(self._until_retry(looked)):
                     await self._nudged.wait()
             except TimeoutError:
                 pass
             self._nudged.clear()
+            looked = self._clock.now()
             for register in self._pending():
-                try:
-                    await self._advance(register)
-                except StoreError:
-                    self._retries[register.key.name] = (self._clock.now() + RETRY[0], RETRY[0])
+                await self._try_to_advance(register)
+
+    async def _try_to_advance(self, register: Register) -> None:
+        try:
+            if self._is_wanted(register):
+                await self._advance(register)
+        except (StoreError, Unavailable):
+            self._retry_later(register.key.name, register.version)
+        except Exception:
+            log.exception("a desired value could not be carried out", key=str(register.key))
+            self._retry_later(register.key.name, register.version)
 
     def _pending(self) -> list[Register]:
         if not self._held(self._device):
@@ -99,6 +131,10 @@ class Actuator:
     async def _advance(self, desired: Register) -> None:
         """One step for one desired value; leaves it where it has to wait."""
         name, value, version = desired.key.name, desired.value, desired.version
+        unsaid = self._unsaid.get(name)
+        if unsaid is not None and unsaid.version == version:
+            await self._say(name, unsaid)
+            return
         if value is None:
             await self._forget(name)
             return
@@ -114,10 +150,15 @@ class Actuator:
             why = self._reporter.error
             code, message = (why.code, why.message) if why else ("", "waiting for the device")
             await self._say(name, Ack(version, AckState.DELIVERED, code, message))
-        elif self._is_due(name):
+        elif self._is_due(name, version):
             if not self._is_known(name, version):
                 await self._say(name, Ack(version, AckState.DELIVERED))
-            await self._carry_out(name, value, version)
+            uncertain = self._uncertain.get(name) == version
+            if not uncertain:
+                await self._ledger.write([], attempts=[Attempt(self._device, name, version)])
+                self._uncertain[name] = version
+            if self._is_wanted(desired):
+                await self._carry_out(name, value, version, uncertain)
 
     def _judge(self, name: str, value: Value) -> Value:
         """The value as the model has it; None while the model is missing."""
@@ -128,10 +169,10 @@ class Actuator:
         compiled = self._compiled()
         return None if compiled is None else compiled.check(name, value, direction=Direction.DOWN)
 
-    async def _carry_out(self, name: str, value: Value, version: Version) -> None:
+    async def _carry_out(self, name: str, value: Value, version: Version, uncertain: bool) -> None:
         try:
             async with asyncio.timeout(WRITE_TIMEOUT):
-                ack = await self._write(name, value, version)
+                ack = await self._write(name, value, version, uncertain)
         except TimeoutError:
             ack = self._after_error(name, version, DeviceTimeout("the device did not settle the write in time"))
         except DeviceError as error:
@@ -141,14 +182,11 @@ class Actuator:
             ack = Ack(version, AckState.FAILED, "adapter-fault", f"the adapter failed: {error}")
         await self._say(name, ack)
 
-    async def _write(self, name: str, value: Value, version: Version) -> Ack:
-        if self._uncertain.get(name) == version:
+    async def _write(self, name: str, value: Value, version: Version, uncertain: bool) -> Ack:
+        if uncertain:
             settled = await self._read_back(name, value, version)
             if settled is not None:
                 return settled
-        else:
-            await self._ledger.write([], attempts=[Attempt(self._device, name, version)])
-            self._uncertain[name] = version
         written = await self._driver.write(name, value)
         if written.confirmed:
             return Ack(version, AckState.APPLIED, observed=written.observed)
@@ -159,10 +197,12 @@ class Actuator:
         """Settle an interrupted write without writing: None when the value has to be written (again)."""
         try:
             observed = await self._driver.read_back(name)
-        except DeviceRefused:
+        except DeviceError as error:
+            if error.transient:
+                raise
             if self._is_idempotent(name):
                 return None
-            message = "the node stopped during the write, and this property cannot be read back"
+            message = "the write may or may not have reached the device, and this property cannot be read back"
             return Ack(version, AckState.FAILED, "outcome-unknown", message)
         if self._driver.matches(name, value, observed):
             return Ack(version, AckState.APPLIED, observed=observed)
@@ -170,9 +210,7 @@ class Actuator:
 
     def _after_error(self, name: str, version: Version, error: DeviceError) -> Ack:
         if error.transient:
-            _, delay = self._retries.get(name, (0.0, RETRY[0] / 2))
-            delay = min(delay * 2, RETRY[1])
-            self._retries[name] = (self._clock.now() + delay, delay)
+            self._retry_later(name, version)
             return Ack(version, AckState.DELIVERED, error.code, error.message)
         state = AckState.REJECTED if isinstance(error, DeviceRefused) else AckState.FAILED
         return Ack(version, state, error.code, error.message, error.detail.get("observed"))
@@ -181,16 +219,19 @@ class Actuator:
         """Mint the ack unless it says nothing new or its desired value was replaced meanwhile."""
         desired = self._table.get(RegisterKey(self._device, Section.DESIRED, name))
         if desired is None or desired.register.version != ack.version:
+            self._unsaid.pop(name, None)
             self._nudged.set()
             return
         known = self._ack(name)
         if known is not None and _without_time(known) == _without_time(ack):
             return
+        self._unsaid[name] = ack
+        timed = Ack(ack.version, ack.state, ack.code, ack.message, ack.observed, self._clock.wall_ms())
+        await self._ledger.write([Draft(RegisterKey(self._device, Section.ACK, name), timed.to_value())])
+        del self._unsaid[name]
         if ack.settled:
             self._retries.pop(name, None)
             self._uncertain.pop(name, None)
-        timed = Ack(ack.version, ack.state, ack.code, ack.message, ack.observed, self._clock.wall_ms())
-        await self._ledger.write([Draft(RegisterKey(self._device, Section.ACK, name), timed.to_value())])
 
     async def _forget(self, name: str) -> None:
         await self._ledger.write([Draft(RegisterKey(self._device, Section.ACK, name), None)])
@@ -213,13 +254,25 @@ class Actuator:
         known = None if compiled is None else compiled.model.properties.get(name)
         return known is not None and known.idempotent
 
-    def _is_due(self, name: str) -> bool:
-        return self._clock.now() >= self._retries.get(name, (0.0, 0.0))[0]
+    def _is_wanted(self, desired: Register) -> bool:
+        """No newer desired value took its place meanwhile, and the device is still this node's."""
+        current = self._table.get(desired.key)
+        return current is not None and current.register.version == desired.version and self._held(self._device)
 
-    def _until_retry(self) -> float | None:
-        if not self._retries:
-            return None
-        return max(0.0, min(at for at, _ in self._retries.values()) - self._clock.now()) + 0.001
+    def _retry_later(self, name: str, version: Version) -> None:
+        before = self._retries.get(name)
+        again = before is not None and before.version == version
+        delay = min(2 * before.delay, RETRY[1]) if before is not None and again else RETRY[0]
+        self._retries[name] = _Retry(version, self._clock.now() + delay, delay)
+
+    def _is_due(self, name: str, version: Version) -> bool:
+        retry = self._retries.get(name)
+        return retry is None or retry.version != version or self._clock.now() >= retry.at
+
+    def _until_retry(self, looked: float) -> float | None:
+        """Seconds to the next retry that was not due when the values were last looked at; None without one."""
+        later = [retry.at for retry in self._retries.values() if retry.at > looked]
+        return max(0.0, min(later) - self._clock.now()) + 0.001 if later else None
 
 
 def _without_time(ack: Ack) -> tuple[object, ...]:

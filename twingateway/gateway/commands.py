@@ -7,24 +7,24 @@ two writers with the same version one is told.
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from twingateway.errors import InvalidDocument, InvalidValue, NotRoot, Problem, ReadOnlyPath, VersionMismatch
 from twingateway.gateway.events import Changed, EventBus
-from twingateway.gateway.ledger import Draft, Ledger
+from twingateway.gateway.ledger import Draft, Ledger, granted_epoch
+from twingateway.gateway.locks import DeviceLocks
 from twingateway.gateway.models import ModelBook, read_model
 from twingateway.gateway.ownership import HOLDER_SECTIONS, Ownership, lifecycle_key
 from twingateway.gateway.peers import NODES, Peers
 from twingateway.gateway.queries import Queries
 from twingateway.gateway.table import TwinTable
 from twingateway.twin.ack import Ack, AckState
-from twingateway.twin.document import parse_twin
+from twingateway.twin.document import TwinDocument, parse_twin
 from twingateway.twin.equality import same
 from twingateway.twin.identity import DeviceId
-from twingateway.twin.model import Model, ModelRef
+from twingateway.twin.model import Model
 from twingateway.twin.patch import section_patch
 from twingateway.twin.register import RegisterKey, Section, Version
 from twingateway.twin.value import Value
@@ -37,6 +37,9 @@ _WRITABLE: dict[tuple[str, str], Section] = {
     ("spec", "desiredProperties"): Section.DESIRED,
     ("metadata", "labels"): Section.TAGS,
 }
+_PATHS = {section: ".".join(path) for path, section in _WRITABLE.items()}
+#: Characters that the name of a property or label may have, as in the schema of a DeviceTwin.
+MAX_NAME = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,7 @@ class Commands:
         queries: Queries,
         events: EventBus,
         ownership: Ownership,
+        locks: DeviceLocks,
     ) -> None:
         self._root = root
         self._peers = peers
@@ -68,7 +72,7 @@ class Commands:
         self._queries = queries
         self._events = events
         self._ownership = ownership
-        self._locks: defaultdict[DeviceId, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._locks = locks
 
     async def patch(self, device: DeviceId, patch: Value, if_match: Version | None = None) -> Written:
         """RFC 7396 on the DeviceTwin document. Raises UnknownTwin, ReadOnlyPath, VersionMismatch, InvalidValue,
@@ -76,7 +80,7 @@ class Commands:
         self._require_root()
         parts = _split(patch)
         self._ownership.require_writable(device)
-        async with self._locks[device]:
+        async with self._locks.hold([device]):
             _, current = self._queries.desired(device)
             if if_match is not None and if_match != current:
                 message = f"the desired version is {current}, not {if_match}; read it again and decide anew"
@@ -99,36 +103,36 @@ class Commands:
         if twin.reported:
             warnings += ("reportedProperties were ignored: only the device itself reports",)
         self._ownership.require_writable(twin.id)
-        async with self._locks[twin.id]:
-            created = not self._queries.exists(twin.id)
-            wanted = {Section.DESIRED: twin.desired, Section.TAGS: dict[str, Value](twin.labels)}
+        async with self._locks.hold([twin.id]):
+            if not self._queries.exists(twin.id):
+                return Written(await self._create(twin), True, warnings)
+            known = self._queries.model_ref(twin.id)
+            if twin.model is not None and str(twin.model) != known:
+                warnings += (f"the model stays {known or 'none'}: only a device that is created anew takes another",)
             drafts = [
                 Draft(RegisterKey(twin.id, section, name), value)
-                for section, values in wanted.items()
-                for name, value in self._replacement(twin.id, section, values, created).items()
+                for section, values in _stated(twin).items()
+                for name, value in self._replacement(twin.id, section, values).items()
             ]
-            if created:
-                await self._create(twin.id, twin.model)
-            return Written(await self._write(drafts), created, warnings)
+            return Written(await self._write(drafts), False, warnings)
 
     async def delete(self, device: DeviceId) -> None:
         """Delete a twin. Its incarnation ends: nothing that still travels under it will be taken again."""
         self._require_root()
         self._ownership.require_writable(device)
-        async with self._locks[device]:
+        async with self._locks.hold([device]):
             self._queries.desired(device)
             current = self._table.get(lifecycle_key(device))
-            holder = self._peers.holder(device)
-            value: dict[str, Value] = {"state": "deleted", "holder": holder}
+            value: dict[str, Value] = {"state": "deleted", "holder": self._peers.holder(device)}
+            if current is not None:
+                value["epoch"] = granted_epoch(current.register)
             gone = [
                 Draft(stored.register.key, None)
                 for section in (Section.DESIRED, Section.TAGS)
                 for stored in self._table.section(device, section).values()
                 if stored.register.value is not None
             ]
-            await self._ledger.write(gone)
-            version = None if current is None else current.register.version
-            await self._ledger.write([Draft(lifecycle_key(device), value)], version=version)
+            await self._ledger.write([*gone, Draft(lifecycle_key(device), value)])
 
     async def put_model(self, namespace: str, document: Any) -> tuple[Model, bool]:
         """Store a model; False when it was here already. Raises InvalidDocument, ModelConflict."""
@@ -174,35 +178,43 @@ class Commands:
 
     def _changes(self, device: DeviceId, section: Section, patch: Mapping[str, Value]) -> dict[str, Value]:
         changes = section_patch(self._table.values(device, section), patch)
-        return {name: self._checked(device, section, name, value) for name, value in changes.items()}
+        ref = self._queries.model_ref(device)
+        return {name: self._checked(device, ref, section, name, value) for name, value in changes.items()}
 
-    def _replacement(
-        self, device: DeviceId, section: Section, wanted: Mapping[str, Value], created: bool
-    ) -> dict[str, Value]:
-        current = {} if created else self._table.values(device, section)
+    def _replacement(self, device: DeviceId, section: Section, wanted: Mapping[str, Value]) -> dict[str, Value]:
+        current = self._table.values(device, section)
         changes: dict[str, Value] = {name: None for name in current if name not in wanted}
         changes.update({n: v for n, v in wanted.items() if not same(current.get(n), v)})
-        return {name: self._checked(device, section, name, value) for name, value in changes.items()}
+        ref = self._queries.model_ref(device)
+        return {name: self._checked(device, ref, section, name, value) for name, value in changes.items()}
 
-    def _checked(self, device: DeviceId, section: Section, name: str, value: Value) -> Value:
+    def _checked(self, device: DeviceId, ref: str | None, section: Section, name: str, value: Value) -> Value:
         if value is None:
             return None
+        if not 0 < len(name) <= MAX_NAME or not name.isprintable():
+            rule = f"a name has 1 to {MAX_NAME} characters that can be shown"
+            raise InvalidValue(Problem(f"{name[:MAX_NAME]!r}: {rule}", _PATHS[section], "propertyNames"))
         if section is Section.TAGS:
             if not isinstance(value, str):
                 problem = Problem(f"a label is a string, not {value!r}", f"metadata.labels.{name}", "type")
                 raise InvalidValue(problem)
             return value
-        ref = self._queries.model_ref(device)
         compiled = None if ref is None else self._models.find(device.namespace, ref)
         if compiled is None:
             return normalise(value, name)
         return compiled.check(name, value, direction=Direction.DOWN)
 
-    async def _create(self, device: DeviceId, model: ModelRef | None) -> None:
-        """A new incarnation, with no holder until a node claims it."""
+    async def _create(self, twin: TwinDocument) -> dict[str, Version]:
+        """A new incarnation, with no holder until a node claims it; all of it in one commit."""
+        device, model = twin.id, None if twin.model is None else str(twin.model)
         if device.namespace == NODES:
             problem = Problem(f"the namespace {NODES!r} is reserved", "metadata.namespace", "reserved")
             raise InvalidValue(problem)
+        drafts = [
+            Draft(RegisterKey(device, section, name), self._checked(device, model, section, name, value))
+            for section, values in _stated(twin).items()
+            for name, value in values.items()
+        ]
         current = self._table.get(lifecycle_key(device))
         version = Version(1, 1, 0)
         if current is not None:
@@ -210,21 +222,26 @@ class Commands:
             await self._drop_old(device)
         value: dict[str, Value] = {"state": "live", "epoch": 0}
         if model is not None:
-            value["model"] = str(model)
-        await self._ledger.write([Draft(lifecycle_key(device), value)], version=version)
+            value["model"] = model
+        return await self._write([Draft(lifecycle_key(device), value), *drafts], version)
 
     async def _drop_old(self, device: DeviceId) -> None:
         """What the ended incarnation's holder reported is no part of the new one."""
         old = [stored.register.key for s in HOLDER_SECTIONS for stored in self._table.section(device, s).values()]
         await self._ledger.forget(old)
 
-    async def _write(self, drafts: list[Draft]) -> dict[str, Version]:
-        minted = await self._ledger.write(drafts) if drafts else []
+    async def _write(self, drafts: list[Draft], version: Version | None = None) -> dict[str, Version]:
+        minted = await self._ledger.write(drafts, version=version) if drafts else []
         return {
             stored.register.key.name: stored.register.version
             for stored in minted
             if stored.register.key.section is Section.DESIRED and stored.register.value is not None
         }
+
+
+def _stated(twin: TwinDocument) -> dict[Section, dict[str, Value]]:
+    """What a document states of what clients may state."""
+    return {Section.DESIRED: twin.desired, Section.TAGS: dict[str, Value](twin.labels)}
 
 
 def _split(patch: Value) -> dict[Section, dict[str, Value]]:

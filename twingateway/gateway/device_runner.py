@@ -17,6 +17,8 @@ log = structlog.get_logger("device")
 
 #: Seconds between two runs of a driver that failed: doubling from the first to the second.
 BACK_OFF = (1.0, 60.0)
+#: Seconds that a driver has to release what it uses.
+CLOSE_TIMEOUT = 1.5
 
 
 class DeviceRunner:
@@ -37,7 +39,14 @@ class DeviceRunner:
                 self.reporter.fail(error, self._clock.wall_ms() + int(pause * 1000))
                 await asyncio.sleep(pause)
         finally:
-            await self.driver.close()
+            await self._close()
+
+    async def _close(self) -> None:
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                await self.driver.close()
+        except Exception as error:
+            log.warning("a device was not closed cleanly", device=str(self.device), reason=repr(error))
 
     async def _run_once(self) -> TwinGatewayError:
         try:

@@ -14,6 +14,7 @@ from twingateway.gateway.events import EventBus
 from twingateway.gateway.host import AdapterHost
 from twingateway.gateway.inbound import Inbound
 from twingateway.gateway.ledger import Ledger
+from twingateway.gateway.locks import DeviceLocks
 from twingateway.gateway.models import ModelBook
 from twingateway.gateway.numbers import Numbers
 from twingateway.gateway.ownership import Ownership
@@ -22,6 +23,7 @@ from twingateway.gateway.pending import Pending
 from twingateway.gateway.queries import Queries
 from twingateway.gateway.repair import Repair
 from twingateway.gateway.sessions import Sessions
+from twingateway.gateway.statements import Statements
 from twingateway.gateway.table import TwinTable
 from twingateway.gateway.tasks import Tasks
 from twingateway.ports.store import Store
@@ -83,10 +85,13 @@ async def open_gateway(
     ledger = Ledger(clock, numbers, table, committer, events, unsettled)
     peers = Peers(name, store.identity, snapshot.boots, snapshot.peers, table, numbers.start, unsettled)
     ledger.connect(peers)
+    ledger.watch(peers.on_register)
     peers.root_name = name if is_root else None
     models = ModelBook(committer, peers, ledger, tasks, snapshot.models)
-    ownership = Ownership(is_root, peers, table, ledger, tasks)
+    locks = DeviceLocks()
+    ownership = Ownership(is_root, peers, table, ledger, tasks, locks)
     repair = Repair(is_root, store, numbers, table, ledger, peers, ownership, tasks)
+    statements = Statements(table, ledger, tasks)
     queries = Queries(peers, table, clock, namespace, is_root)
     return Gateway(
         name=name,
@@ -103,10 +108,10 @@ async def open_gateway(
         models=models,
         ownership=ownership,
         inbound=Inbound(peers, table),
-        sessions=Sessions(peers, ownership, models, table, ledger, clock, tasks, repair.begin),
+        sessions=Sessions(peers, ownership, models, table, ledger, clock, statements, repair.begin),
         repair=repair,
-        host=AdapterHost(models, table, ledger, ownership, clock, tasks, snapshot.attempts),
+        host=AdapterHost(models, table, ledger, ownership, clock, tasks, statements, snapshot.attempts),
         queries=queries,
-        commands=Commands(is_root, peers, table, ledger, models, queries, events, ownership),
+        commands=Commands(is_root, peers, table, ledger, models, queries, events, ownership, locks),
         started=time.time(),
     )

@@ -7,6 +7,7 @@ offline with the reason, and `health` tells it.
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,7 @@ from twingateway.gateway.ledger import Ledger
 from twingateway.gateway.models import ModelBook
 from twingateway.gateway.ownership import Ownership
 from twingateway.gateway.reporter import Reporter
+from twingateway.gateway.statements import Statements
 from twingateway.gateway.table import TwinTable
 from twingateway.gateway.tasks import Tasks
 from twingateway.ports.store import Attempt
@@ -77,6 +79,7 @@ class AdapterHost:
         ownership: Ownership,
         clock: Clock,
         tasks: Tasks,
+        statements: Statements,
         attempts: Sequence[Attempt],
     ) -> None:
         self._models = models
@@ -85,7 +88,10 @@ class AdapterHost:
         self._ownership = ownership
         self._clock = clock
         self._tasks = tasks
-        self._attempts = attempts
+        self._statements = statements
+        self._attempts: defaultdict[DeviceId, list[Attempt]] = defaultdict(list)
+        for attempt in attempts:
+            self._attempts[attempt.device].append(attempt)
         self._running: dict[str, _Running] = {}
         self._actuators: dict[DeviceId, Actuator] = {}
         self._work: list[asyncio.Task[None]] = []
@@ -111,13 +117,13 @@ class AdapterHost:
             self._start(self._running[configured.adapter], configured)
 
     async def stop(self) -> None:
-        """Cancel the drivers, then stop the adapters."""
+        """Cancel the drivers, then stop the adapters, all at once; neither may take longer than STOP_TIMEOUT."""
         for task in self._work:
             task.cancel()
-        await asyncio.gather(*self._work, return_exceptions=True)
-        for running in self._running.values():
-            if running.adapter is not None:
-                await _stop_quietly(running.adapter, running.kind.name)
+        if self._work:
+            await asyncio.wait(self._work, timeout=STOP_TIMEOUT)
+        opened = [running for running in self._running.values() if running.adapter is not None]
+        await asyncio.gather(*(_stop_quietly(r.adapter, r.kind.name) for r in opened if r.adapter is not None))
 
     def health(self) -> list[AdapterHealth]:
         return [
@@ -137,11 +143,10 @@ class AdapterHost:
             device,
             ref,
             self._models,
-            self._table,
             self._ledger,
             self._clock,
-            self._tasks,
-            on_online=lambda: self._nudge(device),
+            self._statements,
+            on_online=lambda: self._returned(device),
         )
         reporter.introduce(configured.adapter)
         if running.adapter is None:
@@ -166,7 +171,7 @@ class AdapterHost:
             self._ledger,
             self._clock,
             self._ownership.held,
-            [attempt for attempt in self._attempts if attempt.device == device],
+            self._attempts.pop(device, ()),
         )
         self._actuators[device] = actuator
         self._work.append(self._tasks.start(runner.run(), f"device {device}"))
@@ -175,6 +180,11 @@ class AdapterHost:
     def _model(self, device: DeviceId, ref: str | None) -> Model | None:
         found = None if ref is None else self._models.find(device.namespace, ref)
         return None if found is None else found.model
+
+    def _returned(self, device: DeviceId) -> None:
+        actuator = self._actuators.get(device)
+        if actuator is not None:
+            actuator.returned()
 
     def _nudge(self, device: DeviceId) -> None:
         actuator = self._actuators.get(device)

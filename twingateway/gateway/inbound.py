@@ -13,7 +13,9 @@ from twingateway.errors import InvalidValue, TooLarge
 from twingateway.gateway.ledger import LIFECYCLE_NAME, granted_epoch
 from twingateway.gateway.peers import NODES, Direction, Peer, Peers
 from twingateway.gateway.table import TwinTable
+from twingateway.twin.ack import Ack
 from twingateway.twin.register import WRITER, Register, RegisterKey, Section, Writer
+from twingateway.twin.value import Value
 from twingateway.validation.normalise import normalise
 
 
@@ -54,9 +56,14 @@ class Inbound:
         lifecycle = self._table.get(RegisterKey(device, Section.LIFECYCLE, LIFECYCLE_NAME))
         if lifecycle is None or self._peers.holder(device) not in peer.below:
             return Refusal("not-yours", f"{device} is not held by {peer.name}")
+        value = lifecycle.register.value
+        if not isinstance(value, dict) or value.get("state") != "live":
+            return Refusal("deleted", f"{device} was deleted")
         current = (lifecycle.register.version.incarnation, granted_epoch(lifecycle.register))
         if register.version[:2] != current:
             return Refusal("fenced", f"{device} is now at incarnation and epoch {current[0]}.{current[1]}")
+        if section is Section.ACK and register.value is not None and not _is_ack(register.value):
+            return Refusal("invalid-value", "this is not an acknowledgement")
         return None
 
     def _from_parent(self, peer: Peer, register: Register) -> Refusal | None:
@@ -66,3 +73,11 @@ class Inbound:
         if device.namespace != peer.namespace:
             return Refusal("not-authorized", f"this node belongs to the namespace {peer.namespace}")
         return None
+
+
+def _is_ack(value: Value) -> bool:
+    try:
+        Ack.from_value(value)
+    except (ValueError, KeyError):
+        return False
+    return True

@@ -112,7 +112,7 @@ class Ledger:
         """Mint reported values: shown and queued for sending at once, committed behind. Raises Unavailable when the
         store has no numbers left; then nothing happened."""
         minted = [self._mint(draft) for draft in drafts]
-        self._committer.add(minted)
+        self._commit_behind(minted)
         for stored in minted:
             if self._show(stored):
                 self._offer(stored, None)

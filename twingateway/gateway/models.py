@@ -6,13 +6,21 @@ root's wins: a model that comes from the parent replaces a different one of this
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import structlog
 
-from twingateway.errors import InvalidDocument, ModelConflict, ProtocolViolation, TwinGatewayError, UnknownModel
+from twingateway.errors import (
+    InvalidDocument,
+    ModelConflict,
+    ProtocolViolation,
+    StoreError,
+    TwinGatewayError,
+    UnknownModel,
+)
 from twingateway.gateway.committer import Committer
 from twingateway.gateway.ledger import Ledger
 from twingateway.gateway.peers import Direction, Peer, Peers
@@ -24,6 +32,11 @@ from twingateway.validation.documents import check_model
 from twingateway.validation.model import CompiledModel
 
 log = structlog.get_logger("models")
+
+#: Models that one message announces.
+MODELS_AT_ONCE = 1000
+#: Seconds between two attempts at a store that refuses.
+RETRY_SECONDS = 1.0
 
 
 class ModelBook:
@@ -38,6 +51,7 @@ class ModelBook:
         self._tasks = tasks
         self._models: dict[tuple[str, str], CompiledModel] = {}
         self._watchers: list[Callable[[str, str], None]] = []
+        self._adding = asyncio.Lock()
         for model in stored:
             self._models[model.namespace, model.ref] = CompiledModel(parse_model(json.loads(model.document)))
 
@@ -60,6 +74,10 @@ class ModelBook:
 
     async def add(self, namespace: str, model: Model, *, replace: bool = False) -> bool:
         """Store and share a model; False when it was here already. Raises ModelConflict, StoreError."""
+        async with self._adding:  # of two contents under one name the second is refused
+            return await self._add(namespace, model, replace)
+
+    async def _add(self, namespace: str, model: Model, replace: bool) -> bool:
         ref = str(model.ref)
         known = self.find(namespace, ref)
         if known is not None and known.model.digest == model.digest:
@@ -72,14 +90,19 @@ class ModelBook:
         for watcher in self._watchers:
             watcher(namespace, ref)
         for peer in self._peers:
-            self.announce(peer)
+            if peer.namespace == namespace:
+                self._announce(peer, [model])
         return True
 
     def announce(self, peer: Peer) -> None:
-        """Tell a peer which models are here (on every new link, and when one is new)."""
-        have = {str(model.ref): model.digest for model in self.all(peer.namespace)}
-        if have and peer.line is not None:
-            peer.line.send_control("models", {"have": have})
+        """Tell a peer which models are here (on every new link)."""
+        models = self.all(peer.namespace)
+        for first in range(0, len(models), MODELS_AT_ONCE):
+            self._announce(peer, models[first : first + MODELS_AT_ONCE])
+
+    def _announce(self, peer: Peer, models: Sequence[Model]) -> None:
+        if peer.line is not None:
+            peer.line.send_control("models", {"have": {str(model.ref): model.digest for model in models}})
 
     def on_models(self, peer: Peer, body: Any) -> None:
         """A peer tells what it has: ask for what is missing here, and for the parent's where ours differs."""
@@ -94,8 +117,8 @@ class ModelBook:
         refs = body.get("refs")
         if not isinstance(refs, list):
             raise ProtocolViolation("wanted models are a list of references")
-        for ref in refs:
-            found = self.find(peer.namespace, str(ref))
+        for ref in {ref for ref in refs if isinstance(ref, str)}:
+            found = self.find(peer.namespace, ref)
             if found is not None and peer.line is not None:
                 peer.line.send_control("model", {"document": dict(found.model.document)})
 
@@ -119,10 +142,16 @@ class ModelBook:
         return peer.direction is Direction.PARENT
 
     async def _take(self, peer: Peer, model: Model) -> None:
-        try:
-            await self.add(peer.namespace, model, replace=peer.direction is Direction.PARENT)
-        except TwinGatewayError as error:
-            self._ledger.notice(error.code, error.message)
+        while True:
+            try:
+                await self.add(peer.namespace, model, replace=peer.direction is Direction.PARENT)
+            except StoreError as error:
+                log.warning("a model waits for the store", model=str(model.ref), reason=error.message)
+                await asyncio.sleep(RETRY_SECONDS)
+            except TwinGatewayError as error:
+                return self._ledger.notice(error.code, error.message)
+            else:
+                return None
 
 
 def read_model(document: Any) -> Model:

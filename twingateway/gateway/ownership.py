@@ -17,6 +17,7 @@ that the root judges by one table (`_judge`):
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -24,9 +25,10 @@ from typing import Any
 
 import structlog
 
-from twingateway.errors import InvalidValue, ProtocolViolation, Unavailable
+from twingateway.errors import InvalidValue, ProtocolViolation, StoreError, Unavailable
 from twingateway.gateway import wire
 from twingateway.gateway.ledger import LIFECYCLE_NAME, Draft, Ledger, granted_epoch
+from twingateway.gateway.locks import DeviceLocks
 from twingateway.gateway.peers import Peer, Peers
 from twingateway.gateway.table import TwinTable
 from twingateway.gateway.tasks import Tasks
@@ -38,6 +40,12 @@ log = structlog.get_logger("ownership")
 
 HOLDER_SECTIONS = (Section.REPORTED, Section.ACK, Section.PRESENCE)
 ROOT_SECTIONS = (Section.DESIRED, Section.TAGS, Section.LIFECYCLE)
+#: Claims in one message, and claims that are relayed for one child at most.
+CLAIMS_AT_ONCE, MAX_RELAYED = 1000, 100_000
+#: Seconds between two attempts at a store that refuses.
+RETRY_SECONDS = 1.0
+#: Characters of a text from a peer that are shown.
+SHOWN = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +84,24 @@ def lifecycle_key(device: DeviceId) -> RegisterKey:
 class Ownership:
     """Claims for this node's devices, grants for others' where this node is the root."""
 
-    def __init__(self, root: bool, peers: Peers, table: TwinTable, ledger: Ledger, tasks: Tasks) -> None:
+    def __init__(
+        self, root: bool, peers: Peers, table: TwinTable, ledger: Ledger, tasks: Tasks, locks: DeviceLocks
+    ) -> None:
         self._root = root
         self._peers = peers
         self._table = table
         self._ledger = ledger
         self._tasks = tasks
+        self._locks = locks
         self._configured: set[DeviceId] = set()
         self._restored: set[DeviceId] = set()
-        self._relayed: dict[str, dict[str, Any]] = {}
-        self._refused: dict[DeviceId, tuple[Claim, Peer]] = {}
+        self._relayed: dict[str, dict[tuple[str, DeviceId], Claim]] = {}
+        """By child: what it claims for itself and the nodes below it."""
+        self._undecided: dict[tuple[str, DeviceId], tuple[Claim, Peer | None]] = {}
+        self._deciding: asyncio.Task[None] | None = None
+        self._refused: dict[DeviceId, tuple[Claim, Peer | None]] = {}
+        self._asked: dict[DeviceId, str] = {}
+        """Devices whose registers of the root's a child was asked for."""
         self._unsure: dict[DeviceId, list[Draft]] = {}
         """At a root found rolled back: devices whose holder has not been heard, with what was written since."""
         self._watchers: list[Callable[[DeviceId], None]] = []
@@ -115,21 +131,32 @@ class Ownership:
         fresh = [device for device in devices if device not in self._configured]
         self._configured.update(fresh)
         if self._root:
-            await self._decide([self._own_claim(device) for device in fresh], None)
+            await self._decide_soon([self._own_claim(device) for device in fresh], None)
+            self._go_on()
         elif self._peers.parent is not None:
             self.claim_at(self._peers.parent)
 
     def claim_at(self, parent: Peer) -> None:
         """Claim at the parent what is run here and below (on every new link)."""
         self._claim(parent, self._configured)
-        if parent.line is not None:
-            for body in self._relayed.values():
-                parent.line.send_control("claim", body)
+        for relayed in self._relayed.values():
+            self._send_claims(parent, relayed.values())
+
+    def unlinked(self, child: Peer) -> None:
+        """A child is gone; it claims again when it is back."""
+        self._relayed.pop(child.name, None)
 
     def _claim(self, parent: Peer, devices: Iterable[DeviceId]) -> None:
-        claims = [self._own_claim(device) for device in sorted(devices)]
-        if claims and parent.line is not None:
-            parent.line.send_control("claim", _claim_body(claims))
+        self._send_claims(parent, [self._own_claim(device) for device in sorted(devices)])
+
+    def _send_claims(self, parent: Peer, claims: Iterable[Claim]) -> None:
+        by_holder: dict[tuple[str, str], list[Claim]] = {}
+        for claim in claims:
+            by_holder.setdefault((claim.holder, claim.store), []).append(claim)
+        for of_one in by_holder.values():
+            for first in range(0, len(of_one), CLAIMS_AT_ONCE):
+                if parent.line is not None:
+                    parent.line.send_control("claim", _claim_body(of_one[first : first + CLAIMS_AT_ONCE]))
 
     def _own_claim(self, device: DeviceId) -> Claim:
         seen = [stored.register for stored in self._table.device(device)]
@@ -158,20 +185,39 @@ class Ownership:
     def on_claim(self, peer: Peer, body: Any) -> None:
         """A child claims devices, for itself or for a node below it."""
         claims = _parse_claims(peer.namespace, body)
-        for holder in {claim.holder for claim in claims}:
-            self._peers.route(holder, peer)
-        if self._root:
-            self._tasks.start(self._decide(claims, peer), f"claims of {peer.name}")
+        if not claims:
             return
-        for claim in claims:
-            self._relayed[claim.holder] = body
+        holder = claims[0].holder
+        objection = self._peers.route_objection(holder, peer)
+        if objection is not None:
+            self._object(peer, claims, objection)
+            return
+        if self._peers.route(holder, peer):
+            for device in list(self._peers.held_by(holder)):
+                self._tell_again(device)
+        if self._root:
+            for claim in claims:
+                self._undecided[claim.holder, claim.device] = (claim, peer)
+            self._go_on()
+            return
+        relayed = self._relayed.setdefault(peer.name, {})
+        relayed.update(((claim.holder, claim.device), claim) for claim in claims)
+        if len(relayed) > MAX_RELAYED:
+            raise ProtocolViolation(f"more than {MAX_RELAYED} claims", 0x97)
         self._send_up("claim", body)
+
+    def _object(self, peer: Peer, claims: list[Claim], objection: str) -> None:
+        """Refuse claims made in the name of a node that this child may not speak for."""
+        for claim in claims:
+            self._send_refusal(peer, claim, objection)
+        self._ledger.notice("claim-refused", objection, node=claims[0].holder, devices=len(claims))
+        log.warning("claims refused", peer=peer.name, node=claims[0].holder, reason=objection)
 
     def on_claim_refused(self, peer: Peer, body: Any) -> None:
         if self._passed_down("claim-refused", body):
             return
         try:
-            device, reason = DeviceId.parse(str(body["device"])), str(body["reason"])
+            device, reason = DeviceId.parse(str(body["device"])), str(body["reason"])[:SHOWN]
         except (KeyError, InvalidValue) as error:
             raise ProtocolViolation(f"claim-refused without {error}") from error
         self._ledger.notice("claim-refused", reason, device)
@@ -215,6 +261,8 @@ class Ownership:
         for device, registers in wire.parse_devices(peer.namespace, body).items():
             if any(register.key.section not in ROOT_SECTIONS for register in registers):
                 raise ProtocolViolation("root-registers of sections that the root does not write")
+            if self._asked.pop(device, None) != peer.name:
+                raise ProtocolViolation(f"root-registers of {device}, which nobody asked for")
             self._tasks.start(self._adopt(device, registers, peer), f"adopting {device}")
 
     def _passed_down(self, kind: str, body: Any) -> bool:
@@ -234,27 +282,64 @@ class Ownership:
 
     # --- judging, at the root ------------------------------------------------------------------------------------
 
+    def _go_on(self) -> None:
+        """Decide what is undecided, one batch after the other and until the store takes the grants: of two claimants
+        of one device the first is granted it, however slow or full the store is."""
+        if self._undecided and self._deciding is None:
+            self._deciding = self._tasks.start(self._decide_all(), "claims")
+
+    async def _decide_all(self) -> None:
+        try:
+            while self._undecided:
+                batch, self._undecided = self._undecided, {}
+                by_peer: dict[str, tuple[Peer | None, list[Claim]]] = {}
+                for claim, peer in batch.values():
+                    by_peer.setdefault("" if peer is None else peer.name, (peer, []))[1].append(claim)
+                settled = [await self._decide_soon(claims, peer) for peer, claims in by_peer.values()]
+                if not all(settled):
+                    await asyncio.sleep(RETRY_SECONDS)
+        finally:
+            self._deciding = None
+
+    async def _decide_soon(self, claims: list[Claim], peer: Peer | None) -> bool:
+        """False if the store refused the grants; they are undecided still."""
+        try:
+            async with self._locks.hold(claim.device for claim in claims):
+                await self._decide(claims, peer)
+        except (StoreError, Unavailable) as error:
+            log.warning("claims wait for the store", claims=len(claims), reason=error.message)
+            for claim in claims:
+                self._undecided.setdefault((claim.holder, claim.device), (claim, peer))
+            return False
+        return True
+
     async def _decide(self, claims: list[Claim], peer: Peer | None) -> None:
-        by_verdict: dict[Verdict, list[Claim]] = {verdict: [] for verdict in Verdict}
+        by_verdict: dict[Verdict, dict[DeviceId, Claim]] = {verdict: {} for verdict in Verdict}
         for claim in claims:
-            by_verdict[self._judge(claim)].append(claim)
+            same = by_verdict[self._judge(claim)]
+            if (
+                same.setdefault(claim.device, claim) is not claim
+            ):  # of another node below the same child: judged later
+                self._undecided[claim.holder, claim.device] = (claim, peer)
+        await self._grant(list(by_verdict[Verdict.GRANT].values()))
+        for device in by_verdict[Verdict.TELL]:
+            self._tell_again(device)
         for verdict in _REFUSALS:
-            for claim in by_verdict[verdict]:
+            for claim in by_verdict[verdict].values():
                 self._refuse(claim, verdict, peer)
-        for claim in by_verdict[Verdict.TELL]:
-            self._tell_again(claim.device)
-        await self._grant(by_verdict[Verdict.GRANT])
         if peer is not None and peer.line is not None:
-            self._ask(peer, by_verdict[Verdict.ADOPT])
-            self._give_back(peer, by_verdict[Verdict.RESTORE])
+            self._ask(peer, list(by_verdict[Verdict.ADOPT].values()))
+            self._give_back(peer, list(by_verdict[Verdict.RESTORE].values()))
 
     def _judge(self, claim: Claim) -> Verdict:
-        if claim.device in self._unsure or claim.root > self._greatest_of_root(claim.device):
+        if claim.device in self._unsure:
             return Verdict.ADOPT
         current = self._table.get(lifecycle_key(claim.device))
+        value = {} if current is None else _fields(current.register)
+        if value.get("holder") in (None, claim.holder) and claim.root > self._greatest_of_root(claim.device):
+            return Verdict.ADOPT
         if current is None:
             return Verdict.GRANT
-        value = _fields(current.register)
         if value.get("state") == "deleted":
             return Verdict.DELETED
         if value.get("holder") not in (None, claim.holder):
@@ -289,9 +374,11 @@ class Ownership:
         holder = self._peers.holder(claim.device)
         reason = _REFUSALS[verdict].format(device=claim.device, holder=holder)
         self._ledger.notice("claim-refused", reason, claim.device, node=claim.holder)
-        if peer is None:
-            return
         self._refused[claim.device] = (claim, peer)
+        if peer is not None:
+            self._send_refusal(peer, claim, reason)
+
+    def _send_refusal(self, peer: Peer, claim: Claim, reason: str) -> None:
         if peer.line is not None:
             body = {"device": str(claim.device), "node": claim.holder, "reason": reason}
             peer.line.send_control("claim-refused", body)
@@ -304,7 +391,9 @@ class Ownership:
 
     def _ask(self, peer: Peer, claims: list[Claim]) -> None:
         for holder in {claim.holder for claim in claims}:
-            names = [claim.device.name for claim in claims if claim.holder == holder]
+            devices = [claim.device for claim in claims if claim.holder == holder]
+            names = [device.name for device in devices]
+            self._asked.update((device, peer.name) for device in devices)
             if peer.line is not None:
                 log.warning("asking a holder for this root's own registers", node=holder, devices=len(names))
                 peer.line.send_control("want-root", {"node": holder, "devices": names})
@@ -340,17 +429,25 @@ class Ownership:
         if device not in self._unsure and greatest <= self._greatest_of_root(device):
             return
         self._ledger.apply(registers, origin=peer.name, then=lambda: None)
-        fresh = self._unsure.pop(device, [])
-        known = max(self._greatest_of_root(device), greatest)
-        current = self._table.get(lifecycle_key(device))
-        if current is None:
-            return
-        version = Version(known.incarnation, known.epoch + 1, 0)
-        await self._ledger.write([Draft(lifecycle_key(device), current.register.value)], version=version)
-        if fresh:
-            await self._ledger.write(fresh)
-        log.info("adopted from its holder", device=str(device), registers=len(registers), kept=len(fresh))
+        async with self._locks.hold([device]):
+            while not await self._begin_epoch(device):
+                await asyncio.sleep(RETRY_SECONDS)
+        log.info("adopted from its holder", device=str(device), registers=len(registers))
         self._tell_again(device)
+
+    async def _begin_epoch(self, device: DeviceId) -> bool:
+        """False if the store refused."""
+        known, current = self._greatest_of_root(device), self._table.get(lifecycle_key(device))
+        if current is not None:
+            version = Version(known.incarnation, known.epoch + 1, 0)
+            drafts = [Draft(lifecycle_key(device), current.register.value), *self._unsure.get(device, [])]
+            try:
+                await self._ledger.write(drafts, version=version)
+            except (StoreError, Unavailable) as error:
+                log.warning("an adoption waits for the store", device=str(device), reason=error.message)
+                return False
+        self._unsure.pop(device, None)
+        return True
 
     # --- what a lifecycle register does --------------------------------------------------------------------------
 
@@ -363,7 +460,8 @@ class Ownership:
         value = _fields(stored.register)
         if self._root and value.get("state") == "live" and value.get("holder") is None and device in self._refused:
             claim, peer = self._refused.pop(device)
-            self._tasks.start(self._decide([claim], peer), f"claim of {device}")
+            self._undecided[claim.holder, claim.device] = (claim, peer)
+            self._go_on()
 
     def _on_own_lifecycle(self, device: DeviceId, stored: StoredRegister) -> None:
         value = _fields(stored.register)
@@ -372,8 +470,19 @@ class Ownership:
             self._ledger.notice("unassigned", f"{device} was {to}; this node stops running it", device)
             for watcher in self._watchers:
                 watcher(device)
+            if value.get("state") == "deleted":
+                self._claim_recreated(device)
         elif self._is_ours(stored.register):
             self._enter_scope(device)
+
+    def _claim_recreated(self, device: DeviceId) -> None:
+        """The claim is refused now and remembered: should the device be created again, it is this node's at once."""
+        if self._root:
+            claim = self._own_claim(device)
+            self._undecided[claim.holder, device] = (claim, None)
+            self._go_on()
+        elif self._peers.parent is not None:
+            self._claim(self._peers.parent, [device])
 
     def _enter_scope(self, device: DeviceId) -> None:
         """The device enters the parent's scope whole: what was minted before gets a version under the grant's epoch,
@@ -401,13 +510,13 @@ def _claim_body(claims: list[Claim]) -> dict[str, Any]:
 
 def _parse_claims(namespace: str, body: Mapping[str, Any]) -> list[Claim]:
     try:
-        holder, store = DeviceId.parse(str(body["node"])).name, str(body["store"])
+        holder, store = wire.parse_device(namespace, body["node"]).name, str(body["store"])[:SHOWN]
         return [
             Claim(
-                DeviceId.parse(str(name), namespace),
+                wire.parse_device(namespace, name),
                 holder,
                 store,
-                int(epoch),
+                wire.parse_version((0, epoch, 0)).epoch,
                 wire.parse_version(root),
                 restored is True,
             )
@@ -419,6 +528,6 @@ def _parse_claims(namespace: str, body: Mapping[str, Any]) -> list[Claim]:
 
 def _parse_names(namespace: str, body: Mapping[str, Any]) -> list[DeviceId]:
     try:
-        return [DeviceId.parse(str(name), namespace) for name in body["devices"]]
+        return [wire.parse_device(namespace, name) for name in body["devices"]]
     except (KeyError, TypeError, InvalidValue) as error:
         raise ProtocolViolation(f"a list of devices that is none: {error}") from error

@@ -6,7 +6,7 @@ goes down to the child through which the device's holder is reached. Nothing els
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Protocol
@@ -27,6 +27,10 @@ log = structlog.get_logger("session")
 
 #: Namespace of registers that are about nodes, not devices.
 NODES = "nodes"
+#: Name of the register in a node's `reach` section.
+REACH = "state"
+#: Nodes that may be reached through one child.
+MAX_BELOW = 4096
 #: Sections whose registers go before routine reports.
 URGENT = frozenset(Section) - {Section.REPORTED}
 
@@ -91,13 +95,16 @@ class Peers:
         self.parent: Peer | None = None
         self.root_name: str | None = None
         """The root's node name, as far as known."""
-        durable = max((stored.lsn for stored in table.registers()), default=0)
-        self._local = LocalStore(node, identity.store_id, identity.boot_id, dict(boots), durable, start)
+        self._local = LocalStore(node, identity.store_id, identity.boot_id, dict(boots), table.highest_lsn, start)
         self._records = dict(records)
         self._table = table
         self._unsettled = unsettled
         self._children: dict[str, Peer] = {}
         self._via: dict[str, Peer] = {}
+        self._held_by: dict[str, set[DeviceId]] = {}
+        self._holders: dict[DeviceId, str] = {}
+        for device in table.devices():
+            self._note_holder(device)
 
     @property
     def store_id(self) -> bytes:
@@ -109,12 +116,48 @@ class Peers:
         yield from self._children.values()
 
     def child(self, name: str, namespace: str) -> Peer:
-        """The child of this name; its session is made when it is first needed and outlives its links."""
+        """The child of this name; its session is made when it is first needed and outlives its links. A node that
+        connects by itself is reached directly, whoever led to it before."""
         peer = self._children.get(name)
         if peer is None:
             peer = self._children[name] = self._make(name, Direction.CHILD, namespace)
-            self.route(name, peer)
+        self.route(name, peer)
         return peer
+
+    def objection(self, name: str, namespace: str) -> str | None:
+        """Why no child may have this name, None if one may. Node names are unique across namespaces."""
+        if namespace == NODES:
+            return f"the namespace {NODES!r} is reserved"
+        if name == self.node:
+            return f"{name} is this node's own name; give every node its own certificate"
+        if self.parent is not None and name == self.parent.name:
+            return f"{name} is the name of this node's parent; give every node its own certificate"
+        known = self._children.get(name)
+        if known is not None and known.namespace != namespace:
+            return f"a node {name} of another namespace is known here; node names are unique"
+        return None
+
+    def route_objection(self, node: str, child: Peer) -> str | None:
+        """Why `child` may not say that it leads to `node`, None if it may. A name that another living child has, or
+        that is reached through one, stays with it: else a child could have another's desired values."""
+        current = self._via.get(node)
+        if current is child:
+            return None
+        objection = self.objection(node, child.namespace)
+        if objection is not None:
+            return objection
+        if current is not None and current.namespace != child.namespace:
+            return f"a node {node} of another namespace is known here; node names are unique"
+        if current is not None and current.line is not None and not self._is_down(node, current):
+            return f"{node} is reached through {current.name}"
+        if len(child.below) >= MAX_BELOW:
+            return f"{child.name} leads to {MAX_BELOW} nodes already"
+        return None
+
+    def _is_down(self, node: str, via: Peer) -> bool:
+        """A node behind a child, which that child says it has lost."""
+        reach = self._table.value(DeviceId(NODES, node), Section.REACH, REACH)
+        return node != via.name and isinstance(reach, dict) and reach.get("state") == "down"
 
     def open_parent(self, name: str, namespace: str) -> Peer:
         """The parent that answered; another name than before is another peer."""
@@ -122,10 +165,16 @@ class Peers:
             self.parent = self._make(name, Direction.PARENT, namespace)
         return self.parent
 
-    def route(self, node: str, child: Peer) -> None:
-        """`node` is reached through `child`."""
+    def route(self, node: str, child: Peer) -> bool:
+        """`node` is reached through `child` from now on; False if it was before."""
+        former = self._via.get(node)
+        if former is child:
+            return False
+        if former is not None:
+            former.below.discard(node)
         child.below.add(node)
         self._via[node] = child
+        return True
 
     def via(self, node: str) -> Peer | None:
         """The child through which a node is reached."""
@@ -155,18 +204,45 @@ class Peers:
 
     def scope(self, peer: Peer) -> Iterator[StoredRegister]:
         """Every register that this peer is to have from us."""
-        return (stored for stored in self._table.registers() if self._destination(stored.register) is peer)
+        return (stored for stored in self._between(peer) if self._destination(stored.register) is peer)
 
     def origin(self, peer: Peer) -> Iterator[StoredRegister]:
         """Every register here that this peer is the one to send us."""
         judge = {Direction.PARENT: self._comes_down, Direction.CHILD: self._comes_up}[peer.direction]
-        return (stored for stored in self._table.registers() if judge(peer, stored.register))
+        return (stored for stored in self._between(peer) if judge(peer, stored.register))
+
+    def _between(self, peer: Peer) -> Iterator[StoredRegister]:
+        """Every register that may travel to or from this peer: of a child only what is below it, since all children
+        come back at once after a restart."""
+        if peer.direction is Direction.PARENT:
+            yield from self._table.registers()
+            return
+        for node in list(peer.below):
+            yield from self._table.device(DeviceId(NODES, node))
+            for device in list(self.held_by(node)):
+                yield from self._table.device(device)
 
     def holder(self, device: DeviceId) -> str | None:
         """The node that holds a device, by the root's grant."""
         lifecycle = self._table.value(device, Section.LIFECYCLE, LIFECYCLE_NAME)
         holder = lifecycle.get("holder") if isinstance(lifecycle, dict) else None
         return holder if isinstance(holder, str) else None
+
+    def held_by(self, node: str) -> Collection[DeviceId]:
+        """The devices that a node holds, by the root's grants."""
+        return self._held_by.get(node, frozenset())
+
+    def on_register(self, stored: StoredRegister) -> None:
+        if stored.register.key.section is Section.LIFECYCLE:
+            self._note_holder(stored.register.key.device)
+
+    def _note_holder(self, device: DeviceId) -> None:
+        former, holder = self._holders.pop(device, None), self.holder(device)
+        if former is not None:
+            self._held_by[former].discard(device)
+        if holder is not None:
+            self._holders[device] = holder
+            self._held_by.setdefault(holder, set()).add(device)
 
     def remember(self, record: PeerRecord) -> None:
         self._records[record.peer] = record
@@ -175,12 +251,15 @@ class Peers:
         device, section, _ = register.key
         if section is Section.REACH:
             return self.parent
-        holder = self.holder(device)
-        if holder is None:
+        lifecycle = self._table.value(device, Section.LIFECYCLE, LIFECYCLE_NAME)
+        holder = lifecycle.get("holder") if isinstance(lifecycle, dict) else None
+        if not isinstance(lifecycle, dict) or not isinstance(holder, str):
             return None  # a device is local to its node until the root grants it
         if WRITER[section] is Writer.ROOT:
-            return self._via.get(holder)
-        return self.parent if holder == self.node or holder in self._via else None
+            peer = self._via.get(holder)
+        else:
+            peer = self.parent if lifecycle.get("state") == "live" else None
+        return peer if peer is not None and peer.namespace == device.namespace else None
 
     def _comes_down(self, peer: Peer, register: Register) -> bool:
         return WRITER[register.key.section] is Writer.ROOT and register.key.device.namespace == peer.namespace
@@ -194,6 +273,5 @@ class Peers:
     def _make(self, name: str, direction: Direction, namespace: str) -> Peer:
         record = self._records.get(name)
         known = None if record is None else PeerKnowledge(record.store_id, record.low, record.boot_id, record.lsn)
-        highest = max((stored.lsn for stored in self._table.registers()), default=0)
-        session = Session(self._local, name, known, highest, lambda: self._unsettled.lowest)
+        session = Session(self._local, name, known, self._table.highest_lsn, lambda: self._unsettled.lowest)
         return Peer(name, direction, namespace, session)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from twingateway.errors import UnknownTwin
 from twingateway.gateway.clock import Clock
 from twingateway.gateway.ownership import lifecycle_key
-from twingateway.gateway.peers import NODES, Direction, Peer, Peers
+from twingateway.gateway.peers import NODES, REACH, Direction, Peer, Peers
 from twingateway.gateway.reporter import ADAPTER, MODEL, QUALITY, REFUSED, SOURCE, STATE
 from twingateway.gateway.table import TwinTable
 from twingateway.sync.session import Quality
@@ -22,6 +22,8 @@ from twingateway.twin.value import Value
 
 #: Sections whose registers make a twin's document and status.
 _SHOWN = (Section.REPORTED, Section.DESIRED)
+#: Levels of nodes that a tree may have.
+MAX_HOPS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,7 @@ class Queries:
             return None
         version = stored.register.version
         value = self._table.value(device, Section.ACK, name)
-        ack = None if value is None else Ack.from_value(value)
+        ack = None if value is None else _read_ack(value)
         if ack is not None and ack.version == version:
             return ack
         return Ack(version, AckState.PENDING, time=stored.register.time)
@@ -132,16 +134,26 @@ class Queries:
             lifecycle = self._table.get(lifecycle_key(device))
             value = None if lifecycle is None else lifecycle.register.value
             ref = value.get("model") if isinstance(value, dict) else None
-        return ref if isinstance(ref, str) else None
+        return ref if isinstance(ref, str) and _is_model_ref(ref) else None
 
     def presence(self, device: DeviceId) -> Presence:
         """Effective presence: what the holder said last, unless a hop to it is down."""
         holder = self._peers.holder(device)
-        reach: list[Value] = []
-        if holder is not None and holder != self._peers.node:
-            path = [name for peer in self._peers if holder in peer.below for name in {peer.name, holder}]
-            reach = [self._table.value(DeviceId(NODES, name), Section.REACH, "state") for name in path or [holder]]
+        reach = [] if holder is None else self._hops(holder)
         return effective(self._table.value(device, Section.PRESENCE, STATE), reach)
+
+    def _hops(self, node: str) -> list[Value]:
+        """What is known of each node on the way down to `node`, which itself is the first: a node's parent says
+        whether it hears it, and who that parent is."""
+        hops: list[Value] = []
+        while node != self._peers.node and len(hops) < MAX_HOPS:
+            reach = self._table.value(DeviceId(NODES, node), Section.REACH, REACH)
+            hops.append(reach)
+            parent = reach.get("parent") if isinstance(reach, dict) else None
+            if not isinstance(parent, str):
+                break
+            node = parent
+        return hops
 
     def nodes(self) -> list[NodeView]:
         """This node, its parent, its children, and children known from before."""
@@ -197,8 +209,8 @@ class Queries:
         return view
 
     def _own_view(self) -> NodeView:
-        held = sum(1 for d in self._live(self._namespace) if self._peers.holder(d) == self._peers.node)
-        return NodeView(self._peers.node, "root" if self._root else "self", self._namespace, "up", devices=held)
+        role = "root" if self._root else "self"
+        return NodeView(self._peers.node, role, self._namespace, "up", devices=self._held_by(self._peers.node))
 
     def _peer_view(self, peer: Peer) -> NodeView:
         facts = None if peer.line is None else peer.line.facts()
@@ -216,7 +228,7 @@ class Queries:
         )
 
     def _remembered_view(self, node: DeviceId) -> NodeView:
-        value = self._table.value(node, Section.REACH, "state")
+        value = self._table.value(node, Section.REACH, REACH)
         known = value if isinstance(value, dict) else {}
         since = known.get("since", 0)
         return NodeView(
@@ -229,9 +241,25 @@ class Queries:
         )
 
     def _held_by(self, node: str) -> int:
-        return sum(1 for device in self._table.devices() if self._peers.holder(device) == node)
+        return sum(1 for device in self._peers.held_by(node) if self.exists(device))
 
 
 def _name_of(document: dict[str, Value]) -> Value:
     metadata = document["metadata"]
     return metadata["name"] if isinstance(metadata, dict) else None
+
+
+def _read_ack(value: Value) -> Ack | None:
+    """None for one that makes no sense."""
+    try:
+        return Ack.from_value(value)
+    except (ValueError, KeyError):
+        return None
+
+
+def _is_model_ref(text: str) -> bool:
+    try:
+        ModelRef.parse(text)
+    except ValueError:
+        return False
+    return True

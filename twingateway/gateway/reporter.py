@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from twingateway.errors import DeviceError, InvalidValue, TooLarge, TwinGatewayError
+from twingateway.errors import DeviceError, InvalidValue, Problem, TooLarge, TwinGatewayError
 from twingateway.gateway.clock import Clock
 from twingateway.gateway.ledger import Draft, Ledger
 from twingateway.gateway.models import ModelBook
@@ -19,12 +19,14 @@ from twingateway.twin.equality import same
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.presence import Presence, PresenceState
 from twingateway.twin.register import RegisterKey, Section
-from twingateway.twin.value import Value
+from twingateway.twin.value import MAX_INTEGER, Value
 from twingateway.validation.model import CompiledModel, Direction
 from twingateway.validation.normalise import normalise
 
 STATE, SOURCE, REFUSED, QUALITY = "state", "source", "refused", "quality"
 MODEL, ADAPTER = "model", "adapter"
+#: Characters that a property's name may have.
+MAX_NAME = 128
 #: Characters of a refused value that are shown.
 SHOWN = 200
 
@@ -64,6 +66,8 @@ class Reporter:
         compiled = None
         if self._model_ref is not None:
             compiled = self._models.find(self._device.namespace, self._model_ref)
+        if time is not None and abs(time) > MAX_INTEGER:
+            time = None  # no clock of this world
         drafts = []
         for name, value in values.items():
             try:
@@ -162,6 +166,8 @@ class Reporter:
 
 
 def _check(compiled: CompiledModel | None, name: str, value: Value) -> Value:
+    if not 0 < len(name) <= MAX_NAME:
+        raise InvalidValue(Problem(f"a name has 1 to {MAX_NAME} characters", name[:MAX_NAME], "propertyNames"))
     if compiled is None or value is None:
         return normalise(value, name)
     return compiled.check(name, value, direction=Direction.IN)

@@ -9,20 +9,21 @@ import structlog
 
 from twingateway.errors import ProtocolViolation
 from twingateway.gateway.clock import Clock
-from twingateway.gateway.ledger import Draft, Ledger
+from twingateway.gateway.ledger import Ledger
 from twingateway.gateway.models import ModelBook
 from twingateway.gateway.ownership import Ownership
-from twingateway.gateway.peers import NODES, Direction, Peer, Peers
+from twingateway.gateway.peers import NODES, REACH, Direction, Peer, Peers
+from twingateway.gateway.statements import Statements
 from twingateway.gateway.table import TwinTable
-from twingateway.gateway.tasks import Tasks
 from twingateway.sync.events import PeerRefused
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.register import RegisterKey, Section
+from twingateway.twin.value import Value
 
 log = structlog.get_logger("session")
 
-#: Name of the register in a node's `reach` section.
-REACH = "state"
+#: Characters of a name from a peer that are kept.
+MAX_NAME = 255
 
 
 class Sessions:
@@ -36,7 +37,7 @@ class Sessions:
         table: TwinTable,
         ledger: Ledger,
         clock: Clock,
-        tasks: Tasks,
+        statements: Statements,
         on_rolled_back: Callable[[Peer], None],
     ) -> None:
         self._peers = peers
@@ -45,19 +46,21 @@ class Sessions:
         self._table = table
         self._ledger = ledger
         self._clock = clock
-        self._tasks = tasks
+        self._statements = statements
         self._on_rolled_back = on_rolled_back
-        self._kinds: dict[str, Callable[[Peer, Any], None]] = {
-            "about": self._on_about,
-            "claim": ownership.on_claim,
-            "claim-refused": ownership.on_claim_refused,
-            "restore": ownership.on_restore,
-            "want-root": ownership.on_want_root,
-            "root-registers": ownership.on_root_registers,
-            "models": models.on_models,
-            "want-models": models.on_want,
-            "model": models.on_model,
+        child, parent = frozenset({Direction.CHILD}), frozenset({Direction.PARENT})
+        self._kinds: dict[str, tuple[frozenset[Direction], Callable[[Peer, Any], None]]] = {
+            "about": (parent, self._on_about),
+            "claim": (child, ownership.on_claim),
+            "claim-refused": (parent, ownership.on_claim_refused),
+            "restore": (parent, ownership.on_restore),
+            "want-root": (parent, ownership.on_want_root),
+            "root-registers": (child, ownership.on_root_registers),
+            "models": (child | parent, models.on_models),
+            "want-models": (child | parent, models.on_want),
+            "model": (child | parent, models.on_model),
         }
+        """Kind of a control message → who may send it, and what it does."""
 
     def linked(self, peer: Peer) -> None:
         peer.since = self._clock.wall_ms()
@@ -76,12 +79,15 @@ class Sessions:
         log.info("unlinked", peer=peer.name, direction=peer.direction.value)
         if peer.direction is Direction.CHILD:
             self._reach(peer, "down")
+            self._ownership.unlinked(peer)
 
     def control(self, peer: Peer, kind: str, body: Any) -> None:
-        handler = self._kinds.get(kind)
-        if handler is None:
+        senders, handler = self._kinds.get(kind, (None, None))
+        if senders is None or handler is None:
             log.debug("ignoring a control message of a newer version", kind=kind, peer=peer.name)
             return
+        if peer.direction not in senders:
+            raise ProtocolViolation(f"a {peer.direction.value} sends no {kind!r}")
         if not isinstance(body, dict):
             raise ProtocolViolation(f"the body of {kind!r} is not an object")
         handler(peer, body)
@@ -98,15 +104,15 @@ class Sessions:
         self._on_rolled_back(peer)
 
     def mark_down(self) -> None:
-        """At the start no child has a session, whatever the last life of this node saw."""
-        drafts = []
+        """At the start no child has a session, whatever the last life of this node saw. Of the nodes below its
+        children the children speak."""
+        down: dict[RegisterKey, Value] = {}
         for node in self._table.devices():
             value = self._table.value(node, Section.REACH, REACH)
-            if isinstance(value, dict) and value.get("state") == "up":
-                down = {**value, "state": "down", "since": self._clock.wall_ms()}
-                drafts.append(Draft(RegisterKey(node, Section.REACH, REACH), down))
-        if drafts:
-            self._tasks.start(self._ledger.write(drafts), "reach after the start")
+            if isinstance(value, dict) and value.get("state") == "up" and value.get("parent") == self._peers.node:
+                key = RegisterKey(node, Section.REACH, REACH)
+                down[key] = {**value, "state": "down", "since": self._clock.wall_ms()}
+        self._statements.say(down)
 
     def _tell_root(self, child: Peer) -> None:
         root = self._peers.root_name
@@ -114,14 +120,20 @@ class Sessions:
             child.line.send_control("about", {"root": root})
 
     def _on_about(self, peer: Peer, body: Any) -> None:
-        if peer.direction is not Direction.PARENT or not isinstance(body.get("root"), str):
-            raise ProtocolViolation("only a parent tells who the root is")
-        self._peers.root_name = body["root"]
+        root = body.get("root")
+        if not isinstance(root, str) or not 0 < len(root) <= MAX_NAME:
+            raise ProtocolViolation("the root has a name")
+        self._peers.root_name = root
         for other in self._peers:
             if other.direction is Direction.CHILD:
                 self._tell_root(other)
 
     def _reach(self, peer: Peer, state: str) -> None:
         key = RegisterKey(DeviceId(NODES, peer.name), Section.REACH, REACH)
-        draft = Draft(key, {"state": state, "since": peer.since, "namespace": peer.namespace})
-        self._tasks.start(self._ledger.write([draft]), f"reach of {peer.name}")
+        value: dict[str, Value] = {
+            "state": state,
+            "since": peer.since,
+            "namespace": peer.namespace,
+            "parent": self._peers.node,
+        }
+        self._statements.say({key: value})

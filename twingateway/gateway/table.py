@@ -21,6 +21,8 @@ class TwinTable:
 
     def __init__(self, registers: Iterable[StoredRegister] = ()) -> None:
         self._twins: dict[DeviceId, _Sections] = {}
+        self.highest_lsn = 0
+        """The highest lsn that a register here has or had."""
         for stored in registers:
             self.put(stored)
 
@@ -38,12 +40,14 @@ class TwinTable:
         if current is not None and stored.register.version <= current.register.version:
             return False
         names[key.name] = stored
+        self.highest_lsn = max(self.highest_lsn, stored.lsn)
         return True
 
     def renumber(self, stored: StoredRegister) -> None:
         """The same register under a fresh lsn (its device entered a peer's scope)."""
         key = stored.register.key
         self._twins[key.device][key.section][key.name] = stored
+        self.highest_lsn = max(self.highest_lsn, stored.lsn)
 
     def section(self, device: DeviceId, section: Section) -> Mapping[str, StoredRegister]:
         """One section by name, tombstones included."""

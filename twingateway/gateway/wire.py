@@ -8,6 +8,7 @@ from typing import Any
 from twingateway.errors import InvalidValue, ProtocolViolation, TooLarge
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.register import Register, RegisterKey, Section, Version
+from twingateway.twin.value import MAX_INTEGER
 from twingateway.validation.normalise import normalise
 
 #: Registers in one message, so that it stays well below the limit of 1 MiB for values of ordinary size.
@@ -33,16 +34,21 @@ def parse_devices(namespace: str, body: Any) -> dict[DeviceId, list[Register]]:
     try:
         return {
             device: [_decode(device, entry) for entry in entries]
-            for device, entries in ((DeviceId.parse(str(name), namespace), e) for name, e in body["devices"].items())
+            for device, entries in ((parse_device(namespace, name), e) for name, e in body["devices"].items())
         }
     except (KeyError, TypeError, ValueError, AttributeError, InvalidValue, TooLarge) as error:
         raise ProtocolViolation(f"registers that make no sense: {error}") from error
 
 
+def parse_device(namespace: str, name: Any) -> DeviceId:
+    """A device's bare name, in the namespace of the peer that says it; raises InvalidValue."""
+    return DeviceId.parse(f"{namespace}/{name}")
+
+
 def parse_version(entry: Any) -> Version:
     """`[incarnation, epoch, seq]`; raises ValueError or TypeError."""
     incarnation, epoch, seq = entry
-    if not all(type(part) is int and part >= 0 for part in (incarnation, epoch, seq)):
+    if not all(type(part) is int and 0 <= part <= MAX_INTEGER for part in (incarnation, epoch, seq)):
         raise ValueError(f"{entry!r} is not a version")
     return Version(incarnation, epoch, seq)
 
