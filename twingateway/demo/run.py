@@ -16,9 +16,9 @@ from typing import Any
 
 from twingateway.demo import summary
 from twingateway.demo.board import Board
-from twingateway.demo.cloud import Cloud
 from twingateway.demo.failure import DemoFailed
 from twingateway.demo.narrator import Narrator
+from twingateway.demo.node_api import NodeApi
 from twingateway.demo.observer import Observer
 from twingateway.demo.processes import Processes
 from twingateway.demo.script import ENDING, Stage, Story
@@ -133,10 +133,11 @@ async def _stage(plan: Plan, folder: Path, narrator: Narrator) -> AsyncIterator[
             "--mqtt", broker,
         )  # fmt: skip
         await asyncio.gather(mqtt.ready(), truth.ready())
-        cloud = await stack.enter_async_context(Cloud(cloud_at["api"]))
+        cloud = await stack.enter_async_context(NodeApi(cloud_at["api"]))
+        edge = await stack.enter_async_context(NodeApi(edge_at["api"]))
         beside.append(Observer(edge_at["api"], board.at_edge).run)
         sites = {"modbus": modbus, "mqtt": mqtt, "http": http}
-        yield Stage(cloud, board, relay, truth, sites, narrator), beside
+        yield Stage(cloud, edge, board, relay, truth, sites, narrator), beside
 
 
 async def _beside(watching: list[Watch], telling: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from twingateway.demo.board import Board
-from twingateway.demo.cloud import Cloud
 from twingateway.demo.comparison import Mismatch, agree, compare
 from twingateway.demo.failure import DemoFailed
 from twingateway.demo.narrator import Narrator
+from twingateway.demo.node_api import NodeApi
 from twingateway.demo.processes import Child
 
 #: Set one after the other, each waited for: device, property, value.
@@ -56,7 +56,8 @@ class Outcome:
 class Stage:
     """Everything the story plays with. `sites`: protocol → the process that plays its devices."""
 
-    cloud: Cloud
+    cloud: NodeApi
+    edge: NodeApi
     board: Board
     relay: Child
     truth: Child
@@ -117,8 +118,7 @@ class Story:
         if corrupt is not None:
             await self._corrupt(corrupt)
         self._say("the machines stand still; waiting until nothing moves any more")
-        frozen = _now()
-        await _until(lambda: _now() - max(frozen, stage.board.last_seen) > SILENCE * 1000, HUSH)
+        await self._hush()
         truth = await stage.truth.ask("read")
         twins = await stage.cloud.twins()
         shown = {name: twin["spec"]["reportedProperties"] for name, twin in twins.items()}
@@ -128,6 +128,14 @@ class Story:
         traffic = await stage.relay.ask("traffic")
         outcome.packets = sum(way["packets"] for way in traffic.values())
         outcome.packets_lost = sum(way["lost"] for way in traffic.values())
+
+    async def _hush(self) -> None:
+        """Every device was polled again, the cloud heard nothing new, and the edge has nothing left to send."""
+        board, frozen = self._stage.board, _now()
+        deadline = time.monotonic() + HUSH
+        await _until(lambda: _now() - max(frozen, board.last_seen) > SILENCE * 1000, HUSH)
+        while await self._stage.edge.metric("twingateway_peer_waiting") and time.monotonic() < deadline:
+            await asyncio.sleep(0.1)
 
     async def _corrupt(self, device: str) -> None:
         adapter = self._devices[device].adapter

@@ -1,4 +1,4 @@
-"""The cloud node's HTTP API, as far as the demo uses it."""
+"""A node's HTTP API, as far as the demo uses it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     import httpx2
 
 
-class Cloud:
+class NodeApi:
     """An asynchronous context manager. `api`: the node's `host:port`. All methods raise DemoFailed."""
 
     def __init__(self, api: str) -> None:
         self.url = f"http://{api}"
         self._client: httpx2.AsyncClient | None = None
 
-    async def __aenter__(self) -> Cloud:
+    async def __aenter__(self) -> NodeApi:
         import httpx2
 
         self._client = httpx2.AsyncClient(base_url=self.url, timeout=20.0, trust_env=False)
