@@ -1,13 +1,14 @@
 """Bytes to and from an endpoint: TCP, TLS, UDP or a serial line, on the event loop.
 
-What is received goes to the `receiver`; a channel that ends by itself tells it once.
+What is received goes to the `receiver`; a channel that ends by itself tells it once. Transports are taken by their
+interface: those of other event loops (uvloop) do not derive from asyncio's.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import Protocol
+from typing import Protocol, cast
 
 from twingateway.errors import DeviceUnreachable
 from twingateway_modbus.address import AddressSettings, TlsSettings, Transport
@@ -83,8 +84,7 @@ class _Stream(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         if self._receiver is not None:
@@ -115,8 +115,7 @@ class _Datagrams(asyncio.DatagramProtocol):
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
+        self._transport = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, data: bytes, addr: object) -> None:
         if self._receiver is not None:
