@@ -5,19 +5,32 @@ The libraries that a part needs are imported here, when it is built: a section t
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import structlog
 
 from twingateway.adapter.broker import BrokerClient
 from twingateway.config.load import LoadedNode
 from twingateway.config.node import BrokerSection, IdentitySection, NodeConfig
-from twingateway.errors import InvalidConfig, Problem
+from twingateway.errors import (
+    BrokerError,
+    CertificateError,
+    InvalidConfig,
+    LinkError,
+    ModelConflict,
+    Problem,
+    TwinGatewayError,
+)
 from twingateway.gateway.context import AddWebhook, Context
 from twingateway.gateway.gateway import Gateway
 from twingateway.gateway.host import ConfiguredDevice
 from twingateway.gateway.uplink import Uplink
 from twingateway.plugins.registry import AdapterRegistry
+
+log = structlog.get_logger("node")
 
 if TYPE_CHECKING:
     from twingateway.pki.credential import NodeCredential
@@ -33,6 +46,34 @@ class Bound:
     broker: str = ""
 
 
+@contextmanager
+def _at(path: str, error: type[TwinGatewayError]) -> Iterator[None]:
+    """Say which part of the node file it is that cannot be had."""
+    try:
+        yield
+    except error as problem:
+        message = f"{path}: {problem.message}"
+        raise InvalidConfig(message, [Problem(problem.message, path)]) from problem
+
+
+def check_identity(config: NodeConfig) -> None:
+    """Raises InvalidConfig or CertificateError unless the node's certificate is its own."""
+    if config.identity is not None:
+        load_credential(config, config.identity)
+
+
+async def add_models(loaded: LoadedNode, gateway: Gateway) -> None:
+    """Models of the node file. Where the root's replaced one of the same name, the root's is kept."""
+    for model in loaded.models:
+        try:
+            await gateway.models.add(loaded.config.node.namespace, model)
+        except ModelConflict as error:
+            if gateway.is_root:
+                raise InvalidConfig(f"models: {error.message}", [Problem(error.message, "models")]) from error
+            log.warning("a model of the node file is not used: the root's is", model=str(model.ref))
+            gateway.ledger.notice(error.code, f"{error.message}; until then the root's is used")
+
+
 async def start_broker(section: BrokerSection, stack: AsyncExitStack, bound: Bound) -> BrokerClient:
     """The embedded broker or none, and a client to whichever it is."""
     from twingateway.broker.client import PahoBroker
@@ -42,7 +83,8 @@ async def start_broker(section: BrokerSection, stack: AsyncExitStack, bound: Bou
         from twingateway.broker.embedded import EmbeddedBroker
 
         embedded = EmbeddedBroker((section.listen.host, section.listen.port))
-        await embedded.start()
+        with _at("broker.listen", BrokerError):
+            await embedded.start()
         stack.push_async_callback(embedded.stop)
         host, port = embedded.address
     else:
@@ -89,13 +131,14 @@ async def start_listener(config: NodeConfig, gateway: Gateway, stack: AsyncExitS
         gateway.ledger,
         gateway.sessions,
     )
-    listener = await listen_quic(
-        section.address.host,
-        section.address.port,
-        certificate=identity.certificate,
-        key=identity.key,
-        make_handler=acceptor.carrier,
-    )
+    with _at("listen.address", LinkError), _at("identity", CertificateError):
+        listener = await listen_quic(
+            section.address.host,
+            section.address.port,
+            certificate=identity.certificate,
+            key=identity.key,
+            make_handler=acceptor.carrier,
+        )
     stack.push_async_callback(listener.close)
     bound.listen = "{}:{}".format(*listener.address)
 

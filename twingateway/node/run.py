@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import asdict
+from typing import Any
 
 import structlog
 
@@ -23,6 +24,8 @@ from twingateway.gateway.gateway import Gateway, open_gateway
 from twingateway.gateway.tasks import Tasks
 from twingateway.node.parts import (
     Bound,
+    add_models,
+    check_identity,
     make_uplink,
     start_adapters,
     start_api,
@@ -37,6 +40,8 @@ log = structlog.get_logger("node")
 
 #: Seconds that outboxes have to empty when the node stops.
 DRAIN = 1.0
+#: Seconds that all parts together have to end; what is left of five is for the store.
+STOP = 3.5
 
 
 class Node:
@@ -54,9 +59,20 @@ class Node:
     def stop(self) -> None:
         self._stop.set()
 
+    @property
+    def stopping(self) -> bool:
+        return self._stop.is_set()
+
     async def run(self) -> None:
         """Returns after an orderly end. Raises TwinGatewayError when a part cannot be started."""
+        try:
+            await self._live()
+        except ExceptionGroup as group:
+            raise _reason(group) from group
+
+    async def _live(self) -> None:
         config = self._loaded.config
+        check_identity(config)
         path = config.store_path
         path.parent.mkdir(parents=True, exist_ok=True)
         async with AsyncExitStack() as stack:
@@ -80,9 +96,8 @@ class Node:
 
     async def _run_parts(self, gateway: Gateway, tasks: Tasks) -> None:
         config, bound = self._loaded.config, Bound()
-        async with AsyncExitStack() as stack:
-            for model in self._loaded.models:
-                await gateway.models.add(config.node.namespace, model)
+        async with _InTime(AsyncExitStack()) as stack:
+            await add_models(self._loaded, gateway)
             broker = None if config.broker is None else await start_broker(config.broker, stack, bound)
             webhooks = await start_webhooks(config, stack, bound)
             await start_listener(config, gateway, stack, bound)
@@ -112,20 +127,43 @@ class Node:
             await asyncio.sleep(0.02)
 
 
+class _InTime:
+    """Ends the parts of a node within STOP seconds: what takes longer is cancelled, and the rest still ends."""
+
+    def __init__(self, stack: AsyncExitStack) -> None:
+        self._stack = stack
+
+    async def __aenter__(self) -> AsyncExitStack:
+        return await self._stack.__aenter__()
+
+    async def __aexit__(self, *raised: Any) -> None:
+        try:
+            async with asyncio.timeout(STOP):
+                await self._stack.__aexit__(*raised)
+        except TimeoutError:
+            log.warning("a part did not end in time")
+
+
+def _reason(group: ExceptionGroup[Exception]) -> Exception:
+    """The error of ours in it, however deep, or else the whole of it."""
+    ours = group.subgroup(TwinGatewayError)
+    first: Exception | None = ours
+    while isinstance(first, ExceptionGroup):
+        first = first.exceptions[0]
+    return first or group
+
+
 async def run_node(loaded: LoadedNode, registry: AdapterRegistry) -> None:
     """Run until SIGTERM or SIGINT. A second signal ends the process at once."""
     node = Node(loaded, registry)
     loop = asyncio.get_running_loop()
 
     def on_signal() -> None:
-        if node._stop.is_set():
+        if node.stopping:
             os._exit(1)
         node.stop()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
-    try:
-        await node.run()
-    except* TwinGatewayError as group:
-        raise group.exceptions[0] from None
+    await node.run()
     sys.stderr.flush()
