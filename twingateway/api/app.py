@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from twingateway import __version__
-from twingateway.api import events, health, models, nodes, problems, twins
+from twingateway.api import events, handlers, health, models, nodes, problems, twins
 from twingateway.api.access import BearerToken
 from twingateway.api.methods import HeadAsGet
 from twingateway.gateway.gateway import Gateway
@@ -34,7 +34,7 @@ def create_app(gateway: Gateway, token: str | None = None) -> FastAPI:
         responses={"default": {"description": "A problem", "content": {problems.MEDIA_TYPE: {}}}},
     )
     app.state.gateway = gateway
-    problems.install(app)
+    handlers.install(app)
     app.add_middleware(HeadAsGet)
     if token is not None:
         app.add_middleware(BearerToken, token=token)

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from typing import Any, NoReturn
 
-from fastapi import Request
+from starlette.requests import Request
 
 from twingateway.errors import MalformedText, TooLarge
 from twingateway.twin.value import Value

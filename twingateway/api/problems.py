@@ -6,11 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
+from starlette.responses import Response
 
-from twingateway.api.methods import allowed, options
 from twingateway.errors import InvalidDocument, InvalidValue, Problem, TwinGatewayError, VersionMismatch
 
 MEDIA_TYPE = "application/problem+json"
@@ -85,41 +82,6 @@ def _response(body: dict[str, Any]) -> Response:
     except ValueError:  # a detail that is no JSON must not hide the problem
         text = json.dumps({name: str(value) for name, value in body.items()}, ensure_ascii=False)
     return Response(text.encode(errors="replace"), body["status"], media_type=MEDIA_TYPE)
-
-
-def install(app: FastAPI) -> None:
-    """Let every error of the application answer with a problem document."""
-
-    @app.exception_handler(TwinGatewayError)
-    async def ours(request: Request, error: TwinGatewayError) -> Response:
-        return answer(error)
-
-    @app.exception_handler(RequestValidationError)
-    async def parameters(request: Request, error: RequestValidationError) -> Response:
-        problems = [
-            {"path": ".".join(str(part) for part in each["loc"]), "message": each["msg"], "rule": each["type"]}
-            for each in error.errors()
-        ]
-        detail = "; ".join(f"{each['path']}: {each['message']}" for each in problems)
-        return problem(422, "A parameter is not valid", detail, code="invalid-parameter", problems=problems)
-
-    @app.exception_handler(HTTPException)
-    async def http(request: Request, error: HTTPException) -> Response:
-        path = request.url.path
-        if error.status_code == 404:
-            return problem(404, "Not found", f"there is nothing at {path}", code="not-found")
-        if error.status_code != 405:
-            return problem(error.status_code, str(error.detail), f"{request.method} {path}")
-        allow = allowed(app.routes, request.scope)
-        if request.method == "OPTIONS":
-            return options(allow)
-        response = problem(405, "Method not allowed", f"{path} takes {allow}, not {request.method}", code="no-method")
-        response.headers["Allow"] = allow
-        return response
-
-    @app.exception_handler(Exception)
-    async def unexpected(request: Request, error: Exception) -> Response:
-        return problem(500, ANSWER["internal"][1], "see the node's log", code="internal")
 
 
 def _shown(each: Problem) -> dict[str, Any]:

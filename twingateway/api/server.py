@@ -10,7 +10,6 @@ from typing import Any
 
 import uvicorn
 
-from twingateway.api.app import create_app
 from twingateway.errors import InvalidConfig
 from twingateway.gateway.gateway import Gateway
 
@@ -92,6 +91,8 @@ class ApiServer(HttpServer):
     """The node's HTTP API."""
 
     def __init__(self, gateway: Gateway, host: str, port: int, *, token: str | None) -> None:
+        from twingateway.api.app import create_app  # FastAPI: a node with webhooks only needs none of it
+
         super().__init__(create_app(gateway, token), host, port, "api")
         self._gateway = gateway
 
