@@ -1,0 +1,275 @@
+"""The journal between two stores: exactly once, in order, gaps accounted, whatever happens on the way."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.sync.journal_world import CLASSES, World
+from twingateway.errors import ProtocolViolation
+from twingateway.sync.cbor import encode
+from twingateway.sync.journal import MAX_UNCOMMITTED, EntriesReceived, JournalSession
+from twingateway.sync.journal_sender import WINDOW, ClassSender
+from twingateway.sync.journal_wire import Resume, decode_message, encode_resume
+
+few = st.integers(1, 4)
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("append"), st.sampled_from(CLASSES), few),
+        st.tuples(st.just("append large"), st.sampled_from(CLASSES), few),
+        st.tuples(st.sampled_from(["connect", "disconnect", "read", "step"])),
+        st.tuples(st.just("send"), few),
+        st.tuples(st.just("deliver"), st.sampled_from(["edge", "cloud"]), few),
+        st.tuples(st.just("commit"), few, st.booleans()),
+        st.tuples(st.just("restart"), st.sampled_from(["edge", "cloud"])),
+        st.tuples(st.just("evict"), st.sampled_from(CLASSES), st.integers(0, 3000)),
+        st.tuples(st.just("expire"), st.sampled_from(CLASSES)),
+        st.tuples(st.sampled_from(["back up", "restore"])),
+    ),
+    max_size=60,
+)
+
+
+class Player:
+    """Plays a history of mishaps."""
+
+    def __init__(self):
+        self.world = World()
+        self.value = 0
+        self.backup = None
+
+    def play(self, history):
+        for word, *arguments in history:
+            getattr(self, word.replace(" ", "_"))(*arguments)
+            self.world.check(complete=False)
+
+    def append(self, class_name, count, size=0):
+        for _ in range(count):
+            self.value += 1
+            self.world.edge.append(class_name, self.value, size, stamp=self.value)
+
+    def append_large(self, class_name, count):
+        self.append(class_name, count, 20_000)
+
+    def connect(self):
+        self.world.connect()
+
+    def disconnect(self):
+        if self.world.links:
+            self.world.disconnect(min(self.world.links))
+
+    def read(self):
+        self.world.edge.read_pages()
+
+    def step(self):
+        self.world.step()
+
+    def send(self, batches):
+        self.world.send(batches)
+
+    def deliver(self, name, count):
+        if self.world.links:
+            self.world.deliver(max(self.world.links), name, count)
+
+    def commit(self, count, acknowledge):
+        self.world.cloud.commit(count, acknowledge)
+        if not acknowledge:  # it died in between
+            self.world.restart("cloud")
+
+    def restart(self, name):
+        self.world.restart(name)
+
+    def evict(self, class_name, max_bytes):
+        self.world.edge.disk.evict(class_name, max_bytes, 0)
+
+    def expire(self, class_name):
+        self.world.edge.disk.evict(class_name, 1 << 40, self.value - 3)
+
+    def back_up(self):
+        self.backup = self.world.backup()
+
+    def restore(self):
+        if self.backup is None:
+            return
+        world = self.world
+        world.restart("edge")
+        world.edge.disk = self.backup
+        known = dict(world.edge.disk.cursors)
+        filed = {(e.journal_id, e.class_name, seq) for e in world.cloud.filed for seq in range(e.seq, e.last + 1)}
+        # What was written after the backup and never arrived is gone with the disk.
+        world.edge.truth = {
+            key: value
+            for key, value in world.edge.truth.items()
+            if key in filed or known.get(("default", key[0], key[1]), 0) >= key[2]
+        }
+        self.backup = None
+
+
+@settings(max_examples=200, deadline=None)
+@given(steps)
+def test_whatever_happens_each_entry_arrives_once_and_in_order(history):
+    player = Player()
+    player.play(history)
+    player.world.calm()
+    player.world.check()
+
+
+def test_a_long_queue_never_stands_in_memory():
+    world = World()
+    for value in range(20_000):
+        world.edge.append("history", value, 30)
+    world.connect()
+    sender = world.edge.session._senders["history"]
+    most = 0
+    for _ in range(40):
+        world.edge.read_pages()
+        world.send()
+        for name in ("edge", "cloud"):
+            world.deliver(1, name, 999)
+        most = max(most, sender.in_flight)
+        assert len(sender._buffer) < 2_000
+    assert WINDOW <= most < WINDOW + 20_000, "the window is filled and kept"
+    world.calm()
+    world.check()
+    assert len(world.cloud.filed) == 20_000
+
+
+def test_the_first_class_goes_first():
+    world = World()
+    for value in range(2_000):
+        world.edge.append("history", value)
+    world.edge.append("alarm", 5_000)
+    world.connect()
+    world.send()
+    world.deliver(1, "edge", 9)
+    world.send()
+    world.deliver(1, "cloud", 9)
+    world.edge.read_pages()
+    channel, _ = world.edge.session.next_batch(1)
+    assert channel == 0
+
+
+def test_what_the_peer_has_is_not_sent_again_on_the_next_link():
+    world = World()
+    for value in range(50):
+        world.edge.append("history", value, 1_000)
+    world.connect()
+    for _ in range(3):
+        world.edge.read_pages()
+        world.send()
+        world.deliver(1, "edge", 9)
+        world.deliver(1, "cloud", 9)
+    world.cloud.commit(99)  # the acknowledgement is lost with the link
+    assert len(world.cloud.filed) == 50
+    world.disconnect(1)
+    world.connect()
+    for _ in range(6):
+        world.edge.read_pages()
+        world.send()
+        sent = [decode_message(message) for _, message in world.links[2]["edge"]]
+        assert all(isinstance(message, Resume) for message in sent)
+        world.deliver(2, "edge", 9)
+        world.deliver(2, "cloud", 9)
+    assert world.edge.disk.depths()[0].entries == 0, "and it is deleted"
+
+
+def test_entries_take_a_few_bytes_each_once_their_names_are_told():
+    world = World()
+    world.connect()
+    world.step()
+    world.step()
+    for value in range(500):
+        world.edge.append("history", value)
+    world.edge.read_pages()
+    size = 0
+    while (batch := world.edge.session.next_batch(1)) is not None:
+        size += len(batch[1])
+    assert size / 500 < 12
+
+
+def entry_batch(number=1, names=(0, None, "n"), run=(b"j", "edge", 1, 5, 0, 0, 1.5)):
+    return encode([1, number, list(names) if names else None, list(run)])
+
+
+def session_with_channel():
+    session = JournalSession(CLASSES, "default", sends=False)
+    session.attach(1, opens=False)
+    session.receive(1, 0, encode_resume(Resume("alarm", None)))
+    return session
+
+
+def test_a_batch_as_the_protocol_writes_it():
+    (event,) = session_with_channel().receive(1, 0, entry_batch())
+    assert isinstance(event, EntriesReceived)
+    (entry,) = event.entries
+    assert (entry.class_name, entry.namespace, entry.node, entry.device, entry.name) == (
+        "alarm", "default", "edge", None, "n",
+    )  # fmt: skip
+    assert (entry.journal_id, entry.seq, entry.time, entry.value) == (b"j", 1, 5, 1.5)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"", b"\xff", encode({}), encode([]), encode([7]), encode([True, 1]), encode([[], 1]),
+        encode([0, "alarm", b"", 5]), encode([0, "", b"", 0]), encode([0, "alarm", b"", 0]), encode([2, 0]),
+        encode([2, 1]), encode([1, 1, None]), entry_batch(number=2), entry_batch(names=(1, None, "n")),
+        entry_batch(names=(0, None)), entry_batch(names=(0,)), entry_batch(names=None),
+        entry_batch(run=(b"j", "edge", 1, 5)),
+        entry_batch(run=(b"", "edge", 1, 5, 0, 0, 1)), entry_batch(run=(b"j", "edge", 0, 5, 0, 0, 1)),
+        entry_batch(run=(b"j", "edge", 1, 5, 1, 0, 1)), entry_batch(run=(b"j", "edge", 1, 5, 0, 0, float("nan"))),
+        entry_batch(run=(b"j", "edge", 1, 5, -2, 0, "")), entry_batch(run=(b"j", "edge", 2**63 - 1, 5, -2, 0, "x")),
+        entry_batch(run=(b"j", "edge", 1, 5, 0, 0)), b"\x00" * 300_000,
+    ],
+)  # fmt: skip
+def test_nonsense_is_a_violation(message):
+    with pytest.raises(ProtocolViolation):
+        session_with_channel().receive(1, 0, message)
+
+
+def test_a_stream_begins_with_resume_and_has_one_class():
+    session = session_with_channel()
+    for channel, message in [
+        (1, entry_batch()),
+        (1, encode_resume(Resume("alarm", None))),
+        (9, b"\x83\x00\x61a\x40\x00"),
+    ]:
+        with pytest.raises(ProtocolViolation):
+            session.receive(1, channel, message)
+
+
+def test_a_peer_that_ignores_the_window_is_cut_off():
+    session = session_with_channel()
+
+    def send(number):
+        names = (0, None, "n") if number == 1 else None
+        session.receive(1, 0, entry_batch(number, names, (b"j", "edge", number, 5, 0, 0, "x" * 60_000)))
+
+    allowed = MAX_UNCOMMITTED // 60_000 + 1
+    for number in range(1, allowed + 1):
+        send(number)
+    with pytest.raises(ProtocolViolation, match="window"):
+        send(allowed + 1)
+
+
+def test_a_page_that_could_not_be_read_is_wanted_again():
+    sender = ClassSender()
+    sender.start(None)
+    assert sender.wants == 0
+    sender.asked()
+    assert sender.wants is None
+    sender.failed()
+    assert sender.wants == 0
+
+
+def test_what_is_appended_while_the_last_page_is_read_is_not_forgotten():
+    sender = ClassSender()
+    sender.start(None)
+    sender.asked()
+    sender.appended()
+    sender.page(0, [])
+    assert sender.wants == 0
+    sender.asked()
+    sender.page(0, [])
+    assert sender.wants is None

@@ -1,0 +1,216 @@
+"""The journal between two nodes: every class in order and reliably, each on a stream (*channel*) of its own.
+
+A link's streams break off with it; what was not acknowledged is sent again on the next one, and the receiving store
+takes each entry once (see `twin.entry.after`). Batches are numbered per link, class and direction; an acknowledgement
+says that all up to one are durable. The newest link sends, all receive.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from twingateway.errors import ProtocolViolation
+from twingateway.sync.journal_sender import WINDOW, ClassSender, Waiting
+from twingateway.sync.journal_wire import (
+    Batch,
+    NamesIn,
+    Resume,
+    decode_message,
+    encode_ack,
+    encode_resume,
+)
+from twingateway.twin.entry import JournalEntry, JournalKey
+
+#: Channels of a link.
+MAX_CHANNELS = 8
+#: A peer that leaves this much behind uncommitted batches ignores the window.
+MAX_UNCOMMITTED = 4 * WINDOW
+
+
+@dataclass(frozen=True, slots=True)
+class EntriesReceived:
+    """Make these durable, each once, then `JournalSession.committed`."""
+
+    channel: int
+    number: int
+    entries: list[JournalEntry]
+
+
+@dataclass(frozen=True, slots=True)
+class EntriesDelivered:
+    """Everything queued in the class up to `position` is durable at the peer: delete it (late or not at all does no
+    harm)."""
+
+    class_name: str
+    position: int
+
+
+JournalEvent: TypeAlias = EntriesReceived | EntriesDelivered
+
+
+@dataclass(slots=True)
+class _Channel:
+    class_name: str
+    ready: bool = False
+    """The peer's resume has come."""
+    names: NamesIn = field(default_factory=NamesIn)
+    received: int = 0
+    uncommitted: deque[tuple[int, int]] = field(default_factory=deque)
+    """Number and bytes of batches received."""
+    waiting_bytes: int = 0
+    committed: int = 0
+    told: int = 0
+    resume: bytes | None = None
+
+
+class JournalSession:
+    """One per peer, without I/O. `classes`: by priority, the first goes first. `namespace`: the peer's. `sends`:
+    whether the queues in the store are for this peer."""
+
+    def __init__(self, classes: Sequence[str], namespace: str, *, sends: bool) -> None:
+        self._classes = list(classes[:MAX_CHANNELS])
+        self._namespace = namespace
+        self._senders = {name: ClassSender() for name in self._classes} if sends else {}
+        self._links: dict[int, dict[int, _Channel]] = {}
+        self._opener: dict[int, bool] = {}
+        self._active: int | None = None
+        self._last: dict[str, JournalKey] = {}
+
+    # --- links ----------------------------------------------------------------------------------------------------
+
+    def attach(self, link: int, *, opens: bool) -> None:
+        """A new link, numbered higher than all before; `opens`: its streams are for us to open."""
+        self._links[link] = {}
+        self._opener[link] = opens
+        self._active = link
+        for channel, class_name in enumerate(self._classes) if opens else ():
+            self._open(link, channel, class_name)
+        for sender in self._senders.values():
+            sender.stop()
+
+    def detach(self, link: int) -> None:
+        """The link is gone. If it was the newest nothing is sent until the next: an older one is on its way out."""
+        if self._links.pop(link, None) is None:
+            return
+        del self._opener[link]
+        if self._active == link:
+            self._active = None
+            for sender in self._senders.values():
+                sender.stop()
+
+    def _open(self, link: int, channel: int, class_name: str) -> _Channel:
+        opened = self._links[link][channel] = _Channel(class_name)
+        opened.resume = encode_resume(Resume(class_name, self._last.get(class_name)))
+        return opened
+
+    # --- what comes in --------------------------------------------------------------------------------------------
+
+    def receive(self, link: int, channel: int, message: bytes) -> list[JournalEvent]:
+        """One message of one channel. Raises ProtocolViolation; the link is of no further use then."""
+        channels = self._links.get(link)
+        if channels is None:
+            return []
+        parsed = decode_message(message)
+        if isinstance(parsed, Resume):
+            self._resume(link, channel, parsed)
+            return []
+        known = channels.get(channel)
+        if known is None:
+            raise ProtocolViolation("a journal stream begins with resume")
+        if isinstance(parsed, Batch):
+            return [self._batch(channel, known, parsed, len(message))]
+        return self._acked(link, known, parsed)
+
+    def _resume(self, link: int, channel: int, resume: Resume) -> None:
+        known = self._links[link].get(channel)
+        if known is None:
+            if self._opener[link] or not 0 <= channel < MAX_CHANNELS:
+                raise ProtocolViolation("a journal stream that nobody opened")
+            if any(other.class_name == resume.class_name for other in self._links[link].values()):
+                raise ProtocolViolation(f"a second stream for {resume.class_name}")
+            known = self._open(link, channel, resume.class_name)
+        if known.ready or known.class_name != resume.class_name:
+            raise ProtocolViolation("a journal stream is resumed once, for its class")
+        known.ready = True
+        if link == self._active and resume.class_name in self._senders:
+            self._senders[resume.class_name].start(resume.last)
+
+    def _batch(self, channel: int, known: _Channel, batch: Batch, size: int) -> EntriesReceived:
+        if batch.number != known.received + 1:
+            raise ProtocolViolation(f"batch {batch.number} after {known.received}")
+        if known.waiting_bytes > MAX_UNCOMMITTED:
+            raise ProtocolViolation("more journal entries than the window allows", 0x97)
+        entries = known.names.entries(batch, known.class_name, self._namespace)
+        known.received = batch.number
+        known.uncommitted.append((batch.number, size))
+        known.waiting_bytes += size
+        return EntriesReceived(channel, batch.number, entries)
+
+    def _acked(self, link: int, known: _Channel, number: int) -> list[JournalEvent]:
+        sender = self._senders.get(known.class_name)
+        if link != self._active:
+            return []
+        if sender is None:
+            raise ProtocolViolation("an acknowledgement of nothing")
+        return self._moved(known.class_name, sender.acked(number))
+
+    def _moved(self, class_name: str, moved: bool) -> list[JournalEvent]:
+        return [EntriesDelivered(class_name, self._senders[class_name].delivered)] if moved else []
+
+    # --- answers ----------------------------------------------------------------------------------------------------
+
+    def committed(self, link: int, event: EntriesReceived) -> None:
+        """Everything in the batch is durable here; batches of one channel in their order."""
+        known = self._links.get(link, {}).get(event.channel)
+        if known is None:
+            return
+        if event.entries:
+            self._last[known.class_name] = event.entries[-1].key
+        while known.uncommitted and known.uncommitted[0][0] <= event.number:
+            known.waiting_bytes -= known.uncommitted.popleft()[1]
+        known.committed = event.number
+
+    def wants(self) -> Iterator[tuple[str, int]]:
+        """Pages to read: class and the position behind which; each is to be answered with `page` or `failed`."""
+        for class_name, sender in self._senders.items():
+            after = sender.wants
+            if after is not None:
+                sender.asked()
+                yield class_name, after
+
+    def page(self, class_name: str, after: int, entries: Iterable[Waiting]) -> list[JournalEvent]:
+        return self._moved(class_name, self._senders[class_name].page(after, entries))
+
+    def failed(self, class_name: str) -> None:
+        self._senders[class_name].failed()
+
+    def appended(self, class_name: str) -> None:
+        """The store has more to send in this class."""
+        if class_name in self._senders:
+            self._senders[class_name].appended()
+
+    # --- what goes out ----------------------------------------------------------------------------------------------
+
+    def next_answer(self, link: int) -> tuple[int, bytes] | None:
+        """The next small message, and its channel: these are sent at once."""
+        for channel, known in self._links.get(link, {}).items():
+            if known.resume is not None:
+                message, known.resume = known.resume, None
+                return channel, message
+            if known.told < known.committed:
+                known.told = known.committed
+                return channel, encode_ack(known.committed)
+        return None
+
+    def next_batch(self, link: int) -> tuple[int, bytes] | None:
+        """The next batch of the first class that has one: to be sent only while little else is unsent."""
+        if link != self._active:
+            return None
+        channels = {known.class_name: channel for channel, known in self._links[link].items()}
+        for class_name, sender in self._senders.items():
+            if class_name in channels and (message := sender.next_batch()) is not None:
+                return channels[class_name], message
+        return None

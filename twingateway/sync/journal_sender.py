@@ -1,0 +1,164 @@
+"""One class of the journal on its way to one peer.
+
+The queue itself stays in the store: here are the next few pages of it and, of what was sent, only where it stands in
+the queue. A new link begins at the front of the queue again, less what the peer says that it has.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from twingateway.errors import ProtocolViolation
+from twingateway.sync.journal_wire import NamesOut, encode_batch, size_of
+from twingateway.twin.entry import JournalEntry, JournalKey
+
+#: Bytes in flight at most, per class.
+WINDOW = 256 * 1024
+#: Bytes asked of the store at a time.
+PAGE = 64 * 1024
+#: A batch is closed when it has about so many bytes.
+BATCH_SIZE = 8 * 1024
+
+
+class Waiting(NamedTuple):
+    """An entry and its place in the class's queue in the store."""
+
+    position: int
+    entry: JournalEntry
+
+
+class _Flying(NamedTuple):
+    number: int
+    position: int
+    size: int
+
+
+class ClassSender:
+    """`wants` → `page` brings entries, `next_batch` takes them away, `acked` says how far they may be deleted."""
+
+    def __init__(self) -> None:
+        self.delivered = 0
+        """Everything up to this position is durable at the peer."""
+        self._read = 0
+        self._more = True
+        self._appended = False
+        self._asked: int | None = None
+        self._buffer: deque[Waiting] = deque()
+        self._buffered = 0
+        self.stop()
+
+    @property
+    def in_flight(self) -> int:
+        """Bytes sent and not acknowledged."""
+        return self._unacknowledged
+
+    # --- the link -------------------------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """There is no link to send on, or a new one on which the peer has not said yet where to begin."""
+        self._ready = False
+        self._seek: JournalKey | None = None
+        self._number = 0
+        self._names = NamesOut()
+        self._flying: deque[_Flying] = deque()
+        self._unacknowledged = 0
+        self._buffer.clear()
+        self._buffered = 0
+        self._read = self.delivered
+        self._more = True
+        self._asked = None
+
+    def start(self, last: JournalKey | None) -> None:
+        """The peer is ready; `last` is the newest entry that it has from here, if it remembers."""
+        self._ready = True
+        self._seek = last
+
+    def next_batch(self) -> bytes | None:
+        """The next message, None while there is nothing to send or the window is full."""
+        if not self._ready or self._seek is not None or not self._buffer or self._unacknowledged >= WINDOW:
+            return None
+        entries: list[JournalEntry] = []
+        size = 0
+        while self._buffer and (not entries or size < BATCH_SIZE):
+            following = size_of(self._buffer[0].entry)
+            if entries and size + following > 2 * BATCH_SIZE:
+                break
+            position, entry = self._buffer.popleft()
+            entries.append(entry)
+            size += following
+        self._buffered -= size
+        self._number += 1
+        message = encode_batch(self._names.batch(self._number, entries))
+        self._flying.append(_Flying(self._number, position, len(message)))
+        self._unacknowledged += len(message)
+        return message
+
+    def acked(self, number: int) -> bool:
+        """Batches up to `number` are durable at the peer; whether `delivered` moved. Raises ProtocolViolation."""
+        if number > self._number:
+            raise ProtocolViolation(f"batch {number} was never sent")
+        before = self.delivered
+        while self._flying and self._flying[0].number <= number:
+            _, position, size = self._flying.popleft()
+            self._unacknowledged -= size
+            self.delivered = max(self.delivered, position)
+        return self.delivered > before
+
+    # --- the store ------------------------------------------------------------------------------------------------
+
+    @property
+    def wants(self) -> int | None:
+        """Read a page of the queue behind this position, None for not now. Answer with `page`."""
+        enough = PAGE if self._seek is None else WINDOW
+        if not self._ready or not self._more or self._asked is not None or self._buffered >= enough:
+            return None
+        return self._read
+
+    def asked(self) -> None:
+        """The page that `wants` names is being read."""
+        self._asked = self._read
+        self._appended = False
+
+    def page(self, after: int, entries: Iterable[Waiting]) -> bool:
+        """The page behind `after`, empty at the end of the queue; whether `delivered` moved."""
+        if after != self._asked:
+            return False  # asked for on a link that is gone
+        self._asked = None
+        last = self._read
+        for waiting in entries:
+            self._buffer.append(waiting)
+            self._buffered += size_of(waiting.entry)
+            last = waiting.position
+        if last == self._read:
+            self._more = self._appended
+        self._read = last
+        if self._seek is not None and (self._buffered >= WINDOW or not self._more):
+            return self._skip(self._seek)
+        return False
+
+    def failed(self) -> None:
+        """The page could not be read; it is wanted again."""
+        self._asked = None
+
+    def appended(self) -> None:
+        """The queue has become longer."""
+        self._more = self._appended = True
+
+    def _skip(self, last: JournalKey) -> bool:
+        """Leave out what the peer has: everything before the entry that it named, and that one. It is one of the
+        first, since what was acknowledged is not here any more; if it is not found, all is sent again."""
+        self._seek = None
+        found = None
+        for index, (_, entry) in enumerate(self._buffer):
+            if entry.journal_id == last.journal_id and entry.seq <= last.seq <= entry.last:
+                found = index + (entry.last == last.seq)
+                break
+        if not found:
+            return False
+        for _ in range(found):
+            position, entry = self._buffer.popleft()
+            self._buffered -= size_of(entry)
+            self.delivered = max(self.delivered, position)
+        return True
