@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import termios
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 _READ_SIZE = 4096
 _SIZES = {7: termios.CS7, 8: termios.CS8}
+#: Major device numbers of pseudo-terminals on Linux.
+_PSEUDO = range(136, 144)
 _PARITIES = {"none": 0, "even": termios.PARENB, "odd": termios.PARENB | termios.PARODD}
 
 
@@ -97,5 +100,14 @@ def _configure(file: int, settings: SerialSettings, data_bits: int) -> None:
     attributes[3] = 0
     attributes[4] = attributes[5] = speed
     attributes[6][termios.VMIN], attributes[6][termios.VTIME] = 0, 0
-    termios.tcsetattr(file, termios.TCSANOW, attributes)
+    try:
+        termios.tcsetattr(file, termios.TCSANOW, attributes)
+    except termios.error as error:
+        if error.args[0] != errno.EINVAL or not _is_pseudo_terminal(file):
+            raise
     termios.tcflush(file, termios.TCIOFLUSH)
+
+
+def _is_pseudo_terminal(file: int) -> bool:
+    """They have no parity and say that it is invalid, where it was asked for before."""
+    return os.major(os.fstat(file).st_rdev) in _PSEUDO

@@ -1,0 +1,238 @@
+"""Every way to a device: read, written and identified over all transports, against pymodbus and our own simulator."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymodbus.framer import FramerType
+from pymodbus.server import ModbusTcpServer, ModbusTlsServer, ModbusUdpServer
+from twingateway_modbus import ADAPTER
+from twingateway_modbus.address import AddressSettings, Transport
+from twingateway_modbus.link import Link
+from twingateway_modbus.simulator.faults import Fault, FaultKind, Faults
+
+from tests.adapters_modbus.plant import sim_device
+from tests.adapters_modbus.simulated import make_adapter, make_driver, make_server, serve
+from twingateway.errors import DeviceTimeout, DeviceUnreachable, InvalidConfig
+from twingateway.pki.authority import create_authority, issue
+
+PROPERTIES: dict[str, Any] = {
+    "wide": {"table": "input", "address": 10, "type": "uint32"},
+    "contact": {"table": "discrete", "address": 1},
+    "coils": {"table": "coil", "address": 0, "count": 5, "writable": True},
+    "setpoint": {"table": "holding", "address": 20, "type": "int16", "scale": 0.1, "writable": True},
+    "energy": {"table": "holding", "address": 30, "type": "float64", "writable": True},
+    "mask": {
+        "table": "holding",
+        "address": 15,
+        "type": "uint16",
+        "bits": [4, 6],
+        "writable": True,
+        "write_with": "mask",
+    },
+    "both": {"table": "holding", "address": 16, "type": "int32", "writable": True, "write_with": "read-write"},
+    "high": {"table": "holding", "address": 18, "type": "uint8", "byte": "high", "writable": True},
+    "multiple": {"table": "holding", "address": 19, "type": "int16", "writable": True, "write_with": "multiple"},
+}
+WRITTEN = {
+    "coils": [True, True, False, False, True],
+    "setpoint": 21.5,
+    "energy": -1234.5,
+    "mask": 5,
+    "both": -70000,
+    "high": 200,
+    "multiple": -7,
+}
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> tuple[Path, ssl.SSLContext]:
+    """The authority's certificate, and a server's context."""
+    authority = create_authority(tmp_path / "pki")
+    server = issue(tmp_path / "pki", "plc", hosts=["127.0.0.1"])
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(server.certificate, server.key)
+    return authority.certificate, context
+
+
+@pytest.fixture
+async def closing() -> AsyncIterator[list[Any]]:
+    """What is closed at the end: servers of both kinds and adapters."""
+    things: list[Any] = []
+    yield things
+    for thing in reversed(things):
+        outcome = thing.stop() if hasattr(thing, "stop") else thing.close()
+        if asyncio.iscoroutine(outcome):
+            await outcome
+
+
+async def exercise(closing: list[Any], address: dict[str, Any], unit: int = 3) -> None:
+    """Read all, write all, read back what was written."""
+    adapter = make_adapter()
+    closing.append(adapter)
+    driver, recorder = make_driver(adapter, address | {"unit": unit}, PROPERTIES)
+    before = await driver.read()
+    assert before["wide"] == 10 << 16 | 11
+    assert before["contact"] is True
+    assert recorder.problems == []
+
+    for name, value in WRITTEN.items():
+        assert (await driver.write(name, value)).observed == value
+    after = await driver.read()
+    assert {name: after[name] for name in WRITTEN} == WRITTEN
+    assert after["wide"] == before["wide"]
+
+
+@pytest.mark.parametrize("transport", [each for each in Transport if each is not Transport.TLS])
+async def test_every_transport_reads_and_writes(transport: Transport, closing: list[Any]) -> None:
+    server = make_server(transport, 3)
+    closing.append(server)
+    await exercise(closing, await serve(transport, server))
+
+
+@pytest.mark.parametrize("transport", [Transport.RTU, Transport.ASCII])
+async def test_a_two_wire_line_that_echoes(transport: Transport, closing: list[Any]) -> None:
+    server = make_server(transport, 3)
+    closing.append(server)
+    await exercise(closing, await serve(transport, server, echo=True))
+
+
+async def test_tls_with_a_certificate_that_is_verified(
+    certificates: tuple[Path, ssl.SSLContext], closing: list[Any]
+) -> None:
+    authority, context = certificates
+    server = make_server(Transport.TLS, 3)
+    closing.append(server)
+    address = await serve(Transport.TLS, server, tls=context)
+    await exercise(closing, address | {"tls": {"ca_file": str(authority)}})
+
+    stranger, _ = make_driver(make_adapter(), address | {"unit": 3}, PROPERTIES)
+    with pytest.raises(DeviceUnreachable, match="no TLS"):
+        await stranger.read()
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp", "tls", "rtu-over-tcp", "ascii-over-tcp"])
+async def test_pymodbus_at_the_other_end(
+    transport: str, certificates: tuple[Path, ssl.SSLContext], closing: list[Any]
+) -> None:
+    authority, context = certificates
+    framer = {"rtu-over-tcp": FramerType.RTU, "ascii-over-tcp": FramerType.ASCII}.get(transport, FramerType.SOCKET)
+    where: dict[str, Any] = {"framer": framer, "address": ("127.0.0.1", 0)}
+    server: Any
+    if transport == "udp":
+        server = ModbusUdpServer([sim_device(3)], **where)
+    elif transport == "tls":
+        server = ModbusTlsServer([sim_device(3)], sslctx=context, **where)
+    else:
+        server = ModbusTcpServer([sim_device(3)], **where)
+    await server.serve_forever(background=True)
+    try:
+        listening = server.transport
+        name = listening.get_extra_info("sockname") if transport == "udp" else listening.sockets[0].getsockname()
+        address = {"transport": transport, "host": "127.0.0.1", "port": name[1]}
+        if transport == "tls":
+            address["tls"] = {"ca_file": str(authority)}
+        await exercise(closing, address)
+    finally:
+        while closing:
+            await closing.pop().stop()
+        await server.shutdown()
+
+
+async def test_the_device_says_who_it_is(closing: list[Any]) -> None:
+    server = make_server(Transport.TCP, 3)
+    closing.append(server)
+    link = Link(AddressSettings.model_validate(await serve(Transport.TCP, server)))
+    closing.append(link)
+    async with link.turn(3, 1.0) as turn:
+        assert await turn.identify() == {0: b"twingateway", 1: b"simulator", 2: b"1"}
+
+
+async def test_as_many_requests_are_in_flight_as_there_are_connections(closing: list[Any]) -> None:
+    asked: list[int] = []
+    slow = Faults([Fault(FaultKind.DELAY, 1.0, 0.1)])
+    server = make_server(Transport.TCP, *range(1, 7), faults=slow, witness=lambda unit, pdu: asked.append(unit))
+    closing.append(server)
+    address = await serve(Transport.TCP, server) | {"connections": 3}
+    adapter = make_adapter()
+    closing.append(adapter)
+    properties = {"wide": PROPERTIES["wide"]}
+    drivers = [make_driver(adapter, address | {"unit": unit}, properties)[0] for unit in range(1, 7)]
+    reads = asyncio.gather(*(driver.read() for driver in drivers))
+    await asyncio.sleep(0.05)
+    assert len(asked) == 3
+    await reads
+    assert len(asked) == 6
+
+
+async def test_the_line_rests_between_requests(closing: list[Any]) -> None:
+    times: list[float] = []
+    loop = asyncio.get_running_loop()
+    server = make_server(Transport.TCP, 3, witness=lambda unit, pdu: times.append(loop.time()))
+    closing.append(server)
+    address = await serve(Transport.TCP, server) | {"delay": "30ms", "unit": 3}
+    adapter = make_adapter()
+    closing.append(adapter)
+    driver, _ = make_driver(adapter, address, PROPERTIES)
+    await driver.read()
+    assert len(times) >= 4
+    assert all(after - before >= 0.029 for before, after in itertools.pairwise(times))
+
+
+async def test_a_late_reply_harms_nobody_and_the_connection_stays(closing: list[Any]) -> None:
+    """The reply of the slow unit comes while its neighbour is asked."""
+    server = make_server(Transport.TCP, 1, 2)
+    server.faults[1] = Faults([Fault(FaultKind.DELAY, 1.0, 0.12)])
+    server.faults[2] = Faults([Fault(FaultKind.DELAY, 1.0, 0.05)])
+    server.units[2].set(next(iter(server.units[2].tables)), 0, [7])
+    closing.append(server)
+    address = await serve(Transport.TCP, server)
+    adapter = make_adapter()
+    closing.append(adapter)
+    properties = {"value": {"table": "holding", "address": 0, "type": "uint16"}}
+    slow, _ = make_driver(adapter, address | {"unit": 1, "timeout": "80ms"}, properties)
+    quick, _ = make_driver(adapter, address | {"unit": 2}, properties)
+    with pytest.raises(DeviceTimeout):
+        await slow.read()
+    assert await quick.read() == {"value": 7}
+    assert await quick.read() == {"value": 7}
+
+
+async def test_devices_that_disagree_about_their_link_are_told_so() -> None:
+    adapter = make_adapter()
+    properties = {"value": {"table": "holding", "address": 0, "type": "uint16"}}
+    make_driver(adapter, {"host": "10.0.0.1"}, properties)
+    with pytest.raises(InvalidConfig, match=r"devices at 10.0.0.1:502 disagree about delay"):
+        make_driver(adapter, {"host": "10.0.0.1", "delay": "5ms"}, properties)
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ({}, "host is missing"),
+        ({"transport": "rtu"}, "serial is missing"),
+        ({"transport": "rtu", "host": "a", "serial": {"port": "/dev/ttyS0"}}, "there is rtu-over-tcp"),
+        ({"transport": "udp", "host": "a", "serial": {"port": "/dev/ttyS0"}}, "serial has no meaning for udp"),
+        ({"transport": "rtu-over-tcp", "host": "a", "unit": 0}, "units 1 to 247"),
+        ({"host": "a", "tls": {}}, "need transport: tls"),
+        ({"transport": "tls", "host": "a", "tls": {"ca_file": "nowhere.pem"}}, "there is no file"),
+        ({"transport": "ascii", "serial": {"port": "/dev/ttyS0"}, "connections": 2}, "one connection"),
+    ],
+)
+def test_an_address_that_leads_nowhere_is_refused(address: dict[str, Any], message: str) -> None:
+    properties = {"value": {"table": "holding", "address": 0, "type": "uint16"}}
+    with pytest.raises(ValueError, match=message):
+        ADAPTER.device.model_validate({"address": address, "properties": properties})
+
+
+async def test_a_line_that_is_not_there_is_unreachable() -> None:
+    address = {"transport": "rtu", "serial": {"port": "/dev/no-such-line"}, "unit": 1}
+    driver, _ = make_driver(make_adapter(), address, {"value": {"table": "holding", "address": 0, "type": "uint16"}})
+    with pytest.raises(DeviceUnreachable, match="the serial line /dev/no-such-line cannot be used"):
+        await driver.read()

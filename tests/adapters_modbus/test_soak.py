@@ -1,0 +1,85 @@
+"""Every fault of the simulator on every transport: not one wrong value is taken, and all is right afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from twingateway_modbus.address import Transport
+from twingateway_modbus.simulator.faults import Fault, FaultKind, Faults
+
+from tests.adapters_modbus.simulated import make_adapter, make_driver, make_server, serve
+from twingateway.testing.device_port import RecordingPort
+
+#: Values whose registers hold neither each other nor what a shifted or cut frame would give.
+TRUE = {"wide": 10 << 16 | 11, "low": 3, "far": 37 << 16 | 38, "bit": True, "bits": [False, True, False, True]}
+PROPERTIES: dict[str, Any] = {
+    "wide": {"table": "holding", "address": 10, "type": "uint32"},
+    "low": {"table": "holding", "address": 3, "type": "int16"},
+    "far": {"table": "input", "address": 37, "type": "uint32"},
+    "bit": {"table": "coil", "address": 1},
+    "bits": {"table": "discrete", "address": 0, "count": 4},
+}
+#: On a line without check sums between request and transaction (RTU, ASCII) the reply before cannot be told from the
+#: reply to the same request; everything else must be.
+KINDS = [kind for kind in FaultKind if kind not in (FaultKind.DELAY, FaultKind.STALE)]
+CHECKED = (Transport.RTU, Transport.ASCII, Transport.RTU_OVER_TCP, Transport.ASCII_OVER_TCP)
+
+
+@pytest.mark.parametrize("transport", [Transport.TCP, Transport.UDP, Transport.RTU, Transport.ASCII_OVER_TCP])
+async def test_no_fault_makes_a_wrong_value(transport: Transport) -> None:
+    """Without a check sum (Modbus/TCP) altered bytes in the data cannot be seen: there the noise is left out."""
+    kinds = [kind for kind in KINDS if kind is not FaultKind.NOISE or transport in CHECKED]
+    if not transport.is_serial:
+        kinds += [FaultKind.STALE] if transport in (Transport.TCP, Transport.UDP) else []
+    server = make_server(transport, *range(1, 9), faults=Faults([Fault(k, 0.6 / len(kinds)) for k in kinds], seed=5))
+    address = await serve(transport, server) | {"timeout": "20ms"}
+    adapter = make_adapter()
+    ports: list[RecordingPort] = []
+    runs = []
+    for unit in range(1, 9):
+        driver, port = make_driver(adapter, address | {"unit": unit}, PROPERTIES)
+        runs.append(asyncio.ensure_future(driver.run()))
+        ports.append(port)
+    await asyncio.sleep(1.0)
+    server.faults.clear()
+    try:
+        for port in ports:
+            await port.until(lambda r: r.presence is True and not r.bad and r.values == TRUE, timeout=20)
+    finally:
+        for run in runs:
+            run.cancel()
+        await asyncio.gather(*runs, return_exceptions=True)
+        await adapter.stop()
+        server.close()
+
+    reports = [report.values for port in ports for report in port.reports]
+    assert len(reports) >= 8
+    assert [values for values in reports for name in values if values[name] != TRUE[name]] == []
+    assert any(port.problems for port in ports)
+
+
+@pytest.mark.parametrize("kind", [FaultKind.NOISE, FaultKind.FUNCTION, FaultKind.LENGTH, FaultKind.UNIT])
+async def test_a_garbled_read_is_asked_once_more_at_once(kind: FaultKind) -> None:
+    """So that one disturbance on a line is no missed poll."""
+    asked: list[bytes] = []
+    server = make_server(Transport.RTU, 1, witness=lambda unit, pdu: asked.append(pdu))
+    spoiled = Faults([Fault(kind)], seed=3)
+    server.faults[None] = spoiled
+    address = await serve(Transport.RTU, server) | {"unit": 1, "timeout": "50ms"}
+    adapter = make_adapter()
+    driver, _ = make_driver(adapter, address, {"low": PROPERTIES["low"]})
+
+    def heal(unit: int, pdu: bytes) -> None:
+        asked.append(pdu)
+        if len(asked) > 1:
+            spoiled.faults = ()
+
+    server._witness = heal
+    try:
+        assert await driver.read() == {"low": 3}
+        assert len(asked) == 2
+    finally:
+        await adapter.stop()
+        server.close()
