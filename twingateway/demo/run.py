@@ -25,7 +25,7 @@ from twingateway.demo.script import ENDING, Stage, Story
 from twingateway.demo.site import CLOUD, EDGE, SECRET, lay_out
 
 #: Exit codes: something mismatched or was not applied; the demo could not be played; Ctrl-C.
-FAILED, BROKEN, INTERRUPTED = 1, 2, 130
+FAILED, BROKEN, INTERRUPTED = 1, 70, 130
 #: An outage takes at most this share of a run whose length is given.
 OUTAGE_SHARE = 0.25
 
