@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from twingateway.errors import Unavailable
 from twingateway.gateway.clock import Clock
 from twingateway.gateway.committer import Committer
 from twingateway.gateway.events import Changed, EventBus, Notice
@@ -202,8 +203,11 @@ class Ledger:
         self._committer.add(peers=[record])
 
     def notice(self, code: str, message: str, device: DeviceId | None = None, **detail: Value) -> None:
-        """Tell listeners something that is not a register."""
-        lsn = self._numbers.lsn()
+        """Tell listeners something that is not a register; also when the store has no numbers left."""
+        try:
+            lsn = self._numbers.lsn()
+        except Unavailable:
+            lsn = self._numbers.last_lsn
         self._events.publish(Notice(lsn, self.position, code, message, self._clock.wall_ms(), device, dict(detail)))
 
     def _is_newer(self, register: Register) -> bool:

@@ -134,12 +134,13 @@ class Reporter:
 
     def _refuse(self, name: str, value: object, error: InvalidValue | TooLarge) -> None:
         rule = error.problem.rule if isinstance(error, InvalidValue) else error.code
-        shown: dict[str, Value] = {"value": repr(value)[:SHOWN], "rule": rule, "message": error.message}
+        name, seen = name[:MAX_NAME], repr(value)[:SHOWN]
+        shown: dict[str, Value] = {"value": seen, "rule": rule, "message": error.message}
         known = self._refused.get(name)
         if isinstance(known, dict) and {**known, "time": 0} == {**shown, "time": 0}:
             return
         self._refused[name] = {**shown, "time": self._clock.wall_ms()}
-        self._ledger.notice("value-refused", error.message, self._device, property=name, **shown)
+        self._ledger.notice("value-refused", error.message, self._device, property=name, value=seen, rule=rule)
         self._write({REFUSED: dict(self._refused)})
 
     def _presence(self, presence: Presence) -> None:

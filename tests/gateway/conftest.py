@@ -1,0 +1,13 @@
+"""Stores that refuse are asked again soon: the real pause is for people's disks."""
+
+from __future__ import annotations
+
+import pytest
+
+from twingateway.gateway import committer, models, numbers, ownership, statements
+
+
+@pytest.fixture(autouse=True)
+def _no_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (committer, models, numbers, ownership, statements):
+        monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)

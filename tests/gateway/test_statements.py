@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.gateway.workbench import FULL, PUMP, bench, turns
+from twingateway.gateway import numbers as numbers_module
+from twingateway.gateway.ledger import Draft
+from twingateway.gateway.statements import Statements
+from twingateway.testing.joined import until
+from twingateway.twin.register import RegisterKey, Section
+
+STATE = RegisterKey(PUMP, Section.PRESENCE, "state")
+FLOW = RegisterKey(PUMP, Section.REPORTED, "flow")
+
+
+async def test_the_last_word_is_the_last_however_fast_words_follow() -> None:
+    async with bench() as b:
+        statements = Statements(b.gateway.table, b.gateway.ledger, b.tasks)
+        b.store.gate.clear()
+        statements.say({STATE: "offline"})
+        await turns()
+        statements.say({STATE: "online"})
+        statements.say({STATE: "offline"})
+        assert statements.value(STATE) == "offline"
+        b.store.gate.set()
+        await turns()
+        assert b.value(Section.PRESENCE, "state") == "offline" == b.durable(STATE)
+
+
+async def test_what_the_store_refused_is_said_again_in_its_newest_form() -> None:
+    async with bench() as b:
+        statements = Statements(b.gateway.table, b.gateway.ledger, b.tasks)
+        b.store.error = FULL
+        statements.say({STATE: "offline"})
+        await turns()
+        statements.say({STATE: "online"})
+        b.store.error = None
+        await until(lambda: b.durable(STATE) == "online")
+
+
+async def test_the_same_word_twice_is_said_once() -> None:
+    async with bench() as b:
+        statements = Statements(b.gateway.table, b.gateway.ledger, b.tasks)
+        statements.say({STATE: {"state": "online"}})
+        statements.say({STATE: {"state": "online"}})
+        await turns()
+        statements.say({STATE: {"state": "online"}})
+        await turns()
+        assert sum(len(changes.registers) for changes in b.store.commits) == 1
+
+
+async def test_reports_that_find_no_numbers_left_are_minted_newest_first_when_there_are_some(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(numbers_module, "BLOCK", 4)
+    async with bench() as b:
+        statements = Statements(b.gateway.table, b.gateway.ledger, b.tasks)
+        b.full()
+        for value in range(10):
+            statements.report([Draft(FLOW, value)])
+            await turns(3)
+        assert statements.value(FLOW) == 9
+        b.full(False)
+        await until(lambda: b.durable(FLOW) == 9)
