@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from twingateway.adapter.kind import AdapterKind
 from twingateway.config.explain import explain
+from twingateway.config.instances import PROFILE_KIND, PROFILE_ONLY, RANGE_PATTERN, Instances
 from twingateway.config.secrets import Expanded, expand_env
 from twingateway.config.source import Source, load_files
 from twingateway.config.types import Name, Section
@@ -37,10 +38,14 @@ def _model_reference(text: str | None) -> str | None:
 class DeviceMetadata(Section):
     """Who the device is."""
 
-    name: Name
-    """Unique among the devices of the namespace."""
+    name: Annotated[Name, WithJsonSchema({"type": "string", "pattern": rf"^({NAME_PATTERN}|.*\\{{.*)$"})]
+    """Unique among the devices of the namespace; with numbers of the range where there is one."""
     namespace: Name | None = None
     """The tenant; the node's own if it is left out."""
+    range: Annotated[str, Field(pattern=f"^{RANGE_PATTERN}$")] | dict[str, str] | None = Field(
+        None, examples=["1..300", {"line": "1..10", "unit": "1..30"}]
+    )
+    """The document stands for as many devices; `{n}` in any text is the number of each."""
 
 
 class DeviceSpec(BaseModel):
@@ -56,6 +61,8 @@ class DeviceSpec(BaseModel):
         WithJsonSchema({"type": "string", "pattern": f"^{_REFERENCE}$", "examples": ["inverter@1.0.0"]}),
     ] = None
     """The device's model as `name@version`."""
+    profile: str | None = None
+    """A file with a `kind: DeviceProfile`, whose `spec` this one is merged upon; relative to this file."""
 
 
 class DeviceDocument(Section):
@@ -82,10 +89,55 @@ class LoadedDevice:
     source: Source
 
 
+class ProfileMetadata(Section):
+    """What the profile is called."""
+
+    name: Name
+
+
+class ProfileSpec(DeviceSpec):
+    """What all devices of a type have in common."""
+
+    tests: list[dict[str, Any]] = Field(default_factory=list)
+    """What a device sent, and the values it means; `twingateway adapter test` runs them."""
+
+
+class ProfileDocument(Section):
+    """One type of device: everything of a device document's `spec` but what differs between devices."""
+
+    api_version: Literal["edge.iot.org/v1"] = Field(alias="apiVersion")
+    kind: Literal["DeviceProfile"]
+    metadata: ProfileMetadata
+    spec: ProfileSpec
+
+
+def check_profile(source: Source, registry: AdapterRegistry, environ: Mapping[str, str]) -> list[Problem]:
+    """Everything that is wrong with a profile; what its devices have to add may be missing."""
+    expanded = expand_env(source, environ)
+    problems = list(expanded.problems)
+    try:
+        document = ProfileDocument.model_validate(expanded.data)
+        kind = registry.get(document.spec.adapter)
+    except ValidationError as error:
+        return problems + explain(error, ProfileDocument, source, expanded)
+    except TwinGatewayError as error:
+        return [*problems, source.problem(expanded.redact(error.message), ("spec", "adapter"), "adapter")]
+    rest = {key: value for key, value in expanded.data["spec"].items() if key not in OWN_KEYS | PROFILE_ONLY}
+    _, found = check_part(kind.device, rest, kind, source, expanded, ("spec",))
+    return problems + [each for each in found if not (each.rule == "required" and each.path.count(".") < 3)]
+
+
 def check_device(
     source: Source, registry: AdapterRegistry, environ: Mapping[str, str], namespace: str = DEFAULT_NAMESPACE
 ) -> tuple[LoadedDevice | None, list[Problem]]:
-    """The device of a document, or None and everything that is wrong with it."""
+    """The first device of a document, or None and everything that is wrong with it."""
+    first = next(Instances().of(source))
+    return (None, [first]) if isinstance(first, Problem) else _check_instance(first, registry, environ, namespace)
+
+
+def _check_instance(
+    source: Source, registry: AdapterRegistry, environ: Mapping[str, str], namespace: str
+) -> tuple[LoadedDevice | None, list[Problem]]:
     expanded = expand_env(source, environ)
     problems = list(expanded.problems)
     document, settings = None, None
@@ -138,12 +190,12 @@ def read_devices(
     """Every valid device of the files, and every problem of all of them."""
     problems: list[Problem] = []
     devices: dict[DeviceId, LoadedDevice] = {}
-    for item in load_files(paths):
+    for item in _instances(paths):
         if isinstance(item, Problem):
             problems.append(item)
             continue
-        device, found = check_device(item, registry, environ, namespace)
-        problems += found
+        device, found = _check_instance(item, registry, environ, namespace)
+        problems += [problem for problem in found if problem not in problems]
         if device is None:
             continue
         if device.id in devices:
@@ -154,6 +206,16 @@ def read_devices(
             continue
         devices[device.id] = device
     return list(devices.values()), problems
+
+
+def _instances(paths: Iterable[str | Path]) -> Iterator[Source | Problem]:
+    """The documents of all files, ranges and profiles resolved; profiles themselves are left out."""
+    instances = Instances()
+    for item in load_files(paths):
+        if isinstance(item, Problem):
+            yield item
+        elif not (isinstance(item.data, dict) and item.data.get("kind") == PROFILE_KIND):
+            yield from instances.of(item)
 
 
 def load_devices(

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from twingateway.config.device import LoadedDevice, check_part, read_devices
 from twingateway.config.explain import explain
+from twingateway.config.instances import PROFILE_KIND
 from twingateway.config.node import NodeConfig
 from twingateway.config.secrets import Expanded, expand_env
 from twingateway.config.source import Source, load_file, load_files
@@ -73,7 +74,9 @@ def check_node(
     namespace = config.node.namespace if config else DEFAULT_NAMESPACE
     devices, found = read_devices(_named_files(source, expanded, "devices", problems), registry, environ, namespace)
     problems += found
-    models, found = read_models(_named_files(source, expanded, "models", problems))
+    profiles = [Path(device.source.base.file) for device in devices if device.source.base is not None]
+    named = (*profiles, *_named_files(source, expanded, "models", problems))
+    models, found = read_models({path.resolve(): path for path in named}.values())
     problems += found
     if config is not None:
         problems += _foreign_devices(devices, namespace)
@@ -91,6 +94,8 @@ def read_models(paths: Iterable[str | Path]) -> tuple[list[Model], list[Problem]
     for source in load_files(paths):
         if isinstance(source, Problem):
             problems.append(source)
+            continue
+        if isinstance(source.data, dict) and source.data.get("kind") == PROFILE_KIND:
             continue
         found = [source.locate(problem) for problem in check_model(source.data).problems]
         problems += found

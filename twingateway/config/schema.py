@@ -51,6 +51,8 @@ def device_schema(kinds: list[AdapterKind]) -> dict[str, Any]:
     schema = DeviceDocument.model_json_schema()
     definitions = schema["$defs"]
     spec = definitions["DeviceSpec"]
+    # With a profile everything else may come from there.
+    spec["anyOf"] = [{"required": spec.pop("required")}, {"required": ["profile"]}]
     spec["allOf"] = [_branch(kind, definitions, spec["properties"]) for kind in kinds]
     return _titled("device", schema)
 

@@ -27,6 +27,8 @@ class Source:
     data: Any = field(repr=False)
     file: str = ""
     lines: Mapping[tuple[str, ...], int] = field(default_factory=dict, repr=False)
+    base: Source | None = field(default=None, repr=False)
+    """The document (a profile) that lies beneath this one: what is written only there is located there."""
 
     def line_of(self, path: str | tuple[str | int, ...]) -> int:
         """One-based line of a path (`spec.items.0.name` or its parts), or of its nearest ancestor; 0 if unknown."""
@@ -52,11 +54,24 @@ class Source:
     def problem(self, message: str, path: str | tuple[str | int, ...] = "", rule: str = "") -> Problem:
         """A problem of this document, with its file and line."""
         dotted = path if isinstance(path, str) else ".".join(str(part) for part in path)
-        return Problem(message, dotted, rule, self.line_of(path), self.file)
+        home = self._home(path)
+        return Problem(message, dotted, rule, home.line_of(path), home.file)
 
     def locate(self, problem: Problem) -> Problem:
         """The same problem with this document's file and line."""
-        return replace(problem, line=self.line_of(problem.path), file=self.file)
+        home = self._home(problem.path)
+        return replace(problem, line=home.line_of(problem.path), file=home.file)
+
+    def _home(self, path: str | tuple[str | int, ...]) -> Source:
+        """The source in which the nearest ancestor of the path is written."""
+        if self.base is None:
+            return self
+        own, beneath = self._depth(path), self.base._depth(path)
+        return self.base if beneath > own else self
+
+    def _depth(self, path: str | tuple[str | int, ...]) -> int:
+        keys = self._keys(path) if isinstance(path, str) else tuple(str(part) for part in path)
+        return next(length for length in range(len(keys), -1, -1) if not length or keys[:length] in self.lines)
 
 
 def load_text(text: str, file: str = "") -> list[Source]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from twingateway.config import device, load
+from twingateway.config import device, instances, load
 from twingateway.config.source import Source, load_files
 from twingateway.errors import InvalidValue, Problem
 from twingateway.plugins.registry import AdapterRegistry
@@ -110,6 +110,10 @@ def _device(source: Source, checks: _Checks) -> Report:
     return Report(tuple(device.check_device(source, checks.registry, checks.environ)[1]))
 
 
+def _profile(source: Source, checks: _Checks) -> Report:
+    return Report(tuple(device.check_profile(source, checks.registry, checks.environ)))
+
+
 def _node(source: Source, checks: _Checks) -> Report:
     return Report(tuple(load.check_node(source, checks.registry, checks.environ)[1]))
 
@@ -130,6 +134,7 @@ _BY_KIND: dict[str, _Checker] = {
     document.KIND: _twin,
     parse_model.KIND: _model,
     device.KIND: _device,
+    instances.PROFILE_KIND: _profile,
 }
 
 
