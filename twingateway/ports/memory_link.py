@@ -380,7 +380,8 @@ class _Announcing:
 
     def connected(self, link: Link, now: float) -> None:
         self._handler.connected(link, now)
-        self.told.set_result(None)
+        if not self.told.done():  # else whoever dialled has given up
+            self.told.set_result(None)
 
     def closed(self, error: LinkError | None, now: float) -> None:
         if self.told.done():

@@ -13,14 +13,14 @@ from pydantic import BaseModel
 from twingateway.adapter import Adapter, AdapterContext, AdapterKind, Device, DevicePort, Driver, Value, Written
 from twingateway.errors import DeviceError, DeviceRefused, NotAuthorized
 from twingateway.gateway.acceptor import Acceptor
-from twingateway.gateway.clock import SystemClock
+from twingateway.gateway.clock import Clock, SystemClock
 from twingateway.gateway.context import Context
 from twingateway.gateway.gateway import Gateway, open_gateway
 from twingateway.gateway.host import ConfiguredDevice
 from twingateway.gateway.tasks import Tasks
 from twingateway.gateway.uplink import Uplink
 from twingateway.mqtt.auth import Identity
-from twingateway.ports.memory_link import MemoryDialer, MemoryListener, MemoryPath
+from twingateway.ports.memory_link import MemoryDialer, MemoryLink, MemoryListener, MemoryPath
 from twingateway.ports.memory_store import MemoryDisk, MemoryStore
 from twingateway.twin.identity import DeviceId
 
@@ -121,9 +121,18 @@ def fake_kind(machines: Mapping[str, FakeMachine]) -> AdapterKind:
 class MemoryNode:
     """One gateway on a memory disk. Start it with `running`."""
 
-    def __init__(self, name: str, disk: MemoryDisk | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        disk: MemoryDisk | None = None,
+        open_store: Callable[[MemoryDisk], MemoryStore] = MemoryStore,
+        clock: Clock | None = None,
+    ) -> None:
         self.name = name
         self.disk = disk or MemoryDisk()
+        self._open_store = open_store
+        self._clock = clock or SystemClock()
+        self._dialled: list[MemoryLink] = []
         self.machines: dict[str, FakeMachine] = {}
         self.path = MemoryPath()
         self._gateway: Gateway | None = None
@@ -144,28 +153,38 @@ class MemoryNode:
         self, parent: MemoryNode | None = None, models: Mapping[str, str] | None = None
     ) -> AsyncIterator[Gateway]:
         """Run until left; leaving is a crash: nothing is drained. `models`: device → model reference."""
-        store = MemoryStore(self.disk)
+        disk = self.disk
+        store = self._open_store(disk)
         try:
             async with asyncio.TaskGroup() as group:
                 work = Tasks(group)
-                gateway = self._gateway = await open_gateway(
-                    self.name,
-                    "default",
-                    is_root=parent is None,
-                    store=store,
-                    tasks=work,
-                )
-                gateway.begin(work)
-                self._listen(gateway)
-                await self._start_devices(gateway, models or {})
-                if parent is not None:
-                    work.start(self._uplink(gateway, parent).run(), "uplink")
-                yield gateway
-                work.cancel()
-                for link in self.listener.links:
-                    link.drop()
+                try:
+                    gateway = self._gateway = await open_gateway(
+                        self.name,
+                        "default",
+                        is_root=parent is None,
+                        store=store,
+                        tasks=work,
+                        clock=self._clock,
+                    )
+                    gateway.begin(work)
+                    self._listen(gateway)
+                    await self._start_devices(gateway, models or {})
+                    if parent is not None:
+                        work.start(self._uplink(gateway, parent).run(), "uplink")
+                    yield gateway
+                finally:
+                    work.cancel()
+                    for link in [] if self._listener is None else self._listener.links:
+                        link.drop()
         finally:
-            self.disk.in_use = False
+            disk.in_use = False
+
+    def vanish(self) -> None:
+        """As if the process had been killed: its links fall silent; leave `running` next."""
+        self.listener.open = False
+        for link in [*self.listener.links, *self._dialled]:
+            link.vanish()
 
     def _listen(self, gateway: Gateway) -> None:
         acceptor = Acceptor(
@@ -176,7 +195,11 @@ class MemoryNode:
     def _uplink(self, gateway: Gateway, parent: MemoryNode) -> Uplink:
         class Dialer:
             async def dial(_, handler: Any) -> Any:  # the parent may restart: its listener is looked up anew
-                return await MemoryDialer(parent.listener, self.path).dial(handler)
+                dialer = MemoryDialer(parent.listener, self.path)
+                try:
+                    return await dialer.dial(handler)
+                finally:
+                    self._dialled = [link for link in [*self._dialled, *dialer.links] if not link.over]
 
         return Uplink(
             Dialer(), NamedCredential(self.name), 15, gateway.peers, gateway.inbound, gateway.ledger, gateway.sessions
@@ -184,7 +207,7 @@ class MemoryNode:
 
     async def _start_devices(self, gateway: Gateway, models: Mapping[str, str]) -> None:
         kind = fake_kind(self.machines)
-        await gateway.host.open(kind, _NoSettings(), Context("fake", SystemClock(), None, None))
+        await gateway.host.open(kind, _NoSettings(), Context("fake", self._clock, None, None))
         devices = [
             ConfiguredDevice(DeviceId("default", name), "fake", None, models.get(name)) for name in self.machines
         ]

@@ -1,0 +1,74 @@
+"""`python -m tests.simulation --seeds 100000`: many seeds; `--seed N --trace`: one, with what happened.
+
+Seeds run in as many processes as there are processors. The first failing seeds are printed with the command that
+replays each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import subprocess
+import sys
+import time
+import traceback
+from concurrent.futures import ProcessPoolExecutor
+
+import structlog
+
+from tests.simulation.virtual_time import run
+from tests.simulation.world import World, simulate
+
+
+def try_seed(seed: int) -> tuple[int, str, list[str]]:
+    """(seed, what is wrong or nothing, trace)."""
+    world = World(seed)
+    try:
+        run(simulate(world))
+    except AssertionError as error:
+        return seed, str(error) or traceback.format_exc(), world.trace
+    except BaseException:
+        return seed, traceback.format_exc(), world.trace
+    return seed, "", world.trace
+
+
+def quieten() -> None:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=1000, help="how many")
+    parser.add_argument("--start", type=int, default=0, help="the first")
+    parser.add_argument("--seed", type=int, help="replay this one and print its trace")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    options = parser.parse_args()
+    if os.environ.get("PYTHONHASHSEED") != "0":
+        # Sets are walked in the same order in every process only if text hashes alike.
+        return subprocess.call([sys.executable, *sys.orig_argv[1:]], env={**os.environ, "PYTHONHASHSEED": "0"})
+    quieten()
+    if options.seed is not None:
+        _, problem, trace = try_seed(options.seed)
+        print("\n".join(trace))
+        print(problem or "everything is as it must be")
+        return int(bool(problem))
+    return many(range(options.start, options.start + options.seeds), options.jobs)
+
+
+def many(seeds: range, jobs: int) -> int:
+    began, failed = time.monotonic(), 0
+    with ProcessPoolExecutor(jobs, initializer=quieten) as pool:
+        for done, (seed, problem, _) in enumerate(pool.map(try_seed, seeds, chunksize=8), 1):
+            if problem:
+                failed += 1
+                if failed <= 10:
+                    print(f"seed {seed}: {problem}\n  replay: python -m tests.simulation --seed {seed}", flush=True)
+            if done % 1000 == 0:
+                print(f"{done} seeds, {failed} failed, {time.monotonic() - began:.0f} s", flush=True)
+    print(f"{len(seeds)} seeds, {failed} failed, {time.monotonic() - began:.1f} s")
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

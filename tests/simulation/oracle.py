@@ -1,0 +1,132 @@
+"""What must be true whatever happened: an independent model of the promises, without versions, lsns or epochs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from twingateway.gateway.events import Changed, EventBus
+from twingateway.gateway.gateway import Gateway
+from twingateway.twin.ack import Ack, AckState
+from twingateway.twin.identity import DeviceId
+from twingateway.twin.register import Section
+from twingateway.twin.value import Value
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+
+class Oracle:
+    """Follows what was acknowledged and what the root showed; judges after the quiet."""
+
+    def __init__(self) -> None:
+        self._acknowledged: defaultdict[tuple[str, str], list[Value]] = defaultdict(list)
+        self._at_backup: dict[str, dict[tuple[str, str], int]] = {}
+        self._excused_root = False
+        self._excused_edges: set[str] = set()
+        self._shown: dict[tuple[str, str], int] = {}
+        self.problems: list[str] = []
+
+    # --- what happened -------------------------------------------------------------------------------------------
+
+    def acknowledged(self, device: str, name: str, value: Value) -> None:
+        self._acknowledged[device, name].append(value)
+
+    def store_lost(self, edge: str) -> None:
+        self._excused_edges.add(edge)
+
+    def backed_up(self, node: str) -> None:
+        self._at_backup[node] = {key: len(values) for key, values in self._acknowledged.items()}
+
+    def restored(self, node: str) -> None:
+        """What the root had acknowledged and no edge had got yet cannot come back from anywhere."""
+        if node == "cloud":
+            self._excused_root = True
+            self._shown.clear()
+        else:
+            self._excused_edges.add(node)
+
+    def watch(self, root: Gateway) -> None:
+        """Listen to what the root shows, in this life of it."""
+        publish = root.events.publish
+
+        def observed(event: object) -> None:
+            if isinstance(event, Changed):
+                self._see(event)
+            publish(event)  # type: ignore[arg-type]
+
+        bus: EventBus = root.events
+        bus.publish = observed  # type: ignore[assignment, method-assign]
+
+    def _see(self, event: Changed) -> None:
+        register = event.stored.register
+        if register.key.section is not Section.REPORTED or register.key.name != "value":
+            return
+        key = (register.key.device.name, register.key.name)
+        value = register.value
+        assert isinstance(value, int)
+        if value < self._shown.get(key, 0):
+            self.problems.append(f"{key[0]} went back from {self._shown[key]} to {value}")
+        self._shown[key] = value
+
+    # --- judgement -----------------------------------------------------------------------------------------------
+
+    def judge(self, world: World) -> None:
+        for edge, devices in world_edges().items():
+            for device in devices:
+                self._judge_device(world, edge, device)
+        self._judge_memory(world)
+        assert not self.problems, "\n".join(self.problems)
+
+    def _judge_device(self, world: World, edge: str, device: str) -> None:
+        identity = DeviceId("default", device)
+        root, holder = world.cloud.gateway, world.nodes[edge].gateway
+        machine = world.nodes[edge].machines[device]
+        for section in (Section.REPORTED, Section.DESIRED, Section.ACK):
+            here, there = root.table.values(identity, section), holder.table.values(identity, section)
+            self._expect(here == there, f"{device}: {section} is {here} at the root and {there} at {edge}")
+        shown = root.table.value(identity, Section.REPORTED, "value")
+        truth = machine.values["value"]
+        self._expect(shown == truth, f"{device}: the twin says {shown}, the device {truth}")
+        self._expect(root.queries.presence(identity).state == "online", f"{device} is not online")
+        for name in ("speed", "mode"):
+            self._judge_desired(world, edge, device, name)
+
+    def _judge_desired(self, world: World, edge: str, device: str, name: str) -> None:
+        identity, machine = DeviceId("default", device), world.nodes[edge].machines[device]
+        acknowledged = self._acknowledged[device, name]
+        desired = world.cloud.gateway.table.value(identity, Section.DESIRED, name)
+        allowed = acknowledged[-1:]
+        if self._excused_root:
+            kept = self._at_backup.get("cloud", {}).get((device, name), 0)
+            allowed = [*acknowledged[max(0, kept - 1) :], *([] if kept else [None])]
+        if acknowledged:
+            self._expect(desired in allowed, f"{device}.{name}: acknowledged {acknowledged[-3:]}, kept {desired}")
+        if desired is None:
+            return
+        ack = world.cloud.gateway.queries.ack(identity, name)
+        applied = isinstance(ack, Ack) and ack.state is AckState.APPLIED
+        self._expect(applied, f"{device}.{name}={desired} ended as {ack}")
+        at_device = machine.values.get(name)
+        self._expect(at_device == desired, f"{device}.{name}: desired {desired}, at the device {at_device}")
+        if edge not in self._excused_edges:
+            values = [value for written, value in machine.written if written == name]
+            twice = sorted({str(value) for value in values if values.count(value) > 1})
+            self._expect(not twice, f"{device}.{name}: written again: {twice}")
+
+    def _judge_memory(self, world: World) -> None:
+        for name, node in world.nodes.items():
+            registers = sum(1 for _ in node.gateway.table.registers())
+            for peer in node.gateway.peers:
+                waiting = len(peer.session.outbox)
+                self._expect(waiting == 0, f"{name}: {waiting} of {registers} registers still wait for {peer.name}")
+
+    def _expect(self, holds: bool, problem: str) -> None:
+        if not holds:
+            self.problems.append(problem)
+
+
+def world_edges() -> dict[str, tuple[str, ...]]:
+    from tests.simulation.world import EDGES
+
+    return EDGES
