@@ -21,7 +21,6 @@ from twingateway.errors import (
     DeviceUnreachable,
     WriteMismatch,
 )
-from twingateway.gateway import actuator as module
 from twingateway.gateway.actuator import Actuator
 from twingateway.gateway.ledger import Draft
 from twingateway.gateway.models import read_model

@@ -93,18 +93,20 @@ class Bench:
 
     def child(self, name: str, namespace: str = "default") -> tuple[Peer, RecordingLine]:
         """A child that proved its name and is linked."""
-        peer, line = self.gateway.peers.child(name, namespace), RecordingLine()
-        peer.line = line
-        self.gateway.sessions.linked(peer)
-        return peer, line
+        return self._link(self.gateway.peers.child(name, namespace))
 
     def parent(self, name: str = "cloud") -> tuple[Peer, RecordingLine]:
-        peer, line = self.gateway.peers.open_parent(name, "default"), RecordingLine()
-        peer.line = line
+        return self._link(self.gateway.peers.open_parent(name, "default"))
+
+    def _link(self, peer: Peer) -> tuple[Peer, RecordingLine]:
+        peer.line = line = RecordingLine(peer.next_link())
+        peer.session.attach(line.number, datagrams=1000, now=0.0)
         self.gateway.sessions.linked(peer)
         return peer, line
 
     def unlink(self, peer: Peer) -> None:
+        if peer.line is not None:
+            peer.session.detach(peer.line.number)
         peer.line = None
         self.gateway.sessions.unlinked(peer)
 
