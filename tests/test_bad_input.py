@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from tests.pki.certificates import Made, make
 from twingateway.config.load import load_node
 from twingateway.errors import LinkError
-from twingateway.gateway.uplink import Uplink
+from twingateway.gateway.uplink import Parent, Uplink
 from twingateway.link.quic_client import QuicDialer
 from twingateway.mqtt.auth import METHOD, Claim, encode_claim
 from twingateway.mqtt.client import ClientConnection
@@ -142,13 +142,14 @@ class QuicEdge(MemoryNode):
 
     def _uplink(self, gateway: Any, parent: Any) -> Uplink:
         return Uplink(
-            self.dialer,
+            [Parent("quic", (self.dialer,))],
             self.credential,
             15,
             gateway.peers,
             gateway.inbound,
             gateway.ledger,
             gateway.sessions,
+            random.random,
         )
 
 

@@ -63,6 +63,8 @@ class RecordingLine:
     number: int = 1
     sent: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     closed: str | None = None
+    url: str = ""
+    quiet: bool = False
 
     def wake(self) -> None:
         pass
@@ -99,7 +101,8 @@ class Bench:
         return self._link(self.gateway.peers.open_parent(name, "default"))
 
     def _link(self, peer: Peer) -> tuple[Peer, RecordingLine]:
-        peer.line = line = RecordingLine(peer.next_link())
+        line = RecordingLine(peer.next_link())
+        peer.lines.append(line)
         peer.session.attach(line.number, datagrams=1000, now=0.0)
         self.gateway.sessions.linked(peer)
         return peer, line
@@ -107,7 +110,7 @@ class Bench:
     def unlink(self, peer: Peer) -> None:
         if peer.line is not None:
             peer.session.detach(peer.line.number)
-        peer.line = None
+            peer.lines.remove(peer.line)
         self.gateway.sessions.unlinked(peer)
 
     def lifecycle(self, device: DeviceId = PUMP) -> dict[str, Value]:

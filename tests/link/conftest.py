@@ -16,6 +16,7 @@ from twingateway.errors import LinkError
 from twingateway.link.quic_client import QuicDialer
 from twingateway.link.quic_link import QuicLink
 from twingateway.link.quic_server import QuicListener, listen_quic
+from twingateway.link.server_identity import ServerIdentity
 
 
 @pytest.fixture(scope="session")
@@ -77,7 +78,7 @@ async def make_site(authority, server_files) -> AsyncIterator[Any]:
 
             certificate, key = server_files
             listener = await listen_quic(
-                "127.0.0.1", 0, certificate=certificate, key=key, make_handler=make_handler, **options
+                "127.0.0.1", 0, identity=ServerIdentity(certificate, key), make_handler=make_handler, **options
             )
             stack.push_async_callback(end, listener)
             relay = await Relay.start(listener.address, conditions=conditions, seed=seed)

@@ -11,6 +11,7 @@ from tests.link.recorder import Recorder
 from twingateway.demo.relay import Conditions
 from twingateway.errors import LinkError, NotAuthorized
 from twingateway.link import quic_link
+from twingateway.link.server_identity import ServerIdentity
 from twingateway.ports.link import CONTROL_STREAM
 
 
@@ -325,7 +326,7 @@ async def test_an_expired_certificate_is_refused(make_site, authority):
     from twingateway.link.quic_server import listen_quic
 
     certificate, key = authority.issue("expired", days=-1)
-    listener = await listen_quic("127.0.0.1", 0, certificate=certificate, key=key, make_handler=Recorder)
+    listener = await listen_quic("127.0.0.1", 0, identity=ServerIdentity(certificate, key), make_handler=Recorder)
     with pytest.raises(NotAuthorized, match="no longer valid"):
         await QuicDialer(*listener.address, ca_file=authority.file).dial(Recorder())
     await listener.close()
@@ -405,7 +406,7 @@ async def test_ipv6(authority, server_files):
 
     certificate, key = server_files
     try:
-        listener = await listen_quic("::1", 0, certificate=certificate, key=key, make_handler=make)
+        listener = await listen_quic("::1", 0, identity=ServerIdentity(certificate, key), make_handler=make)
     except LinkError:
         pytest.skip("this machine has no IPv6")
     client = Recorder()

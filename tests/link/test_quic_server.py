@@ -16,6 +16,7 @@ from twingateway.errors import CertificateError, LinkError
 from twingateway.link import quic_server
 from twingateway.link.quic_client import QuicDialer
 from twingateway.link.quic_server import listen_quic
+from twingateway.link.server_identity import ServerIdentity
 
 
 def write_hello(link) -> None:
@@ -130,10 +131,10 @@ async def test_closing_the_listener_closes_its_links_in_order(make_site):
 
 async def test_a_restarted_server_takes_the_same_child_again(authority, server_files):
     certificate, key = server_files
-    listener = await listen_quic("127.0.0.1", 0, certificate=certificate, key=key, make_handler=Recorder)
+    listener = await listen_quic("127.0.0.1", 0, identity=ServerIdentity(certificate, key), make_handler=Recorder)
     address = listener.address
     await listener.close()
-    again = await listen_quic(*address, certificate=certificate, key=key, make_handler=Recorder)
+    again = await listen_quic(*address, identity=ServerIdentity(certificate, key), make_handler=Recorder)
     link = await QuicDialer(*address, ca_file=authority.file).dial(Recorder())
     link.close()
     await again.close()
@@ -145,8 +146,8 @@ async def test_useless_certificates_and_addresses_are_named(authority, server_fi
     nothing = tmp_path / "nothing.pem"
     for files, named in (((nothing, key), nothing), ((certificate, nothing), nothing), ((certificate, other), other)):
         with pytest.raises(CertificateError, match=named.name):
-            await listen_quic("127.0.0.1", 0, certificate=files[0], key=files[1], make_handler=Recorder)
-    listener = await listen_quic("127.0.0.1", 0, certificate=certificate, key=key, make_handler=Recorder)
+            await listen_quic("127.0.0.1", 0, identity=ServerIdentity(*files), make_handler=Recorder)
+    listener = await listen_quic("127.0.0.1", 0, identity=ServerIdentity(certificate, key), make_handler=Recorder)
     with pytest.raises(LinkError, match="cannot listen"):
-        await listen_quic(*listener.address, certificate=certificate, key=key, make_handler=Recorder)
+        await listen_quic(*listener.address, identity=ServerIdentity(certificate, key), make_handler=Recorder)
     await listener.close()

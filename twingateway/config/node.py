@@ -23,6 +23,7 @@ from twingateway.config.types import (
     QuicUrl,
     Section,
     Size,
+    Url,
     parse_host_port,
 )
 from twingateway.twin.identity import DEFAULT_NAMESPACE
@@ -69,23 +70,54 @@ class StoreSection(Section):
 
 
 class UplinkSection(Section):
-    """The parent node, or any MQTT-over-QUIC broker."""
+    """The parent node: reached over QUIC, and over TLS where UDP does not get through."""
 
-    url: QuicUrl
+    url: QuicUrl | None = None
     """`quic://host` or `quic://host:14567`."""
+    urls: tuple[QuicUrl, ...] = ()
+    """Several addresses instead of one, in order: the next one while those before it do not answer."""
     server_name: str | None = Field(default=None, min_length=1)
     """The name that the parent's certificate is issued for, if it is not the host of the URL."""
     keep_alive: Duration = Field(default=15.0, gt=0)
-    """How long the link may be silent before it is probed."""
+    """How long the link may be silent before it is probed; after twice that another way is looked for."""
+    tls: bool = True
+    """Fall back to TLS over TCP when QUIC does not get through."""
+    tls_port: int | None = Field(default=None, gt=0, lt=65536)
+    """TCP port of the parent, if it is not the port of the URL."""
+
+    @model_validator(mode="after")
+    def _url_or_urls(self) -> Self:
+        if self.url is None and not self.urls:
+            raise _refusal("url", "the parent's address is missing: give url (or urls, for several)")
+        if self.url is not None and self.urls:
+            raise _refusal("urls", "give url (one address) or urls (several), not both")
+        if self.tls_port is not None and not self.tls:
+            raise _refusal("tls_port", "a TLS port without TLS: remove it, or tls: false")
+        return self
+
+    @property
+    def parents(self) -> tuple[Url, ...]:
+        """The addresses in order."""
+        return self.urls if self.url is None else (self.url,)
 
 
 class ListenSection(Section):
-    """Children of this node connect here."""
+    """Children of this node connect here, over QUIC and over TLS."""
 
     address: Address = _address("0.0.0.0:14567")
-    """`host:port`, UDP."""
+    """`host:port`; UDP, and TCP unless `tls_address` is given."""
+    tls: bool = True
+    """Listen for TLS over TCP, too, for children whose UDP is blocked."""
+    tls_address: Address | None = None
+    """`host:port` for TLS, if it is not `address`."""
     children: tuple[Name, ...] | None = None
     """Names of the nodes that may connect; absent: every node with a certificate of our authority."""
+
+    @model_validator(mode="after")
+    def _tls_address_needs_tls(self) -> Self:
+        if self.tls_address is not None and not self.tls:
+            raise _refusal("tls_address", "a TLS address without TLS: remove it, or tls: false")
+        return self
 
 
 class ApiSection(Section, SecretFiles):

@@ -9,10 +9,10 @@ from typing import Any
 
 import structlog
 
-from twingateway.gateway.carrier import Carrier, PeerEvents
+from twingateway.gateway.carrier import QUIET_AFTER, Carrier, PeerEvents
 from twingateway.gateway.inbound import Inbound
 from twingateway.gateway.ledger import Ledger
-from twingateway.gateway.peers import Peers
+from twingateway.gateway.peers import Peer, Peers
 from twingateway.mqtt.auth import Identity, TokenBook, Verifier
 from twingateway.mqtt.events import Accepted, PlainClient
 from twingateway.mqtt.reasons import ReasonCode
@@ -20,6 +20,13 @@ from twingateway.mqtt.server import ServerConnection
 from twingateway.ports.link import Link
 
 log = structlog.get_logger("listen")
+
+#: Seconds that a child has for closing its older connections itself.
+OVERLAP = 5.0
+#: Connections that a child may have at a time.
+MOST_LINKS = 4
+#: What a child may say of how often it asks whether we are there, in seconds.
+_PING_RANGE = (0.1, 3600.0)
 
 
 class Acceptor:
@@ -60,6 +67,7 @@ class ChildCarrier(Carrier):
     def __init__(self, acceptor: Acceptor) -> None:
         super().__init__(acceptor.peers, acceptor.inbound, acceptor.ledger, acceptor.peer_events)
         self._acceptor = acceptor
+        self._attached_at = 0.0
         handlers: dict[type, Callable[[Any, float], None]] = {
             Accepted: self._on_accepted,
             PlainClient: self._on_plain_client,
@@ -81,7 +89,24 @@ class ChildCarrier(Carrier):
         self._arm(now)
 
     def _on_accepted(self, event: Accepted, now: float) -> None:
-        self._join(self._acceptor.peers.child(event.identity.node, event.identity.namespace), now)
+        self._quiet_after = _quiet_after(event.capabilities.get("ping", ""))
+        self._attached_at = now
+        peer = self._acceptor.peers.child(event.identity.node, event.identity.namespace)
+        for line in peer.lines[: -MOST_LINKS + 1]:
+            line.close("too many connections of the same node")
+        self._attach(peer, now)
+        self._linked(peer, now)
+
+    def _watch(self, peer: Peer, now: float) -> None:
+        """Older links are the child's to close, since only it knows the order; what it forgot is closed here."""
+        super()._watch(peer, now)
+        if now >= self._attached_at + OVERLAP and peer.lines[0] is not self and peer.session.met(self._number):
+            for line in tuple(peer.lines):
+                if line.number < self._number:
+                    line.close("a newer connection of the same node took over")
+
+    def _own_deadlines(self) -> list[float | None]:
+        return [*super()._own_deadlines(), self._attached_at + OVERLAP]
 
     def _on_plain_client(self, event: PlainClient, now: float) -> None:
         log.warning("refused a plain MQTT client", client=event.client_id, peer=self._name)
@@ -92,3 +117,13 @@ class ChildCarrier(Carrier):
             self._flush()
         if self._link is not None:
             self._link.close(0, "")
+
+
+def _quiet_after(ping: str) -> float | None:
+    """Seconds of silence after which a child that sends a sign of life every `ping` seconds counts as unreachable."""
+    try:
+        interval = float(ping)
+    except ValueError:
+        return None
+    least, most = _PING_RANGE
+    return QUIET_AFTER * interval if least <= interval <= most else None

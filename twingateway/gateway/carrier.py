@@ -14,11 +14,12 @@ import structlog
 
 from twingateway.errors import LinkError, ProtocolViolation, TwinGatewayError
 from twingateway.gateway.inbound import Inbound
+from twingateway.gateway.journal_lane import JournalEvents, JournalLane
 from twingateway.gateway.ledger import Ledger
-from twingateway.gateway.peers import Peer, Peers
+from twingateway.gateway.peers import Direction, Peer, Peers
 from twingateway.mqtt.events import Closing, PeerDisconnected, Published
 from twingateway.mqtt.events import Event as MqttEvent
-from twingateway.mqtt.lanes import CONTROL_TOPIC, STATE_TOPIC, overhead, unwrap_datagram, wrap
+from twingateway.mqtt.lanes import CONTROL_TOPIC, JOURNAL_TOPICS, STATE_TOPIC, overhead, unwrap_datagram, wrap
 from twingateway.mqtt.streams import STATE_STREAM
 from twingateway.ports.link import CONTROL_STREAM, Link, LinkFacts
 from twingateway.ports.store import PeerRecord
@@ -34,6 +35,8 @@ CONTROL_BACKLOG = 16 * 1024 * 1024
 QUOTA_EXCEEDED, UNSPECIFIED = 0x97, 0x80
 #: How soon to look again at a full state stream, in seconds.
 STREAM_RETRY = 0.01
+#: A peer that was asked every so often whether it is there is quiet after so many times that long.
+QUIET_AFTER = 1.5
 
 _STATE_OVERHEAD = overhead(STATE_TOPIC)
 
@@ -41,6 +44,10 @@ _STATE_OVERHEAD = overhead(STATE_TOPIC)
 class Connection(Protocol):
     """What the client's and the server's MQTT connection have in common."""
 
+    @property
+    def open(self) -> bool: ...
+    @property
+    def sends(self) -> bool: ...
     def receive(self, stream: int, data: bytes, now: float) -> list[MqttEvent]: ...
     def to_send(self) -> list[tuple[int, bytes]]: ...
     def publish(self, topic: str, payload: bytes, stream: int = 0) -> None: ...
@@ -53,11 +60,20 @@ class Connection(Protocol):
 class PeerEvents(Protocol):
     """What the gateway does when something about a peer happens."""
 
+    @property
+    def journal(self) -> JournalEvents: ...
+
     def linked(self, peer: Peer) -> None:
         """The peer proved who it is and a session runs on a new link."""
         ...
 
-    def unlinked(self, peer: Peer) -> None: ...
+    def unlinked(self, peer: Peer) -> None:
+        """A link of the peer's is gone."""
+        ...
+
+    def reached(self, peer: Peer) -> None:
+        """The peer went quiet on a link, or was heard of again."""
+        ...
 
     def control(self, peer: Peer, kind: str, body: Any) -> None:
         """An application message. Raises ProtocolViolation for one that makes no sense."""
@@ -71,7 +87,9 @@ class PeerEvents(Protocol):
 
 
 class Carrier:
-    """Implements LinkHandler; the client's and the server's side derive from it."""
+    """Implements LinkHandler and Line; the client's and the server's side derive from it."""
+
+    url = ""
 
     def __init__(self, peers: Peers, inbound: Inbound, ledger: Ledger, peer_events: PeerEvents) -> None:
         self._peers = peers
@@ -81,7 +99,11 @@ class Carrier:
         self._link: Link | None = None
         self._connection: Connection | None = None
         self._peer: Peer | None = None
+        self._journal: JournalLane | None = None
         self._number = 0
+        self.quiet = True
+        self._heard_at = 0.0
+        self._quiet_after: float | None = None
         self._mqtt_handlers: dict[type, Callable[[Any, float], None]] = {
             Published: self._on_published,
             PeerDisconnected: self._on_peer_disconnected,
@@ -111,8 +133,14 @@ class Carrier:
         return self._number
 
     def wake(self) -> None:
-        if self._link is not None:
+        if self._link is not None and self._link.datagram_room:
             self._link.wake()
+        else:
+            self.pump()
+
+    def pump(self) -> None:
+        if self._link is not None:
+            self._link.wake(self._now)  # in the past: as soon as may be
 
     def send_control(self, kind: str, body: dict[str, Any]) -> None:
         if self._peer is None:
@@ -136,14 +164,16 @@ class Carrier:
     # --- LinkHandler ---------------------------------------------------------------------------------------------
 
     def stream_data(self, stream: int, data: bytes, end: bool, now: float) -> None:
+        self._hear(now)
         if self._connection is not None:
             self._handle(self._connection.receive(stream, data, now), now)
         self._pump(now)
 
     def datagram(self, data: bytes, now: float) -> None:
         connection, peer = self._connection, self._peer
-        if connection is None or peer is None or peer.line is not self:
+        if connection is None or peer is None or not connection.open:
             return  # before the peer proved who it is: dropped, unacknowledged
+        self._hear(now)
         connection.heard(now)
         self._now = now
         with self._contained():
@@ -152,10 +182,11 @@ class Carrier:
         self._pump(now)
 
     def next_datagram(self, room: int, now: float) -> bytes | None:
-        if self._peer is None:
+        if self._peer is None or self._connection is None or not self._connection.sends:
             return None
         frame = self._peer.session.next_frame(self._number, room - _STATE_OVERHEAD, now)
         if frame is None:
+            self._pump_what_is_large(self._peer, now)
             self._arm(now)
             return None
         return wrap(STATE_TOPIC, frame)
@@ -168,26 +199,53 @@ class Carrier:
     def closed(self, error: LinkError | None, now: float) -> None:
         peer, self._link, self._connection = self._peer, None, None
         self._peer = None
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
         if peer is not None:
             peer.session.detach(self._number)
-            if peer.line is self:
-                peer.line = None
-                self._peer_events.unlinked(peer)
+            peer.lines.remove(self)
+            self._peer_events.unlinked(peer)
 
     # --- joining -------------------------------------------------------------------------------------------------
 
-    def _join(self, peer: Peer, now: float) -> None:
-        """The session of `peer` runs on this link from now on; an older link of the same peer gives way."""
+    def _attach(self, peer: Peer, now: float) -> None:
+        """The session of `peer` sends on this link from now on; older links go on receiving."""
         assert self._link is not None
-        older, peer.line = peer.line, self
         self._peer = peer
         self._number = peer.next_link()
+        peer.lines.append(self)
         room = self._link.datagram_room
         peer.session.attach(self._number, datagrams=max(0, room - _STATE_OVERHEAD), now=now)
-        if older is not None:
-            older.close("a newer connection of the same node took over")
+        if self._connection is not None:
+            opens = peer.direction is Direction.PARENT
+            events = self._peer_events.journal
+            self._journal = JournalLane(peer, self._number, self._link, self._connection, events, opens=opens)
+
+    def _linked(self, peer: Peer, now: float) -> None:
+        """Both ends have accepted each other."""
+        self.quiet = False
+        self._heard_at = now
         self._peer_events.linked(peer)
         self._pump(now)
+
+    def _hear(self, now: float) -> None:
+        self._heard_at = now
+        if self.quiet and self._peer is not None and self._connection is not None and self._connection.open:
+            self._turn(self._peer, quiet=False)
+
+    def _turn(self, peer: Peer, *, quiet: bool) -> None:
+        self.quiet = quiet
+        self._peer_events.reached(peer)
+
+    def _is_quiet(self, now: float) -> bool:
+        """Whether the peer says so little that it may be gone."""
+        return self._quiet_after is not None and now >= self._heard_at + self._quiet_after
+
+    def _watch(self, peer: Peer, now: float) -> None:
+        """What has to be looked at now and then, on a link that is open."""
+        if not self.quiet and self._is_quiet(now):
+            self._turn(peer, quiet=True)
 
     def _handle(self, events: list[MqttEvent], now: float) -> None:
         self._now = now
@@ -209,7 +267,11 @@ class Carrier:
             self._violated(ProtocolViolation("internal error", reason_code=UNSPECIFIED))
 
     def _on_published(self, event: Published, now: float) -> None:
-        if self._peer is not None:
+        if self._peer is None:
+            return
+        if event.topic in JOURNAL_TOPICS and self._journal is not None:
+            self._journal.receive(event.topic, event.payload)
+        else:
             self._lane(event.topic, self._peer, event.payload, now)
 
     def _on_peer_disconnected(self, event: PeerDisconnected, now: float) -> None:
@@ -276,23 +338,39 @@ class Carrier:
             return
         peer = self._peer
         if peer is not None:
+            if self._connection.open:
+                self._watch(peer, now)
             while (message := peer.session.next_control(self._number)) is not None:
                 self._connection.publish(CONTROL_TOPIC, message)
             if self._link.unsent(CONTROL_STREAM) > CONTROL_BACKLOG:
                 self._violated(ProtocolViolation("what was sent is never read", reason_code=QUOTA_EXCEEDED))
                 return
-            self._pump_stream(peer, self._connection, self._link, now)
+            if self._connection.sends:
+                self._pump_stream(peer, self._connection, self._link, now)
+        if self._journal is not None and self._connection.sends:
+            self._flush()  # so that what is urgent counts as unsent by now
+            self._journal.pump(now)
         self._flush()
         self._link.wake()
         self._arm(now)
 
     def _pump_stream(self, peer: Peer, connection: Connection, link: Link, now: float) -> None:
-        room = STREAM_BACKLOG - link.unsent(STATE_STREAM)
-        while room > 0 and (frame := peer.session.next_stream_frame(self._number, now)) is not None:
+        # On a link without datagrams all state goes this way: one frame at a time, so that nothing stale waits.
+        room = (STREAM_BACKLOG if link.datagram_room else 1) - link.unsent(STATE_STREAM)
+        while (
+            room > 0 and connection.sends and (frame := peer.session.next_stream_frame(self._number, now)) is not None
+        ):
             connection.publish(STATE_TOPIC, frame, STATE_STREAM)
             room -= len(frame)
         if room <= 0:
             link.wake(now + STREAM_RETRY)
+
+    def _pump_what_is_large(self, peer: Peer, now: float) -> None:
+        """Something is due that no datagram takes."""
+        due = peer.session.next_deadline(self._number)
+        if due is not None and due <= now and self._connection is not None and self._link is not None:
+            self._pump_stream(peer, self._connection, self._link, now)
+            self._flush()
 
     def _flush(self) -> None:
         if self._connection is not None and self._link is not None:
@@ -305,10 +383,14 @@ class Carrier:
         deadlines = [self._connection.next_deadline()]
         if self._peer is not None:
             deadlines.append(self._peer.session.next_deadline(self._number))
+            deadlines += self._own_deadlines()
         # A deadline that has come means "as soon as there is room": the link asks by itself when there is.
         earliest = min((d for d in deadlines if d is not None and d > now), default=None)
         if earliest is not None:
             self._link.wake(earliest)
+
+    def _own_deadlines(self) -> list[float | None]:
+        return [None if self._quiet_after is None else self._heard_at + self._quiet_after]
 
     def _violated(self, error: ProtocolViolation) -> None:
         log.warning("protocol violation", peer=self._name, reason=error.message, code=error.reason_code)

@@ -6,7 +6,7 @@ goes down to the child through which the device's holder is reached. Nothing els
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Protocol
@@ -19,6 +19,7 @@ from twingateway.gateway.pending import Pending
 from twingateway.gateway.table import TwinTable
 from twingateway.ports.link import LinkFacts
 from twingateway.ports.store import PeerRecord, StoreIdentity
+from twingateway.sync.journal import JournalSession
 from twingateway.sync.session import LocalStore, PeerKnowledge, Session
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.register import WRITER, Register, Section, StoredRegister, Writer
@@ -47,6 +48,10 @@ class Line(Protocol):
         """There is something new to send."""
         ...
 
+    def pump(self) -> None:
+        """There is something new to send on a stream."""
+        ...
+
     def send_control(self, kind: str, body: dict[str, Any]) -> None: ...
 
     def close(self, reason: str) -> None: ...
@@ -54,7 +59,19 @@ class Line(Protocol):
     def facts(self) -> LinkFacts: ...
 
     @property
-    def number(self) -> int: ...
+    def number(self) -> int:
+        """The session's number of this link; newer ones are higher."""
+        ...
+
+    @property
+    def url(self) -> str:
+        """The parent's address that was dialled; empty for a link that a child made."""
+        ...
+
+    @property
+    def quiet(self) -> bool:
+        """Whether the peer has not been heard of on it for too long, or not yet."""
+        ...
 
 
 @dataclass(slots=True)
@@ -65,12 +82,26 @@ class Peer:
     direction: Direction
     namespace: str
     session: Session
-    line: Line | None = None
+    journal: JournalSession
+    lines: list[Line] = field(default_factory=list)
+    """Its live connections, the newest last; all receive, the newest sends."""
+    up: bool = False
+    """Whether it was within reach when that was last told."""
     since: int = 0
-    """Unix milliseconds since when `line` is what it is."""
+    """Unix milliseconds since when `up` is what it is."""
     below: set[str] = field(default_factory=set)
     """Nodes reached through this child, itself included."""
     links: int = 0
+
+    @property
+    def line(self) -> Line | None:
+        """The connection that sends; None while there is none."""
+        return self.lines[-1] if self.lines else None
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether it is heard of on any connection."""
+        return any(not line.quiet for line in self.lines)
 
     def next_link(self) -> int:
         self.links += 1
@@ -89,8 +120,11 @@ class Peers:
         table: TwinTable,
         start: int,
         unsettled: Pending,
+        classes: Sequence[str],
     ) -> None:
-        """`start`: the last lsn that can have been issued before this process."""
+        """`start`: the last lsn that can have been issued before this process. `classes`: of the journal, by
+        priority."""
+        self._classes = classes
         self.node = node
         self.parent: Peer | None = None
         self.root_name: str | None = None
@@ -188,8 +222,8 @@ class Peers:
         self._children.clear()
         self._via.clear()
         for peer in former:
-            if peer.line is not None:
-                peer.line.close("the store has a new identity")
+            for line in tuple(peer.lines):
+                line.close("the store has a new identity")
 
     def offer(self, stored: StoredRegister, *, origin: str | None) -> None:
         peer = self._destination(stored.register)
@@ -274,4 +308,5 @@ class Peers:
         record = self._records.get(name)
         known = None if record is None else PeerKnowledge(record.store_id, record.low, record.boot_id, record.lsn)
         session = Session(self._local, name, known, self._table.highest_lsn, lambda: self._unsettled.lowest)
-        return Peer(name, direction, namespace, session)
+        journal = JournalSession(self._classes, namespace, sends=direction is Direction.PARENT)
+        return Peer(name, direction, namespace, session, journal)

@@ -218,7 +218,7 @@ class Queries:
             peer.name,
             peer.direction.value,
             peer.namespace,
-            "down" if peer.line is None else "up",
+            "up" if peer.is_reached else "down",
             peer.since,
             self._held_by(peer.name) if peer.direction is Direction.CHILD else 0,
             "" if facts is None else facts.transport,

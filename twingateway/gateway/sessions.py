@@ -9,6 +9,7 @@ import structlog
 
 from twingateway.errors import ProtocolViolation
 from twingateway.gateway.clock import Clock
+from twingateway.gateway.journal_lane import JournalEvents
 from twingateway.gateway.ledger import Ledger
 from twingateway.gateway.models import ModelBook
 from twingateway.gateway.ownership import Ownership
@@ -39,7 +40,9 @@ class Sessions:
         clock: Clock,
         statements: Statements,
         on_rolled_back: Callable[[Peer], None],
+        journal: JournalEvents,
     ) -> None:
+        self.journal = journal
         self._peers = peers
         self._ownership = ownership
         self._models = models
@@ -63,23 +66,31 @@ class Sessions:
         """Kind of a control message → who may send it, and what it does."""
 
     def linked(self, peer: Peer) -> None:
-        peer.since = self._clock.wall_ms()
-        log.info("linked", peer=peer.name, direction=peer.direction.value)
         if peer.line is None:
             return
+        facts = peer.line.facts()
+        log.info("linked", peer=peer.name, direction=peer.direction.value, transport=facts.transport)
+        self.reached(peer)
         if peer.direction is Direction.CHILD:
             self._tell_root(peer)
-            self._reach(peer, "up")
         else:
             self._ownership.claim_at(peer)
         self._models.announce(peer)
 
     def unlinked(self, peer: Peer) -> None:
-        peer.since = self._clock.wall_ms()
-        log.info("unlinked", peer=peer.name, direction=peer.direction.value)
-        if peer.direction is Direction.CHILD:
-            self._reach(peer, "down")
+        log.info("unlinked", peer=peer.name, direction=peer.direction.value, links=len(peer.lines))
+        if peer.direction is Direction.CHILD and not peer.lines:
             self._ownership.unlinked(peer)
+        self.reached(peer)
+
+    def reached(self, peer: Peer) -> None:
+        if peer.up == peer.is_reached:
+            return
+        peer.up = peer.is_reached
+        peer.since = self._clock.wall_ms()
+        log.info("within reach" if peer.up else "out of reach", peer=peer.name, direction=peer.direction.value)
+        if peer.direction is Direction.CHILD:
+            self._reach(peer, "up" if peer.up else "down")
 
     def control(self, peer: Peer, kind: str, body: Any) -> None:
         senders, handler = self._kinds.get(kind, (None, None))

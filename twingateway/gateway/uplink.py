@@ -1,20 +1,21 @@
-"""Keeps the session with the parent alive: dial, prove, exchange, and after any end dial again with back-off."""
+"""Keeps the session with the parent alive: carries out the route's plan, proves who we are, watches what is heard."""
 
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Callable
-from math import inf
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
 from twingateway.errors import LinkError, NotAuthorized
-from twingateway.gateway.carrier import Carrier, PeerEvents
+from twingateway.gateway.carrier import QUIET_AFTER, Carrier, PeerEvents
 from twingateway.gateway.inbound import Inbound
 from twingateway.gateway.ledger import Ledger
-from twingateway.gateway.peers import Peers
+from twingateway.gateway.peers import Peer, Peers
+from twingateway.gateway.route import Attempt, Dial, Drop, Route
 from twingateway.mqtt.auth import Credential
 from twingateway.mqtt.client import ClientConnection
 from twingateway.mqtt.events import Connected, Refused
@@ -23,89 +24,182 @@ from twingateway.ports.link import Dialer, Link
 
 log = structlog.get_logger("uplink")
 
-#: Seconds between attempts: doubling from the first to the second, with jitter.
-BACK_OFF = (0.5, 30.0)
-#: How long a link must have lasted for the back-off to begin anew, in seconds.
-STEADY = 10.0
+#: The keep-alive that CONNECT asks for, at least, in seconds: links are to outlast an outage of one and a half times
+#: that. How soon a dead path is noticed depends on how often we ask, not on when the parent gives us up.
+KEEP_ALIVE = 40
+#: Seconds after which state that stays unanswered means that another way is to be looked for.
+UNANSWERED = 1.0
+
+#: A PINGREQ (MQTT 5, 3.12), which the server answers on the stream it came on.
+PING = b"\xc0\x00"
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """One address of the parent, and how to dial it: the best transport first."""
+
+    url: str
+    dialers: tuple[Dialer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    """What spares the next link the proof, and the node that gave it."""
+
+    value: bytes
+    node: str
 
 
 class Uplink:
-    """Dials the parent for as long as `run` is not cancelled."""
+    """Dials for as long as `run` is not cancelled. `ping_every`: seconds between signs of life; `chance` gives
+    numbers in 0 … 1."""
 
     def __init__(
         self,
-        dialer: Dialer,
+        parents: Sequence[Parent],
         credential: Credential,
-        keep_alive: int,
+        ping_every: float,
         peers: Peers,
         inbound: Inbound,
         ledger: Ledger,
         peer_events: PeerEvents,
+        chance: Callable[[], float],
     ) -> None:
-        self._dialer = dialer
+        self._parents = parents
         self._credential = credential
-        self._keep_alive = keep_alive
+        self._ping_every = ping_every
         self._peers = peers
         self._inbound = inbound
         self._ledger = ledger
         self._peer_events = peer_events
-        self._token: bytes | None = None
-        self._joined = inf
-        self.error: LinkError | None = None
-        """Why there is no session at present; None while there is one or before the first attempt failed."""
+        self._chance = chance
+        self._route = self._new_route()
+        self._tokens: dict[int, _Token] = {}
+        self._dials: dict[Attempt, asyncio.Task[None]] = {}
+        self._carriers: dict[Attempt, UplinkCarrier] = {}
+        self._news = asyncio.Event()
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
-        delay = BACK_OFF[0]
-        while True:
-            self._joined = inf
-            try:
-                self.error = await self._once()
-            except Exception as error:
-                log.exception("the uplink failed in a way it should not")
-                self.error = LinkError(f"the uplink failed: {error}")
-            if self.error is not None:
-                log.warning("no session with the parent", reason=self.error.message, code=self.error.code)
-            if loop.time() - self._joined > STEADY:
-                delay = BACK_OFF[0]
-            await asyncio.sleep(delay * random.uniform(0.5, 1.0))
-            delay = min(delay * 2, BACK_OFF[1])
-
-    async def _once(self) -> LinkError | None:
-        """One link, from dialling to its end; why it ended, None after an orderly end."""
-        token, self._token = self._token, None
-        carrier = UplinkCarrier(self, self._credential, self._keep_alive, token)
         try:
-            await self._dialer.dial(carrier)
+            while True:
+                self._news.clear()
+                now = loop.time()
+                for action in self._route.poll(now):
+                    _ACTIONS[type(action)](self, action)
+                due = self._route.next_deadline()
+                waiting = None if due is None else max(0.0, due - loop.time())
+                try:
+                    await asyncio.wait_for(self._news.wait(), waiting)
+                except TimeoutError:
+                    continue
+        finally:
+            for dial in self._dials.values():
+                dial.cancel()
+            for carrier in self._carriers.values():
+                carrier.close("the node stops")
+            self._dials.clear()
+            self._carriers.clear()
+            self._route = self._new_route()
+
+    def hurry(self) -> None:
+        """The network has changed: try better ways now."""
+        self._tell(lambda route, now: route.hurry(now))
+
+    # --- the plan's wishes ----------------------------------------------------------------------------------------
+
+    def _new_route(self) -> Route:
+        return Route([len(parent.dialers) for parent in self._parents], self._chance)
+
+    def _dial(self, action: Dial) -> None:
+        attempt = action.attempt
+        task = asyncio.get_running_loop().create_task(self._try(attempt), name=f"dial {attempt.number}")
+        self._dials[attempt] = task
+        task.add_done_callback(lambda _: self._dials.pop(attempt, None))
+
+    async def _try(self, attempt: Attempt) -> None:
+        parent = self._parents[attempt.way.parent]
+        carrier = UplinkCarrier(self, attempt, parent.url, self._credential, self._ping_every)
+        try:
+            await parent.dialers[attempt.way.transport].dial(carrier)
         except LinkError as error:
-            return error
-        try:
-            return await carrier.ended
-        except asyncio.CancelledError:
-            carrier.close("the node stops")
-            raise
+            self.ended(carrier, error)
+        except Exception as problem:
+            log.exception("dialling failed", parent=parent.url)
+            self.ended(carrier, LinkError(f"dialling {parent.url} failed: {problem!r}"))
 
-    def connected(self, token: bytes | None) -> None:
-        self._token = token
-        self._joined = asyncio.get_running_loop().time()
-        self.error = None
+    def _drop(self, action: Drop) -> None:
+        dial = self._dials.pop(action.attempt, None)
+        if dial is not None:
+            dial.cancel()
+        carrier = self._carriers.get(action.attempt)
+        if carrier is not None:
+            carrier.close("another connection took over")
+
+    # --- what carriers report -------------------------------------------------------------------------------------
 
     @property
     def parts(self) -> tuple[Peers, Inbound, Ledger, PeerEvents]:
         return self._peers, self._inbound, self._ledger, self._peer_events
 
+    def take_token(self, attempt: Attempt) -> _Token | None:
+        """The token for this parent, once."""
+        return self._tokens.pop(attempt.way.parent, None)
+
+    def dialled(self, carrier: UplinkCarrier) -> None:
+        self._carriers[carrier.attempt] = carrier
+
+    def opened(self, carrier: UplinkCarrier, token: bytes | None, node: str) -> None:
+        if token is not None:
+            self._tokens[carrier.attempt.way.parent] = _Token(token, node)
+        self._tell(lambda route, now: route.opened(carrier.attempt, now))
+
+    def settled(self, carrier: UplinkCarrier) -> None:
+        self._tell(lambda route, now: route.settled(carrier.attempt, now))
+
+    def turned(self, carrier: UplinkCarrier) -> None:
+        if carrier.quiet:
+            log.info("the parent says nothing; looking for another way", parent=carrier.url)
+            self._tell(lambda route, now: route.quiet(carrier.attempt, now))
+        else:
+            self._tell(lambda route, now: route.heard(carrier.attempt, now))
+
+    def ended(self, carrier: UplinkCarrier, error: LinkError | None) -> None:
+        self._carriers.pop(carrier.attempt, None)
+        if error is not None:
+            log.warning("no link to the parent", parent=carrier.url, reason=error.message, code=error.code)
+        if carrier.opened:
+            self._tell(lambda route, now: route.closed(carrier.attempt, now))
+        else:
+            answered = isinstance(error, NotAuthorized)
+            self._tell(lambda route, now: route.failed(carrier.attempt, now, answered=answered))
+
+    def _tell(self, what: Callable[[Route, float], None]) -> None:
+        what(self._route, asyncio.get_running_loop().time())
+        self._news.set()
+
+
+_ACTIONS: dict[type, Callable[[Uplink, Any], None]] = {Dial: Uplink._dial, Drop: Uplink._drop}
+
 
 class UplinkCarrier(Carrier):
-    """The client's side of a connection to the parent."""
+    """The client's side of a connection to the parent.
 
-    def __init__(self, uplink: Uplink, credential: Credential, keep_alive: int, token: bytes | None) -> None:
+    With a token from an earlier connection the session is on this link at once: hello and state go right behind
+    CONNECT. Should the token be no good, the parent asks for the proof, and what was sent in datagrams is sent again.
+    """
+
+    def __init__(self, uplink: Uplink, attempt: Attempt, url: str, credential: Credential, ping_every: float) -> None:
         super().__init__(*uplink.parts)
+        self.attempt = attempt
+        self.url = url
+        self.opened = False
         self._uplink = uplink
         self._credential = credential
-        self._keep_alive = keep_alive
-        self._token = token
+        self._ping_every = ping_every
+        self._quiet_after = QUIET_AFTER * ping_every
+        self._settled = False
         self._refusal: LinkError | None = None
-        self.ended: asyncio.Future[LinkError | None] = asyncio.get_running_loop().create_future()
         handlers: dict[type, Callable[[Any, float], None]] = {
             Connected: self._on_connected,
             Refused: self._on_refused,
@@ -114,36 +208,45 @@ class UplinkCarrier(Carrier):
 
     def connected(self, link: Link, now: float) -> None:
         self._link = link
+        self._heard_at = now
+        self._uplink.dialled(self)
         link.open_stream()
-        self._connection = connection = ClientConnection(
+        token = self._uplink.take_token(self.attempt)
+        connection = ClientConnection(
             self._credential.node,
             self._credential,
-            keep_alive=self._keep_alive,
-            token=self._token,
+            keep_alive=max(KEEP_ALIVE, math.ceil(self._ping_every)),
+            ping_every=self._ping_every,
+            token=None if token is None else token.value,
             server_certificate=link.server_certificate,
-            capabilities={"node": self._credential.node},
+            capabilities={"node": self._credential.node, "ping": f"{self._ping_every:g}"},
         )
+        self._connection = connection
         connection.start(now)
+        if token is not None:
+            self._attach(self._peers.open_parent(token.node, self._credential.namespace), now)
         self._pump(now)
 
     def closed(self, error: LinkError | None, now: float) -> None:
         super().closed(error, now)
-        if not self.ended.done():
-            self.ended.set_result(self._refusal or error)
+        self._uplink.ended(self, self._refusal or error)
 
     def _on_connected(self, event: Connected, now: float) -> None:
         name = event.capabilities.get("node")
-        if name is None or self._link is None:
-            self._refusal = LinkError("the server at the uplink's address is not a twingateway node")
+        if self._link is None:
+            return
+        if name is None or (self._peer is not None and self._peer.name != name):
+            expected = "a twingateway node" if self._peer is None else self._peer.name
+            self._refusal = LinkError(f"the server at {self.url} is not {expected}")
             self.close(self._refusal.message)
             return
-        if name == self._credential.node:
-            self._refusal = LinkError(f"the uplink leads to a node with this node's own name, {name}")
-            self.close(self._refusal.message)
-            return
-        self._uplink.connected(event.token)
         self._open_state_stream(self._link)
-        self._join(self._peers.open_parent(name, self._credential.namespace), now)
+        if self._peer is None:
+            self._attach(self._peers.open_parent(name, self._credential.namespace), now)
+        assert self._peer is not None
+        self.opened = True
+        self._uplink.opened(self, event.token, name)
+        self._linked(self._peer, now)
 
     def _open_state_stream(self, link: Link) -> None:
         # QUIC tells the server of a stream with its first bytes; the server may have a frame for it before we do.
@@ -156,6 +259,24 @@ class UplinkCarrier(Carrier):
         if self._link is not None:
             self._link.close(0, "")
 
+    # --- watching -------------------------------------------------------------------------------------------------
 
-#: A PINGREQ (MQTT 5, 3.12), which the server answers on the stream it came on.
-PING = b"\xc0\x00"
+    def _turn(self, peer: Peer, *, quiet: bool) -> None:
+        super()._turn(peer, quiet=quiet)
+        self._uplink.turned(self)
+
+    def _is_quiet(self, now: float) -> bool:
+        if super()._is_quiet(now):
+            return True
+        if now < self._heard_at + UNANSWERED or self._peer is None or self._peer.line is not self:
+            return False
+        return self._peer.session.quality(self._number).silent
+
+    def _watch(self, peer: Peer, now: float) -> None:
+        super()._watch(peer, now)
+        if not self._settled and peer.session.met(self._number):
+            self._settled = True
+            self._uplink.settled(self)
+
+    def _own_deadlines(self) -> list[float | None]:
+        return [*super()._own_deadlines(), self._heard_at + UNANSWERED]

@@ -29,8 +29,7 @@ from aioquic.tls import CipherSuite, Direction, Epoch
 
 from twingateway.link.congestion import ALGORITHM, BandwidthControl, BandwidthPacer
 from twingateway.link.limits import CONNECTION_WINDOW, STREAM_WINDOW, LimitedConnection
-
-ALPN = "mqtt"
+from twingateway.link.server_identity import ALPN
 
 #: Seconds after which a link that hears nothing is given up.
 IDLE_TIMEOUT = 60.0

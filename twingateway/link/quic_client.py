@@ -14,13 +14,12 @@ from typing import Any
 
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.tls import SessionTicket
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from twingateway.errors import LinkError
 from twingateway.link.connection import IDLE_TIMEOUT, PulledConnection, configuration
 from twingateway.link.quic_link import QuicLink
 from twingateway.link.tickets import TicketStore
+from twingateway.link.trust import read_trusted
 from twingateway.ports.link import Link, LinkHandler
 
 #: Seconds for a dial in all, and for one attempt where a name has several addresses.
@@ -63,7 +62,7 @@ class QuicDialer:
         """See the port. A handler whose link was never `connected` hears nothing; the exception says why.
         Raises NotAuthorized if the certificate does not verify, LinkError for anything else."""
         loop = asyncio.get_running_loop()
-        trusted = _read_trusted(self._ca_file)
+        trusted = read_trusted(self._ca_file)
         addresses = await self._resolve()
         deadline = loop.time() + self._dial_timeout
         for family, address in itertools.cycle(addresses):
@@ -130,17 +129,6 @@ class QuicDialer:
             keep_alive=self._keep_alive,
         )
         return link
-
-
-def _read_trusted(ca_file: Path | None) -> bytes | None:
-    """The trusted certificates as plain PEM. Read at each dial, so that replacing the file needs no restart."""
-    if ca_file is None:
-        return None
-    try:
-        certificates = x509.load_pem_x509_certificates(ca_file.read_bytes())
-    except (OSError, ValueError) as problem:
-        raise LinkError(f"the trusted certificates in {ca_file} cannot be read: {problem}") from problem
-    return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
 
 
 def _trust(config: QuicConfiguration, trusted: bytes | None) -> None:

@@ -20,6 +20,7 @@ from aioquic.tls import AlertDescription
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from twingateway.errors import LinkError, NotAuthorized
+from twingateway.link.address import address_text
 from twingateway.link.connection import PulledConnection
 from twingateway.ports.link import CONTROL_STREAM, HandlerFactory, LinkFacts, LinkHandler
 
@@ -102,7 +103,7 @@ class QuicLink(QuicConnectionProtocol):
         recovery = self.connection._loss
         return LinkFacts(
             transport="quic",
-            peer_address=_address_text(self.connection.get_peer_address()),
+            peer_address=address_text(self.connection.get_peer_address()),
             smoothed_rtt=recovery._rtt_smoothed if recovery._rtt_initialized else None,
             congestion_window=recovery.congestion_window,
             bytes_in_flight=recovery.bytes_in_flight,
@@ -206,7 +207,7 @@ class QuicLink(QuicConnectionProtocol):
         try:
             return step()
         except Exception as problem:
-            _log.exception("QUIC failed", peer=_address_text(self.connection.get_peer_address()))
+            _log.exception("QUIC failed", peer=address_text(self.connection.get_peer_address()))
             self._broken = True
             self._cancel_timer()
             self._error = self._error or LinkError(f"QUIC failed: {problem!r}")
@@ -283,7 +284,7 @@ class QuicLink(QuicConnectionProtocol):
             self._finish(now, None if ours else self._error or self._explain(event))
 
     def _explain(self, event: events.ConnectionTerminated) -> LinkError | None:
-        peer = _address_text(self.connection.get_peer_address())
+        peer = address_text(self.connection.get_peer_address())
         if event.reason_phrase == "Idle timeout":
             return LinkError(f"{peer} has not been heard of for {self.connection.configuration.idle_timeout:g} s")
         if event.error_code in _CERTIFICATE_ALERTS:
@@ -372,10 +373,3 @@ class QuicLink(QuicConnectionProtocol):
         events.StopSendingReceived: _on_stop,
         events.ConnectionTerminated: _on_terminated,
     }
-
-
-def _address_text(address: NetworkAddress | None) -> str:
-    if address is None:
-        return "nobody"
-    host, port = address[0], address[1]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, cast
 
 import structlog
@@ -24,12 +24,11 @@ from aioquic.quic.packet import (
     pull_quic_header,
 )
 from aioquic.quic.retry import QuicRetryTokenHandler
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
-from twingateway.errors import CertificateError, LinkError
+from twingateway.errors import LinkError
 from twingateway.link.connection import IDLE_TIMEOUT, PACKET_SIZE, PulledConnection, configuration
 from twingateway.link.quic_link import CLOSE_PATIENCE, QuicLink
+from twingateway.link.server_identity import ServerIdentity
 from twingateway.link.tickets import TicketBook
 from twingateway.ports.link import HandlerFactory, Listener
 
@@ -46,13 +45,19 @@ class QuicListener(asyncio.DatagramProtocol):
     """Implements `twingateway.ports.link.Listener`."""
 
     def __init__(
-        self, config: QuicConfiguration, make_handler: HandlerFactory, max_connections: int, handshake_timeout: float
+        self,
+        config: QuicConfiguration,
+        identity: ServerIdentity,
+        make_handler: HandlerFactory,
+        max_connections: int,
+        handshake_timeout: float,
     ) -> None:
         self._config = config
+        self._identity = identity
+        self._pair = identity.pair
         self._make_handler = make_handler
         self._max_connections = max_connections
         self._handshake_timeout = handshake_timeout
-        self._certificate = config.certificate.public_bytes(Encoding.DER)
         self._loop = asyncio.get_running_loop()
         self._by_id: dict[bytes, QuicLink] = {}
         self._links: set[QuicLink] = set()
@@ -169,15 +174,25 @@ class QuicListener(asyncio.DatagramProtocol):
         if self._transport is not None:
             self._transport.sendto(data, addr)
 
+    def _renew_certificate(self) -> None:
+        """Show the newest certificate. The tickets rest on the one before, which their holders take ours to be."""
+        pair = self._identity.pair
+        if pair is not self._pair:
+            self._pair = pair
+            self._tickets = TicketBook()
+        self._config.certificate, self._config.certificate_chain = pair.chain[0], list(pair.chain[1:])
+        self._config.private_key = pair.key
+
     def _make_link(self, addressed: bytes, original: bytes, retried: bytes | None) -> QuicLink:
+        self._renew_certificate()
         connection = PulledConnection(
-            configuration=self._config,
+            configuration=replace(self._config),
             original_destination_connection_id=original,
             retry_source_connection_id=retried,
             session_ticket_fetcher=self._tickets.pop,
             session_ticket_handler=self._tickets.add,
         )
-        link = QuicLink(connection, make_handler=self._make_handler, known_certificate=self._certificate)
+        link = QuicLink(connection, make_handler=self._make_handler, known_certificate=self._pair.der)
         link._connection_id_issued_handler = partial(self._add_id, link)
         link._connection_id_retired_handler = self._drop_id
         link._connection_terminated_handler = partial(self._forget, link)
@@ -211,37 +226,21 @@ async def listen_quic(
     host: str,
     port: int,
     *,
-    certificate: Path,
-    key: Path,
+    identity: ServerIdentity,
     make_handler: HandlerFactory,
     max_connections: int = 1000,
     idle_timeout: float = IDLE_TIMEOUT,
     handshake_timeout: float = HANDSHAKE_TIMEOUT,
 ) -> Listener:
     """Listen on `host`:`port` (0 for any free one). `make_handler` is called once a link's handshake is complete.
-    Raises CertificateError if certificate (PEM, the chain may follow) or key (PEM, not encrypted) are no use,
-    LinkError if the address is."""
+    Raises LinkError if the address is no use."""
     config = configuration(is_client=False, idle_timeout=idle_timeout)
-    _load_identity(config, certificate, key)
     loop = asyncio.get_running_loop()
     try:
         _, listener = await loop.create_datagram_endpoint(
-            lambda: QuicListener(config, make_handler, max_connections, handshake_timeout), local_addr=(host, port)
+            lambda: QuicListener(config, identity, make_handler, max_connections, handshake_timeout),
+            local_addr=(host, port),
         )
     except OSError as problem:
         raise LinkError(f"cannot listen on UDP {host}:{port}: {problem.strerror or problem}") from problem
     return listener
-
-
-def _load_identity(config: QuicConfiguration, certificate: Path, key: Path) -> None:
-    try:
-        chain = x509.load_pem_x509_certificates(certificate.read_bytes())
-    except (OSError, ValueError) as problem:
-        raise CertificateError(f"the certificate {certificate} cannot be read: {problem}") from problem
-    try:
-        private = load_pem_private_key(key.read_bytes(), password=None)
-    except (OSError, ValueError, TypeError) as problem:
-        raise CertificateError(f"the key {key} cannot be read: {problem}") from problem
-    if private.public_key() != chain[0].public_key():
-        raise CertificateError(f"the key {key} is not that of the certificate {certificate}")
-    config.certificate, config.certificate_chain, config.private_key = chain[0], chain[1:], private

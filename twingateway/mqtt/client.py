@@ -21,8 +21,9 @@ from twingateway.mqtt.streams import CONTROL_STREAM, EARLY_LIMIT
 class ClientConnection(Connection):
     """One connection to a server: another node, or without a credential any MQTT 5 broker.
 
-    `keep_alive` is in seconds (0: none), `server_certificate` the DER that the link verified, `token` what an earlier
-    `Connected` from the same server brought. With a token, PUBLISHes follow CONNECT at once (up to EARLY_LIMIT
+    `keep_alive` is in seconds (0: none), `ping_every` the interval by which PINGREQs are sent if that is to be
+    shorter, `server_certificate` the DER that the link verified, `token` what an earlier `Connected` from the same
+    server brought. With a token, PUBLISHes follow CONNECT at once (up to EARLY_LIMIT
     bytes); otherwise, and beyond that, they wait for CONNACK. They are never reordered.
     """
 
@@ -36,11 +37,13 @@ class ClientConnection(Connection):
         server_certificate: bytes,
         capabilities: Mapping[str, str],
         max_packet: int = codec.MAX_PACKET,
+        ping_every: float | None = None,
     ) -> None:
         super().__init__(CLIENT, max_packet)
         self._client_id = client_id
         self._credential = credential
         self._interval = keep_alive
+        self._ping_every = ping_every
         self._token = token if credential is not None else None
         self._server_certificate = server_certificate
         self._capabilities = capabilities
@@ -52,9 +55,13 @@ class ClientConnection(Connection):
         """Write CONNECT. Raises TooLarge when the certificate chain does not fit."""
         connect = self._connect_packet()
         super().start(now)
-        self._keep_alive = KeepAlive(self._interval, now)
+        self._keep_alive = KeepAlive(self._interval, now, self._ping_every)
         self._streams.write(CONTROL_STREAM, connect.write())
         self._pump()
+
+    @property
+    def sends(self) -> bool:
+        return self.open or (self._machine.phase is Phase.CONNECTING and self._early_room > 0 and not self._waiting)
 
     def publish(self, topic: str, payload: bytes, stream: int = CONTROL_STREAM) -> None:
         """PUBLISH at QoS 0; does nothing after the end. Raises TooLarge for more than the server accepts."""
@@ -141,7 +148,7 @@ class ClientConnection(Connection):
         if packet.authentication_method == auth.METHOD and packet.authentication_data is not None:
             grant = auth.decode_grant(packet.authentication_data)
         if packet.server_keep_alive is not None:
-            self._keep_alive = KeepAlive(packet.server_keep_alive, now)
+            self._keep_alive = KeepAlive(packet.server_keep_alive, now, self._ping_every)
         self._peer_max_packet = packet.max_packet_size
         self._machine.step(Outcome.ACCEPT)
         self._emit(

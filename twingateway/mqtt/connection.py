@@ -44,6 +44,11 @@ class Connection(ABC):
         return self._machine.phase is Phase.OPEN
 
     @property
+    def sends(self) -> bool:
+        """Whether what is published now leaves at once."""
+        return self.open
+
+    @property
     def closed(self) -> bool:
         return self._machine.phase is Phase.CLOSED
 

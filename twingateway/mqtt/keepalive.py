@@ -9,10 +9,12 @@ _PING_EVERY = 0.75
 
 
 class KeepAlive:
-    """One peer's liveness. `interval` in seconds, 0 for none; times are monotonic seconds."""
+    """One peer's liveness. `interval` in seconds, 0 for none; times are monotonic seconds. `sooner`: the interval by
+    which to ask, if that is to be more often than the peer demands."""
 
-    def __init__(self, interval: float, now: float) -> None:
+    def __init__(self, interval: float, now: float, sooner: float | None = None) -> None:
         self._interval = interval
+        self._asking = interval if sooner is None else min(sooner, interval or sooner)
         self._heard_at = now
         self._pinged_at = now
 
@@ -29,4 +31,4 @@ class KeepAlive:
 
     @property
     def ping_at(self) -> float | None:
-        return self._pinged_at + _PING_EVERY * self._interval if self._interval else None
+        return self._pinged_at + _PING_EVERY * self._asking if self._asking else None

@@ -17,9 +17,14 @@ from twingateway.mqtt.reasons import ReasonCode
 
 CONTROL_STREAM = 0
 STATE_STREAM = 4
+#: The stream of each of the journal's channels.
+JOURNAL_STREAMS = tuple(range(8, 40, 4))
 
 #: Bytes that a client may send behind CONNECT before CONNACK, and that a receiver holds until the connection is open.
 EARLY_LIMIT = 256 * 1024
+
+#: Neighbours on a stream are joined up to this size, so that on a link that is one stream others get their turn.
+JOINED = 16 * 1024
 
 
 class Streams:
@@ -43,10 +48,10 @@ class Streams:
         self._outgoing.append((stream, data))
 
     def to_send(self) -> list[tuple[int, bytes]]:
-        """(stream, bytes) in the order written; neighbours on one stream are joined."""
+        """(stream, whole packets) in the order written; neighbours on one stream are joined up to JOINED bytes."""
         joined: list[tuple[int, bytearray]] = []
         for stream, data in self._outgoing:
-            if not joined or joined[-1][0] != stream:
+            if not joined or joined[-1][0] != stream or len(joined[-1][1]) + len(data) > JOINED:
                 joined.append((stream, bytearray()))
             joined[-1][1].extend(data)
         self._outgoing.clear()

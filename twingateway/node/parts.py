@@ -17,9 +17,7 @@ from twingateway.config.load import LoadedNode
 from twingateway.config.node import BrokerSection, IdentitySection, NodeConfig
 from twingateway.errors import (
     BrokerError,
-    CertificateError,
     InvalidConfig,
-    LinkError,
     ModelConflict,
     Problem,
     TwinGatewayError,
@@ -27,7 +25,6 @@ from twingateway.errors import (
 from twingateway.gateway.context import AddWebhook, Context
 from twingateway.gateway.gateway import Gateway
 from twingateway.gateway.host import ConfiguredDevice
-from twingateway.gateway.uplink import Uplink
 from twingateway.plugins.registry import AdapterRegistry
 
 log = structlog.get_logger("node")
@@ -47,7 +44,7 @@ class Bound:
 
 
 @contextmanager
-def _at(path: str, error: type[TwinGatewayError]) -> Iterator[None]:
+def at(path: str, error: type[TwinGatewayError]) -> Iterator[None]:
     """Say which part of the node file it is that cannot be had."""
     try:
         yield
@@ -83,7 +80,7 @@ async def start_broker(section: BrokerSection, stack: AsyncExitStack, bound: Bou
         from twingateway.broker.embedded import EmbeddedBroker
 
         embedded = EmbeddedBroker((section.listen.host, section.listen.port))
-        with _at("broker.listen", BrokerError):
+        with at("broker.listen", BrokerError):
             await embedded.start()
         stack.push_async_callback(embedded.stop)
         host, port = embedded.address
@@ -110,61 +107,6 @@ async def start_webhooks(config: NodeConfig, stack: AsyncExitStack, bound: Bound
     stack.push_async_callback(server.stop)
     bound.webhooks = "{}:{}".format(*server.address)
     return server.add
-
-
-async def start_listener(config: NodeConfig, gateway: Gateway, stack: AsyncExitStack, bound: Bound) -> None:
-    """Accept children over QUIC."""
-    if config.listen is None or config.identity is None:
-        return
-    from twingateway.gateway.acceptor import Acceptor
-    from twingateway.link.quic_server import listen_quic
-    from twingateway.pki.verifier import ChainVerifier
-
-    section, identity = config.listen, config.identity
-    allowed = None if section.children is None else frozenset(section.children)
-    acceptor = Acceptor(
-        gateway.name,
-        ChainVerifier(identity.ca, identity.crl),
-        allowed,
-        gateway.peers,
-        gateway.inbound,
-        gateway.ledger,
-        gateway.sessions,
-    )
-    with _at("listen.address", LinkError), _at("identity", CertificateError):
-        listener = await listen_quic(
-            section.address.host,
-            section.address.port,
-            certificate=identity.certificate,
-            key=identity.key,
-            make_handler=acceptor.carrier,
-        )
-    stack.push_async_callback(listener.close)
-    bound.listen = "{}:{}".format(*listener.address)
-
-
-def make_uplink(config: NodeConfig, gateway: Gateway) -> Uplink | None:
-    if config.uplink is None or config.identity is None:
-        return None
-    from twingateway.link.quic_client import QuicDialer
-
-    section = config.uplink
-    dialer = QuicDialer(
-        section.url.host,
-        section.url.port,
-        ca_file=config.identity.ca,
-        server_name=section.server_name,
-        keep_alive=section.keep_alive,
-    )
-    return Uplink(
-        dialer,
-        load_credential(config, config.identity),
-        max(1, round(section.keep_alive)),
-        gateway.peers,
-        gateway.inbound,
-        gateway.ledger,
-        gateway.sessions,
-    )
 
 
 def load_credential(config: NodeConfig, identity: IdentitySection) -> NodeCredential:

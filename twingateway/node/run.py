@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 import sys
 from collections.abc import Callable
@@ -22,15 +23,14 @@ from twingateway.config.load import LoadedNode
 from twingateway.errors import TwinGatewayError
 from twingateway.gateway.gateway import Gateway, open_gateway
 from twingateway.gateway.tasks import Tasks
+from twingateway.node.links import make_uplink, start_listener
 from twingateway.node.parts import (
     Bound,
     add_models,
     check_identity,
-    make_uplink,
     start_adapters,
     start_api,
     start_broker,
-    start_listener,
     start_webhooks,
 )
 from twingateway.plugins.registry import AdapterRegistry
@@ -106,7 +106,7 @@ class Node:
             stack.push_async_callback(gateway.host.stop)
             await start_api(config, gateway, stack, bound)
             stack.callback(gateway.events.close)
-            uplink = make_uplink(config, gateway)
+            uplink = make_uplink(config, gateway, random.random)
             uplink_task = None if uplink is None else tasks.start(uplink.run(), "uplink")
             log.info("ready", node=gateway.name, **{part: at for part, at in asdict(bound).items() if at})
             if self._on_ready is not None:

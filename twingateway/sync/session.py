@@ -152,6 +152,11 @@ class Session:
         if newest is not None and not self._rolled_back:
             newest.sender.activate()
 
+    def met(self, link: int) -> bool:
+        """Whether the peer introduced itself on this link."""
+        lane = self._lanes.get(link)
+        return lane is not None and lane.hello is not None
+
     def quality(self, link: int) -> Quality:
         lane = self._lanes[link]
         sender = lane.sender

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from twingateway.gateway.context import Context
 from twingateway.gateway.gateway import Gateway, open_gateway
 from twingateway.gateway.host import ConfiguredDevice
 from twingateway.gateway.tasks import Tasks
-from twingateway.gateway.uplink import Uplink
+from twingateway.gateway.uplink import Parent, Uplink
 from twingateway.mqtt.auth import Identity
 from twingateway.ports.memory_link import MemoryDialer, MemoryLink, MemoryListener, MemoryPath
 from twingateway.ports.memory_store import MemoryDisk, MemoryStore
@@ -202,7 +203,14 @@ class MemoryNode:
                     self._dialled = [link for link in [*self._dialled, *dialer.links] if not link.over]
 
         return Uplink(
-            Dialer(), NamedCredential(self.name), 15, gateway.peers, gateway.inbound, gateway.ledger, gateway.sessions
+            [Parent("memory", (Dialer(),))],
+            NamedCredential(self.name),
+            15,
+            gateway.peers,
+            gateway.inbound,
+            gateway.ledger,
+            gateway.sessions,
+            random.random,
         )
 
     async def _start_devices(self, gateway: Gateway, models: Mapping[str, str]) -> None:

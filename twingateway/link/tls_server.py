@@ -1,0 +1,99 @@
+"""Accepts TLS links from children for which UDP does not get through. Connections and handshake time are bounded."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from twingateway.errors import LinkError
+from twingateway.link.server_identity import ServerIdentity
+from twingateway.link.tls_link import CLOSE_PATIENCE, TlsLink
+from twingateway.ports.link import HandlerFactory, Listener
+
+#: Seconds that a client may take for the handshake.
+HANDSHAKE_TIMEOUT = 10.0
+
+_log = structlog.get_logger(__name__)
+
+
+class _Refusal(asyncio.Protocol):
+    """Ends a connection for which there is no room."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        _log.warning("connection refused: the listener is full", peer=str(transport.get_extra_info("peername")))
+        transport.abort()
+
+
+class TlsListener:
+    """Implements `twingateway.ports.link.Listener`."""
+
+    def __init__(
+        self, identity: ServerIdentity, make_handler: HandlerFactory, max_connections: int, handshake_timeout: float
+    ) -> None:
+        self._identity = identity
+        self._make_handler = make_handler
+        self._max_connections = max_connections
+        self._handshake_timeout = handshake_timeout
+        self._loop = asyncio.get_running_loop()
+        self._links: set[TlsLink] = set()
+        self._server: asyncio.Server | None = None
+
+    async def start(self, host: str, port: int) -> None:
+        """Raises LinkError."""
+        try:
+            self._server = await self._loop.create_server(self._accept, host, port)
+        except OSError as problem:
+            raise LinkError(f"cannot listen on TCP {host}:{port}: {problem.strerror or problem}") from problem
+
+    @property
+    def address(self) -> tuple[str, int]:
+        assert self._server is not None
+        host, port = self._server.sockets[0].getsockname()[:2]
+        return host, port
+
+    @property
+    def connections(self) -> int:
+        """Connections that exist, also those whose handshake is under way or whose end is being waited for."""
+        return len(self._links)
+
+    async def close(self) -> None:
+        """Take no more links, close those there are (see `Link.close`)."""
+        if self._server is not None:
+            self._server.close()
+        open_links = [link.gone for link in self._links]
+        for link in list(self._links):
+            link.close()
+        if open_links:
+            await asyncio.wait(open_links, timeout=CLOSE_PATIENCE + 0.5)
+
+    def _accept(self) -> asyncio.Protocol:
+        if len(self._links) >= self._max_connections:
+            return _Refusal()
+        context = self._identity.tls_context
+        link = TlsLink(context, self._make_handler, known_certificate=self._identity.tls_certificate)
+        self._links.add(link)
+        link.gone.add_done_callback(lambda _: self._links.discard(link))
+        self._loop.call_later(self._handshake_timeout, self._expire, link)
+        return link
+
+    def _expire(self, link: TlsLink) -> None:
+        if not link.opened.done():
+            link.abort(LinkError("the handshake was not completed in time"))
+
+
+async def listen_tls(
+    host: str,
+    port: int,
+    *,
+    identity: ServerIdentity,
+    make_handler: HandlerFactory,
+    max_connections: int = 1000,
+    handshake_timeout: float = HANDSHAKE_TIMEOUT,
+) -> Listener:
+    """Listen on TCP `host`:`port` (0 for any free one). `make_handler` is called once a link's handshake is complete.
+    Raises LinkError if the address is no use."""
+    listener = TlsListener(identity, make_handler, max_connections, handshake_timeout)
+    await listener.start(host, port)
+    return listener

@@ -1,0 +1,107 @@
+"""Builds the ends of the links that a node's file asks for: listeners for children, the uplink to the parent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+from twingateway.config.node import ListenSection, NodeConfig
+from twingateway.errors import CertificateError, LinkError
+from twingateway.gateway.gateway import Gateway
+from twingateway.gateway.uplink import Parent, Uplink
+from twingateway.node.parts import Bound, at, load_credential
+from twingateway.ports.link import HandlerFactory, Listener
+
+if TYPE_CHECKING:
+    from twingateway.link.server_identity import ServerIdentity
+
+#: How often another free port is tried when the one that UDP got is taken for TCP.
+_PORT_ATTEMPTS = 8
+
+
+async def start_listener(config: NodeConfig, gateway: Gateway, stack: AsyncExitStack, bound: Bound) -> None:
+    """Accept children over QUIC, and over TLS unless the file says no."""
+    if config.listen is None or config.identity is None:
+        return
+    from twingateway.gateway.acceptor import Acceptor
+    from twingateway.link.server_identity import ServerIdentity
+    from twingateway.pki.verifier import ChainVerifier
+
+    section, files = config.listen, config.identity
+    with at("identity", CertificateError):
+        identity = ServerIdentity(files.certificate, files.key)
+    allowed = None if section.children is None else frozenset(section.children)
+    acceptor = Acceptor(
+        gateway.name,
+        ChainVerifier(files.ca, files.crl),
+        allowed,
+        gateway.peers,
+        gateway.inbound,
+        gateway.ledger,
+        gateway.sessions,
+    )
+    with at("listen.address", LinkError):
+        listeners = await _listen(section, identity, acceptor.carrier)
+    for listener in listeners:
+        stack.push_async_callback(listener.close)
+    bound.listen = "{}:{}".format(*listeners[0].address)
+
+
+async def _listen(section: ListenSection, identity: ServerIdentity, make_handler: HandlerFactory) -> list[Listener]:
+    """QUIC first. Where the file leaves the port open, TLS gets the number that QUIC got."""
+    from twingateway.link.quic_server import listen_quic
+    from twingateway.link.tls_server import listen_tls
+
+    host, port = section.address.host, section.address.port
+    for attempt in range(1, _PORT_ATTEMPTS + 1):
+        quic = await listen_quic(host, port, identity=identity, make_handler=make_handler)
+        if not section.tls:
+            return [quic]
+        tls_host, tls_port = section.tls_address or (host, quic.address[1])
+        try:
+            return [quic, await listen_tls(tls_host, tls_port, identity=identity, make_handler=make_handler)]
+        except LinkError:
+            await quic.close()
+            if port or attempt == _PORT_ATTEMPTS:
+                raise
+    raise AssertionError("unreachable")
+
+
+def make_uplink(config: NodeConfig, gateway: Gateway, chance: Callable[[], float]) -> Uplink | None:
+    """`chance` gives numbers in 0 … 1."""
+    if config.uplink is None or config.identity is None:
+        return None
+    from twingateway.link.quic_client import QuicDialer
+    from twingateway.link.tickets import TicketStore
+    from twingateway.link.tls_client import TlsDialer
+    from twingateway.ports.link import Dialer
+
+    section, ca_file = config.uplink, config.identity.ca
+    tickets = TicketStore(config.node.data_dir / f"{config.node.name}.tickets.json")
+    parents = []
+    for url in section.parents:
+        dialers: list[Dialer] = [
+            QuicDialer(
+                url.host,
+                url.port,
+                ca_file=ca_file,
+                server_name=section.server_name,
+                keep_alive=section.keep_alive,
+                tickets=tickets,
+            )
+        ]
+        if section.tls:
+            port = section.tls_port or url.port
+            dialers.append(TlsDialer(url.host, port, ca_file=ca_file, server_name=section.server_name))
+        parents.append(Parent(str(url), tuple(dialers)))
+    return Uplink(
+        parents,
+        load_credential(config, config.identity),
+        section.keep_alive,
+        gateway.peers,
+        gateway.inbound,
+        gateway.ledger,
+        gateway.sessions,
+        chance,
+    )
