@@ -166,6 +166,11 @@ class ModbusDriver(Driver):
         if point.scale_at is not None and exponent is not None:
             self._reader.exponents[point.table, point.scale_at] = exponent
 
+    def problem_with(self, name: str) -> str:
+        """What is wrong with a property at present, empty if nothing."""
+        error = self._reader.problems.get(name)
+        return "" if error is None else error.message
+
     def matches(self, name: str, wanted: Value, observed: Value) -> bool:
         point = self._points[name]
         exponent = None if point.scale_at is None else self._reader.exponents.get((point.table, point.scale_at))

@@ -7,6 +7,9 @@ from twingateway.errors import DeviceError, DeviceRefused, DeviceTimeout, Device
 ILLEGAL_ADDRESS = 2
 ILLEGAL_VALUE = 3
 
+#: A gateway says that nobody is behind it.
+GATEWAY = (10, 11)
+
 #: Code → meaning and error. Busy and the gateway's codes pass, so they are errors that may be tried again.
 EXCEPTIONS: dict[int, tuple[str, type[DeviceError]]] = {
     1: ("illegal function", DeviceRefused),

@@ -127,6 +127,27 @@ def check_profile(source: Source, registry: AdapterRegistry, environ: Mapping[st
     return problems + [each for each in found if not (each.rule == "required" and each.path.count(".") < 3)]
 
 
+@dataclass(frozen=True, slots=True)
+class LoadedProfile:
+    """A profile as a device without anything of its own would have it. `tests` are as written."""
+
+    device: LoadedDevice
+    tests: tuple[Mapping[str, Any], ...]
+
+
+def settings_of_profile(
+    path: Path, own: Mapping[str, Any], registry: AdapterRegistry, environ: Mapping[str, str]
+) -> LoadedProfile:
+    """The settings of a device that names the profile in `path` and has `own` besides. Raises InvalidConfig."""
+    metadata = {"name": "profile"}
+    spec = {"profile": str(path.resolve()), **own}
+    source = Source({"apiVersion": "edge.iot.org/v1", "kind": KIND, "metadata": metadata, "spec": spec}, str(path))
+    device, problems = check_device(source, registry, environ)
+    if device is None or device.source.base is None:
+        raise InvalidConfig(str(problems[0]), problems)
+    return LoadedProfile(device, tuple(device.source.base.data["spec"].get("tests") or ()))
+
+
 def check_device(
     source: Source, registry: AdapterRegistry, environ: Mapping[str, str], namespace: str = DEFAULT_NAMESPACE
 ) -> tuple[LoadedDevice | None, list[Problem]]:

@@ -1,7 +1,7 @@
 """From a device document to the devices it stands for: a range becomes one document each, a profile is put beneath.
 
 - `metadata.range: 1..300` stands for 300 devices; `{n}`, `{n+100}` and `{n:03}` in any text of the document become
-  the number (a text that is nothing else becomes a whole number). `range: {line: 1..10, unit: 1..30}` names the numbers
+  the number (a text that is nothing else: a whole number). `range: {line: 1..10, unit: 1..30}` names the numbers
   and stands for all combinations.
 - `spec.profile: meter.yaml` names a file with one `kind: DeviceProfile`. The device's own `spec` is a merge patch
   (RFC 7396) upon the profile's.

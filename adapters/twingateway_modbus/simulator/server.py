@@ -84,13 +84,18 @@ class Server:
 
     def reply(self, asked: Asked) -> Sending | None:
         """What to send, None for nothing."""
-        memory = self.units.get(asked.unit)
-        if memory is None or not asked.pdu:
+        pdu = self.pdu_for(asked) if asked.pdu else None
+        if pdu is None:
             return None
         if self._witness is not None:
             self._witness(asked.unit, asked.pdu)
         faults = self.faults.get(asked.unit) or self.faults.get(None) or self._none
-        return faults.spoil(asked, answer(asked.pdu, memory), self._framing)
+        return faults.spoil(asked, pdu, self._framing)
+
+    def pdu_for(self, asked: Asked) -> bytes | None:
+        """What a good device replies, None from one that is not there."""
+        memory = self.units.get(asked.unit)
+        return None if memory is None else answer(asked.pdu, memory)
 
 
 def _send(sending: Sending | None, write: Callable[[bytes], None], end: Callable[[], None]) -> None:

@@ -1,0 +1,1 @@
+"""Other projects' descriptions of devices, turned into profiles."""

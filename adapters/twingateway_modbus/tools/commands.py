@@ -1,0 +1,188 @@
+"""`twingateway modbus …`: plan, scan, read, write, record, replay, import and simulate."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from twingateway.adapter import parse_duration
+from twingateway.errors import InvalidConfig
+from twingateway_modbus.layout import DataType, Order
+from twingateway_modbus.point import Table
+from twingateway_modbus.simulator.faults import FaultKind
+from twingateway_modbus.tools.importing import Foreign
+
+app = typer.Typer(no_args_is_help=True, help="Modbus devices: look at them, try them, simulate them.")
+
+_Target = Annotated[
+    str, typer.Argument(metavar="ENDPOINT", help="plc:502, udp://plc, rtu-over-tcp://gateway:4001, /dev/ttyUSB0 …")
+]
+_Unit = Annotated[int, typer.Option(help="The unit identifier.")]
+_Timeout = Annotated[float, typer.Option(parser=parse_duration, metavar="DURATION", help="Patience with a reply.")]
+_Baud = Annotated[int, typer.Option(help="Of a serial line.")]
+_Parity = Annotated[str, typer.Option(help="Of a serial line: none, even or odd.")]
+
+
+def _serial(target: str, baud: int, parity: str) -> dict[str, Any]:
+    return {"baud": baud, "parity": parity} if "/dev/" in target else {}
+
+
+@app.command("plan")
+def plan(
+    file: Annotated[Path, typer.Argument(metavar="DEVICE.yaml", help="A device's or a profile's file.")],
+) -> None:
+    """Show which requests read a device, what they cost, and how busy they keep its connection."""
+    from twingateway_modbus.tools.documents import read_any
+    from twingateway_modbus.tools.show import show_plan
+
+    show_plan(read_any(file, {"host": "127.0.0.1"}))
+
+
+@app.command("scan")
+def scan(
+    target: _Target,
+    units: Annotated[str, typer.Option(metavar="A-B", help="Unit identifiers to try.")] = "1-247",
+    table: Annotated[Table | None, typer.Option(help="Also look for what can be read in this table.")] = None,
+    addresses: Annotated[str, typer.Option(metavar="A-B", help="… between these addresses.")] = "0-255",
+    delay: Annotated[float, typer.Option(parser=parse_duration, metavar="DURATION", help="Between requests.")] = 0.05,
+    timeout: _Timeout = 0.3,
+    baud: _Baud = 19200,
+    parity: _Parity = "even",
+) -> None:
+    """Find units, and what can be read. Slowly, one request at a time; nothing is written."""
+    from twingateway_modbus.tools.show import run_scan
+    from twingateway_modbus.tools.target import address_of
+
+    address = address_of(target, timeout=timeout, delay=delay, **_serial(target, baud, parity))
+    asyncio.run(run_scan(address, _span(units), table, _span(addresses)))
+
+
+@app.command("read")
+def read(
+    target: _Target,
+    address: Annotated[int, typer.Argument(help="Zero-based.")],
+    count: Annotated[int, typer.Argument(help="How many values.")] = 1,
+    unit: _Unit = 1,
+    table: Annotated[Table, typer.Option()] = Table.HOLDING,
+    type: Annotated[DataType, typer.Option()] = DataType.UINT16,
+    order: Annotated[Order, typer.Option()] = Order.ABCD,
+    length: Annotated[int | None, typer.Option(help="Registers of a string.")] = None,
+    timeout: _Timeout = 1.0,
+    baud: _Baud = 19200,
+    parity: _Parity = "even",
+) -> None:
+    """Read values once."""
+    from twingateway_modbus.tools.once import point_of, read_once
+    from twingateway_modbus.tools.target import address_of
+
+    at = address_of(target, unit=unit, timeout=timeout, **_serial(target, baud, parity))
+    points = [point_of(table, address, type, order, length, index) for index in range(count)]
+    for each, value in asyncio.run(read_once(at, points)):
+        print(f"{each.address}\t{value}")
+
+
+@app.command("write", context_settings={"ignore_unknown_options": True})
+def write(
+    target: _Target,
+    address: Annotated[int, typer.Argument(help="Zero-based.")],
+    value: Annotated[str, typer.Argument()],
+    unit: _Unit = 1,
+    table: Annotated[Table, typer.Option(help="holding or coil.")] = Table.HOLDING,
+    type: Annotated[DataType, typer.Option()] = DataType.UINT16,
+    order: Annotated[Order, typer.Option()] = Order.ABCD,
+    length: Annotated[int | None, typer.Option(help="Registers of a string.")] = None,
+    timeout: _Timeout = 1.0,
+    baud: _Baud = 19200,
+    parity: _Parity = "even",
+) -> None:
+    """Write one value, and read it back."""
+    from twingateway_modbus.tools.once import point_of, value_of, write_once
+    from twingateway_modbus.tools.target import address_of
+
+    if not table.writable:
+        raise InvalidConfig(f"{table} cannot be written; only holding and coil can")
+    at = address_of(target, unit=unit, timeout=timeout, **_serial(target, baud, parity))
+    point = point_of(table, address, type, order, length, 0)
+    observed = asyncio.run(write_once(at, point, value_of(point, value)))
+    print(f"{address}\t{observed}")
+
+
+@app.command("record")
+def record(
+    file: Annotated[Path, typer.Argument(metavar="DEVICE.yaml")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The recording; lines are added.")],
+    seconds: Annotated[float, typer.Option(parser=parse_duration, metavar="DURATION", help="How long.")] = 60.0,
+) -> None:
+    """Poll a device by its document and keep every request with its reply."""
+    from twingateway_modbus.tools.capture import capture
+    from twingateway_modbus.tools.documents import read_any
+
+    count = asyncio.run(capture(read_any(file, {"host": "127.0.0.1"}), output, seconds))
+    print(f"{count} exchanges in {output}")
+
+
+@app.command("replay")
+def replay(
+    file: Annotated[Path, typer.Argument(metavar="RECORDING")],
+    port: Annotated[int, typer.Option(help="TCP port; 0 takes a free one.")] = 5020,
+) -> None:
+    """Answer as a recorded device did."""
+    from twingateway_modbus.tools.recording import ReplayServer, read_recording
+    from twingateway_modbus.tools.serving import serve
+
+    exchanges = list(read_recording(file))
+    asyncio.run(serve(lambda: ReplayServer(exchanges), port))
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A SunSpec model, EdgeX profile or template.")],
+    form: Annotated[Foreign | None, typer.Option("--as", help="What it is, if that is not plain.")] = None,
+    repeat: Annotated[int, typer.Option(help="How often SunSpec's repeating groups are there.")] = 0,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to; standard output.")] = None,
+) -> None:
+    """Turn another project's description of a device into a profile with its model."""
+    from twingateway_modbus.tools.importing import import_file
+
+    draft = import_file(file, form, repeat=repeat)
+    if output is None:
+        print(draft.yaml(), end="")
+    else:
+        output.write_text(draft.yaml(), encoding="utf-8")
+    for each in draft.left_out:
+        print(f"left out: {each}", file=sys.stderr)
+
+
+@app.command("simulate")
+def simulate(
+    file: Annotated[Path, typer.Argument(metavar="PROFILE", help="A profile's or a device's file.")],
+    port: Annotated[int, typer.Option(help="TCP port; 0 takes a free one.")] = 5020,
+    units: Annotated[str, typer.Option(metavar="A-B", help="Unit identifiers.")] = "1-1",
+    transport: Annotated[str, typer.Option(help="tcp, udp, rtu, ascii, rtu-over-tcp or ascii-over-tcp.")] = "tcp",
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KIND[=SHARE[:AMOUNT]]", help=f"{', '.join(FaultKind)}; delay=0.1:2 is 2 s each tenth."),
+    ] = None,
+    echo: Annotated[bool, typer.Option(help="As on a two-wire line (rtu, ascii).")] = False,
+    still: Annotated[bool, typer.Option(help="No value moves.")] = False,
+) -> None:
+    """Serve devices of a profile; rtu and ascii on a pseudo-terminal whose path is printed."""
+    from twingateway_modbus.tools.serving import parse_faults, serve_profile
+
+    asyncio.run(serve_profile(file, port, _span(units), transport, parse_faults(fault or []), echo=echo, still=still))
+
+
+def _span(text: str) -> range:
+    """`3-7` or `3`."""
+    first, _, last = text.partition("-")
+    try:
+        span = range(int(first), int(last or first) + 1)
+    except ValueError:
+        span = range(0)
+    if not span or span[0] < 0:
+        raise typer.BadParameter(f"{text!r} is not a span such as 1-10")
+    return span

@@ -1,0 +1,58 @@
+"""What a read plan costs: requests, bytes and time on the wire. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from twingateway_modbus.address import AddressSettings, Transport
+from twingateway_modbus.framing import FramingName, make_framing
+from twingateway_modbus.plan import Block, plan
+from twingateway_modbus.request import Cells, read
+from twingateway_modbus.settings import DeviceSettings
+
+#: Seconds a device is taken to think, and characters of silence around each frame of a line.
+THINKING = 0.005
+_SILENCE = 3.5
+#: Bits a second of the network that a request over IP is taken to cross, and bytes that TCP, IP and Ethernet add.
+_NETWORK, _HEADERS = 100e6, 58
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """One request: bytes both ways, seconds until the next one can be made."""
+
+    period: float
+    block: Block
+    sent: int
+    received: int
+    seconds: float
+
+
+def costs(settings: DeviceSettings) -> list[Cost]:
+    """Every request of the plan, by period and in the order in which they are made."""
+    return [
+        _cost(settings.address, period, block)
+        for period, blocks in plan(settings.points(), settings.limits()).items()
+        for block in blocks
+    ]
+
+
+def _cost(address: AddressSettings, period: float, block: Block) -> Cost:
+    request = read(Cells(block.table, block.address, block.count)).pdu
+    reply = bytes(2 + ((block.count + 7) // 8 if block.table.of_bits else 2 * block.count))
+    framing = make_framing(address.transport.framing)
+    sent, received = (len(framing.frame(0, address.unit, pdu)) for pdu in (request, reply))
+    return Cost(period, block, sent, received, _seconds(address, sent, received))
+
+
+def _seconds(address: AddressSettings, sent: int, received: int) -> float:
+    if address.serial is None:
+        return 8 * (sent + received + 2 * _HEADERS) / _NETWORK + THINKING + address.delay
+    bits = address.serial.bits_per_character(7 if address.transport is Transport.ASCII else 8)
+    silence = 2 * _SILENCE if address.transport.framing is FramingName.RTU else 0
+    return (sent + received + silence) * bits / address.serial.baud + THINKING + address.delay
+
+
+def busy_share(found: list[Cost]) -> float:
+    """The share of time that one device keeps its connection busy."""
+    return sum(each.seconds / each.period for each in found)

@@ -1,0 +1,60 @@
+"""Single reads and writes, without a document."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+
+from twingateway.adapter import Value
+from twingateway.errors import InvalidConfig
+from twingateway_modbus.address import AddressSettings
+from twingateway_modbus.layout import FLOATS, TIMES, DataType, Order, registers_of
+from twingateway_modbus.link import Link
+from twingateway_modbus.point import Point, Table
+from twingateway_modbus.property import PropertySettings
+from twingateway_modbus.writer import read_point, write_point
+
+
+def point_of(table: Table, address: int, data_type: DataType, order: Order, length: int | None, index: int) -> Point:
+    """The value number `index` from `address` on. Raises InvalidConfig."""
+    size = 1 if table.of_bits else registers_of(data_type, length or 0)
+    settings = {"table": table, "address": address + index * size, "length": length}
+    if not table.of_bits:
+        settings |= {"type": data_type, "order": order}
+    try:
+        return PropertySettings.model_validate(settings).point(str(address), 0, 1.0)
+    except ValidationError as error:
+        raise InvalidConfig(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
+
+
+def value_of(point: Point, text: str) -> Value:
+    """Raises InvalidConfig."""
+    if point.table.of_bits or point.codec.type is DataType.BOOL:
+        words = {"true": True, "on": True, "1": True, "false": False, "off": False, "0": False}
+        if text.lower() not in words:
+            raise InvalidConfig(f"{text!r} is neither on nor off")
+        return words[text.lower()]
+    if point.codec.type is DataType.STRING or point.codec.type in TIMES:
+        return text
+    try:
+        return float(text) if point.codec.type in FLOATS else int(text, 0)
+    except ValueError:
+        raise InvalidConfig(f"{text!r} is not a number") from None
+
+
+async def read_once(address: AddressSettings, points: list[Point]) -> list[tuple[Point, Value]]:
+    link = Link(address)
+    try:
+        async with link.turn(address.unit, address.timeout) as turn:
+            return [(point, await read_point(turn, point)) for point in points]
+    finally:
+        link.close()
+
+
+async def write_once(address: AddressSettings, point: Point, value: Value) -> Value:
+    """What the device then holds."""
+    link = Link(address)
+    try:
+        async with link.turn(address.unit, address.timeout) as turn:
+            return await write_point(turn, point, value, None)
+    finally:
+        link.close()

@@ -1,0 +1,144 @@
+"""A profile's test vectors: what a device sent, and the values it means; run through the adapter, without hardware.
+
+    tests:
+    - name: at noon
+      registers: {holding: {0: "00E6 0000 1234"}, coil: {3: "1 0 1"}}   # or  recording: noon.jsonl
+      expect: {voltage: 23.0}
+      writes: {setpoint: {value: 21.5, registers: "00D7"}}
+
+A vector is served by the simulator, or the recording replayed, and the device's own driver reads and writes it over
+TCP: what passes here goes through planner, framing and codec as it will on site.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from twingateway.adapter import Device, DeviceId, Value
+from twingateway.errors import DeviceError, InvalidConfig
+from twingateway_modbus.adapter import ModbusAdapter
+from twingateway_modbus.driver import ModbusDriver
+from twingateway_modbus.point import Point, Table
+from twingateway_modbus.simulator.machine import Machine
+from twingateway_modbus.simulator.memory import Memory, NoSuchCell
+from twingateway_modbus.simulator.server import Server
+from twingateway_modbus.tools.documents import read_profile
+from twingateway_modbus.tools.recording import ReplayServer, read_recording
+from twingateway_modbus.tools.silent_port import SilentPort
+
+
+class Write(BaseModel):
+    """`registers`: what the property's cells hold after `value` was written."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    value: Any
+    registers: str
+
+
+class Vector(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = ""
+    registers: dict[Table, dict[int, str]] = Field(default_factory=dict)
+    recording: Path | None = None
+    expect: dict[str, Any] = Field(default_factory=dict)
+    writes: dict[str, Write] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if bool(self.registers) == (self.recording is not None):
+            raise ValueError("give registers or recording")
+        if self.recording is not None and self.writes:
+            raise ValueError("writes need registers: a recording cannot take them")
+        if not self.expect and not self.writes:
+            raise ValueError("nothing is expected")
+        return self
+
+
+def vectors_of(profile: Path) -> list[Vector]:
+    """Raises InvalidConfig."""
+    found = read_profile(profile, {"host": "127.0.0.1"})
+    vectors = []
+    for number, written in enumerate(found.tests, 1):
+        try:
+            vectors.append(Vector.model_validate(written))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise InvalidConfig(f"{profile}: test {number}: {where}: {first['msg']}") from error
+    return vectors
+
+
+async def run_vector(profile: Path, vector: Vector) -> list[str]:
+    """What is wrong; nothing if it passes. Raises InvalidConfig."""
+    given = read_profile(profile, {"host": "127.0.0.1"})
+    memory = Machine(given.settings.points()).memory
+    for table, cells in vector.registers.items():
+        for address, text in cells.items():
+            memory.put(table, given.settings.base + address, _cells(table, text))
+    unit, server = 1, Server({1: memory})
+    if vector.recording is not None:
+        server = ReplayServer(read_recording(profile.parent / vector.recording))
+        unit = min(server.known_units)
+    adapter = ModbusAdapter()
+    try:
+        port = await server.serve_tcp()
+        settings = read_profile(profile, {"host": "127.0.0.1", "port": port, "unit": unit}).settings
+        driver = adapter.driver(Device(DeviceId("default", "test"), settings), SilentPort())
+        assert isinstance(driver, ModbusDriver)
+        points = {point.name: point for point in settings.points()}
+        return [*await _read(driver, vector), *[each async for each in _write(driver, vector, memory, points)]]
+    finally:
+        await adapter.stop()
+        server.close()
+
+
+async def _read(driver: ModbusDriver, vector: Vector) -> list[str]:
+    try:
+        values = await driver.read()
+    except DeviceError as error:
+        return [error.message]
+    return list(_differences(driver, vector.expect, values))
+
+
+def _differences(driver: ModbusDriver, expected: dict[str, Value], values: Any) -> Iterator[str]:
+    for name, value in expected.items():
+        if name not in values:
+            yield f"{name} could not be read: {driver.problem_with(name)}"
+        elif values[name] != value and not (value is not None and driver.matches(name, value, values[name])):
+            yield f"{name} is {values[name]!r} instead of {value!r}"
+
+
+async def _write(driver: ModbusDriver, vector: Vector, memory: Memory, points: dict[str, Point]) -> Any:
+    for name, write in vector.writes.items():
+        point = points.get(name)
+        if point is None:
+            yield f"there is no property {name!r} to write"
+            continue
+        try:
+            await driver.write(name, write.value)
+            cells = memory.get(point.table, point.address, point.count)
+        except (DeviceError, NoSuchCell) as error:
+            yield f"{name} = {write.value!r}: {error}"
+            continue
+        held = b"".join(cell.to_bytes(point.table.width, "big") for cell in cells)
+        if held != _cells(point.table, write.registers):
+            yield f"{name} = {write.value!r} wrote {held.hex(' ', 2)} instead of {write.registers}"
+
+
+def _cells(table: Table, text: str) -> bytes:
+    """`"00E6 1234"` or, for bits, `"1 0 1"` → cells as the adapter handles them."""
+    digits = "".join(text.split())
+    try:
+        data = bytes(int(digit, 2) for digit in digits) if table.of_bits else bytes.fromhex(digits)
+    except ValueError:
+        data = b""
+    if not data or len(data) % table.width:
+        wanted = "bits such as 1 0 1" if table.of_bits else "registers such as 00E6 1234"
+        raise InvalidConfig(f"{text!r} does not stand for {wanted}")
+    return data

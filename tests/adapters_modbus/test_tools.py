@@ -1,0 +1,297 @@
+"""The commands `twingateway modbus …` and `twingateway adapter test`, on files and simulated devices."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twingateway_modbus.address import Transport
+from twingateway_modbus.point import Table
+from twingateway_modbus.simulator.memory import Memory
+from twingateway_modbus.simulator.server import Server
+from typer.testing import CliRunner, Result
+
+from tests.adapters_modbus.simulated import make_server
+from twingateway.cli.main import app
+
+PROFILE = """\
+apiVersion: edge.iot.org/v1
+kind: DeviceProfile
+metadata: {name: meter}
+spec:
+  adapter: modbus
+  properties:
+    power: {table: input, address: 0, type: int32, scale: 0.1}
+    energy: {table: input, address: 4, type: uint32, period: 10s}
+    setpoint: {table: holding, address: 2, type: int16, scale: 0.1, writable: true}
+    fan: {table: coil, address: 7, writable: true}
+  tests:
+  - name: at noon
+    registers: {input: {0: "0000 04D2", 4: "0001 0000"}, holding: {2: "00D7"}, coil: {7: "1"}}
+    expect: {power: 123.4, energy: 65536, setpoint: 21.5, fan: true}
+    writes:
+      setpoint: {value: -1.5, registers: FFF1}
+      fan: {value: false, registers: "0"}
+"""
+RANGE = """\
+apiVersion: edge.iot.org/v1
+kind: Device
+metadata: {name: "meter-{n}", range: 1..3}
+spec: {profile: meter.yaml, address: {host: 127.0.0.1, port: PORT, unit: "{n}"}}
+"""
+
+
+class Plant:
+    """A simulator on its own thread, since the commands run event loops of their own."""
+
+    def __init__(self, server: Server) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._server = server
+        self.port = asyncio.run_coroutine_threadsafe(server.serve_tcp(), self._loop).result(5)
+        self.target = f"127.0.0.1:{self.port}"
+
+    def close(self) -> None:
+        async def end() -> None:
+            self._server.close()
+            await asyncio.sleep(0)
+
+        asyncio.run_coroutine_threadsafe(end(), self._loop).result(5)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+        self._loop.close()
+
+
+@pytest.fixture
+def plant() -> Iterator[Plant]:
+    plant = Plant(make_server(Transport.TCP, 1, 2, 5))
+    yield plant
+    plant.close()
+
+
+@pytest.fixture
+def profile(tmp_path: Path) -> Path:
+    (tmp_path / "meter.yaml").write_text(PROFILE)
+    return tmp_path / "meter.yaml"
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(each) for each in arguments])
+
+
+def test_a_plan_shows_requests_bytes_and_time(profile: Path, tmp_path: Path) -> None:
+    (tmp_path / "range.yaml").write_text(RANGE.replace("PORT", "502"))
+    result = run("modbus", "plan", tmp_path / "range.yaml")
+
+    assert result.exit_code == 0, result.output
+    lines = result.output.splitlines()
+    assert lines[0] == "meter-1 and 2 more: unit 1 at 127.0.0.1:502"
+    assert [line.split()[:4] for line in lines[2:6]] == [
+        ["1s", "coil", "7-7", "1"],
+        ["1s", "holding", "2-2", "1"],
+        ["1s", "input", "0-1", "2"],
+        ["10s", "input", "4-5", "2"],
+    ]
+    assert "12+13" in lines[4]
+    assert lines[-1].startswith("4 requests; 3.1 requests and 72.")
+
+
+def test_reading_and_writing_without_a_document(plant: Plant) -> None:
+    assert run("modbus", "read", plant.target, 10, 2, "--type", "uint32", "--unit", 2).output == (
+        f"10\t{10 << 16 | 11}\n12\t{12 << 16 | 13}\n"
+    )
+    assert run("modbus", "write", plant.target, 3, "-7", "--type", "int16").output == "3\t-7\n"
+    assert run("modbus", "read", plant.target, 3).output == "3\t65529\n"
+    assert run("modbus", "write", plant.target, 4, "on", "--table", "coil").output == "4\tTrue\n"
+
+    refused = run("modbus", "write", plant.target, 4, "1", "--table", "input")
+    assert refused.exit_code != 0
+    assert "input cannot be written" in refused.output
+    assert "illegal data address (2)" in run("modbus", "read", plant.target, 99).output
+
+
+def test_a_scan_finds_units_and_readable_ranges_and_writes_nothing(plant: Plant) -> None:
+    result = run(
+        "modbus", "scan", plant.target, "--units", "1-6", "--table", "input", "--addresses", "0-100",
+        "--delay", "0ms", "--timeout", "100ms",
+    )  # fmt: skip
+    assert result.output.splitlines()[:-1] == [
+        f"{line}"
+        for unit in (1, 2, 5)
+        for line in (f"unit {unit}: answers; twingateway; simulator; 1", "  input 0-39")
+    ]
+    assert result.output.splitlines()[-1].startswith("3 of 6 units answered; ")
+
+
+def test_a_profile_that_keeps_its_promises_passes(profile: Path) -> None:
+    result = run("adapter", "test", profile)
+    assert result.output == f"ok      {profile}: at noon\n1 of 1 passed\n"
+    assert result.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "complaint"),
+    [
+        ("scale: 0.1}\n    energy", "scale: 0.01}\n    energy", "power is 12.34 instead of 123.4"),
+        ("power: 123.4,", "powder: 1,", "powder could not be read"),
+        ("registers: FFF1", "registers: FFF2", "setpoint = -1.5 wrote fff1 instead of FFF2"),
+        ("value: -1.5", "value: 4000", "setpoint = 4000: setpoint: 4000 does not fit"),
+    ],
+)
+def test_a_profile_that_does_not_fails_and_says_where(profile: Path, before: str, after: str, complaint: str) -> None:
+    assert before in PROFILE
+    profile.write_text(PROFILE.replace(before, after))
+    result = run("adapter", "test", profile)
+
+    assert result.exit_code == 1
+    assert complaint in result.output
+    assert "0 of 1 passed" in result.output
+
+
+def test_a_vector_that_is_none_is_an_error(profile: Path) -> None:
+    profile.write_text(PROFILE.replace("name: at noon", "nam: at noon"))
+    result = run("adapter", "test", profile)
+    assert result.exit_code != 0
+    assert "test 1: nam: " in result.output
+
+
+def test_a_recording_replays_as_the_device_and_as_a_test(profile: Path, tmp_path: Path) -> None:
+    memory = Memory()
+    memory.set(Table.INPUT, 0, [0, 1234, 0, 0, 1, 0])
+    memory.set(Table.HOLDING, 2, [215])
+    memory.set(Table.COIL, 7, [1])
+    plant = Plant(Server({1: memory}))
+    try:
+        (tmp_path / "one.yaml").write_text(RANGE.replace("PORT", str(plant.port)).replace("1..3", "1..1"))
+        recorded = run("modbus", "record", tmp_path / "one.yaml", "-o", tmp_path / "noon.jsonl", "--seconds", "300ms")
+    finally:
+        plant.close()
+    assert recorded.exit_code == 0, recorded.output
+    first = json.loads((tmp_path / "noon.jsonl").read_text().splitlines()[0])
+    assert set(first) == {"t", "unit", "request", "reply"}
+
+    head, _, _ = PROFILE.partition("    registers:")
+    profile.write_text(head + "    recording: noon.jsonl\n    expect: {power: 123.4, fan: true}\n")
+    assert run("adapter", "test", profile).output.endswith("1 of 1 passed\n")
+
+
+SUNSPEC: dict[str, Any] = {
+    "id": 7001,
+    "group": {
+        "name": "invented",
+        "label": "An invented model",
+        "points": [
+            {"name": "ID", "type": "uint16"},
+            {"name": "L", "type": "uint16"},
+            {"name": "A", "type": "uint16", "sf": "A_SF", "units": "A", "label": "Current"},
+            {"name": "A_SF", "type": "sunssf"},
+            {"name": "Wh", "type": "acc32", "units": "Wh"},
+            {"name": "St", "type": "enum16", "symbols": [{"name": "OFF", "value": 1}, {"name": "ON", "value": 4}]},
+            {"name": "Evt", "type": "bitfield32", "symbols": [{"name": "DOOR", "value": 6}]},
+            {"name": "Set", "type": "int16", "access": "RW", "sf": -1},
+            {"name": "SN", "type": "string", "size": 4},
+            {"name": "Addr", "type": "ipv6addr"},
+        ],
+        "groups": [{"name": "module", "count": 0, "points": [{"name": "V", "type": "float32"}]}],
+    },
+}
+EDGEX = """\
+name: pump
+deviceResources:
+- name: flow
+  attributes: {primaryTable: INPUT_REGISTERS, startingAddress: 3, rawType: Int16}
+  properties: {valueType: Float32, readWrite: R, scale: 0.1, units: m3/h}
+- name: speed
+  attributes: {primaryTable: HOLDING_REGISTERS, startingAddress: "8", isWordSwap: true}
+  properties: {valueType: Uint32, readWrite: RW, minimum: "0", maximum: "3000"}
+- name: run
+  attributes: {primaryTable: COILS, startingAddress: 0}
+  properties: {valueType: Bool, readWrite: RW}
+- name: odd
+  attributes: {primaryTable: HOLDING_REGISTERS, startingAddress: 1}
+  properties: {valueType: Int8Array, readWrite: R}
+"""
+TEMPLATE = """\
+template: invented-meter
+products: [{brand: Invented, description: {generic: M1}}]
+params: [{name: usage, choice: [grid]}]
+render: |
+  type: custom
+  power:
+    source: modbus
+    {{- include "modbus" . | indent 2 }}
+    register:
+      address: 52
+      type: input
+      decode: float32s
+    scale: -1
+  energy:
+    source: http
+    uri: http://{{ .host }}/
+  currents:
+    - source: modbus
+      register: {address: 6, type: holding, decode: int16nan}
+"""
+
+
+def imported(path: Path, content: str, *options: object) -> tuple[Result, Path]:
+    path.write_text(content)
+    target = path.with_name("imported.yaml")
+    return run("modbus", "import", path, "-o", target, *options), target
+
+
+def check(target: Path, registers: str, expect: str) -> None:
+    """The imported profile is valid and decodes."""
+    valid = run("validate", target)
+    assert valid.exit_code == 0, valid.output
+    vector = f"  tests:\n  - registers: {registers}\n    expect: {expect}\n"
+    profile, _, model = target.read_text().partition("---")
+    target.write_text(profile + vector + "---" + model)
+    tested = run("adapter", "test", target)
+    assert tested.output.endswith("1 of 1 passed\n"), tested.output
+
+
+def test_a_sunspec_model_becomes_a_profile(tmp_path: Path) -> None:
+    result, target = imported(tmp_path / "model.json", json.dumps(SUNSPEC), "--repeat", 1)
+    assert result.exit_code == 0, result.output
+    assert "left out: Addr: type ipv6addr" in result.output
+    wire = "1B59 0014 007B FFFF 0001 0000 0004 0000 0040 00D7 4142 4300 0000 0000"
+    wire += " 0000" * 8 + " 4366 0000"
+    expect = "{A: 12.3, Wh: 65536, St: 'ON', Evt: [DOOR], Set: 21.5, SN: ABC, module_1.V: 230.0}"
+    check(target, f'{{holding: {{0: "{wire}"}}}}', expect)
+
+
+def test_an_edgex_profile_becomes_a_profile(tmp_path: Path) -> None:
+    result, target = imported(tmp_path / "pump.yaml", EDGEX)
+    assert result.exit_code == 0, result.output
+    assert "left out: odd: type int8array" in result.output
+    registers = '{input: {3: "00EB"}, holding: {8: "0002 0001"}, coil: {0: "1"}}'
+    check(target, registers, "{flow: 23.5, speed: 65538, run: true}")
+
+
+def test_a_template_becomes_a_profile(tmp_path: Path) -> None:
+    result, target = imported(tmp_path / "meter.yaml", TEMPLATE)
+    assert result.exit_code == 0, result.output
+    check(target, '{input: {52: "0000 4366"}, holding: {6: "8000"}}', "{power: -230.0, currents_1: null}")
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("[1, 2]", "holds no document"),
+        ("{a: 1}", "say which with --as"),
+        ("{deviceResources: [7]}", "not a proper edgex file"),
+        ("{render: 'type: custom'}", "reads nothing over Modbus"),
+        ("{group: {}}", "no group with points"),
+    ],
+)
+def test_what_cannot_be_imported_says_why(tmp_path: Path, content: str, complaint: str) -> None:
+    result, _ = imported(tmp_path / "file.yaml", content)
+    assert result.exit_code != 0
+    assert complaint in result.output
