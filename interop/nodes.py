@@ -34,6 +34,8 @@ class Nodes:
         devices: int,
         properties: int = 1,
         cloud_address: str,
+        quic_port: int = QUIC_PORT,
+        api_port: int = API_PORT,
         inside_edge: Sequence[str] = (),
         inside_cloud: Sequence[str] = (),
     ) -> None:
@@ -41,7 +43,8 @@ class Nodes:
         self._folder = folder
         self._inside = {"edge": inside_edge, "cloud": inside_cloud}
         self.generator_socket = folder / "generator.socket"
-        self._write_files(devices, [f"p{index}" for index in range(properties)], cloud_address)
+        names = [f"p{index}" for index in range(properties)]
+        self._write_files(devices, names, cloud_address, quic_port, api_port)
 
     async def start(self) -> tuple[Running, Running]:
         """Both nodes, ready: (edge, cloud)."""
@@ -57,14 +60,17 @@ class Nodes:
     def _file(self, name: str) -> Path:
         return self._folder / f"{name}.yaml"
 
-    def _write_files(self, devices: int, properties: list[str], cloud_address: str) -> None:
+    def _write_files(
+        self, devices: int, properties: list[str], cloud_address: str, quic_port: int, api_port: int
+    ) -> None:
         create_authority(self._folder)
         issue(self._folder, "cloud", hosts=[cloud_address])
         issue(self._folder, "edge")
-        self._write("cloud", listen={"address": f"{cloud_address}:{QUIC_PORT}"}, api={"address": f"127.0.0.1:{API_PORT}"})
+        quic, api = f"{cloud_address}:{quic_port}", f"127.0.0.1:{api_port}"
+        self._write("cloud", listen={"address": quic}, api={"address": api})
         self._write(
             "edge",
-            uplink={"url": f"quic://{cloud_address}:{QUIC_PORT}", "keep_alive": "5s"},
+            uplink={"url": f"quic://{quic}", "keep_alive": "5s"},
             adapters={"synthetic": {"control": str(self.generator_socket)}},
             devices=["devices.yaml"],
             models=["model.yaml"],
@@ -79,7 +85,9 @@ class Nodes:
         registered = self._folder / "interop_synthetic-0.dist-info"
         registered.mkdir()
         (registered / "METADATA").write_text("Metadata-Version: 2.1\nName: interop-synthetic\nVersion: 0\n")
-        (registered / "entry_points.txt").write_text("[twingateway.adapters]\nsynthetic = interop.synthetic:ADAPTER\n")
+        (registered / "entry_points.txt").write_text(
+            "[twingateway.adapters]\nsynthetic = interop.synthetic:ADAPTER\n"
+        )
 
     def _write(self, name: str, **sections: Any) -> None:
         identity = {"certificate": f"{name}.crt", "key": f"{name}.key", "ca": "ca.crt"}

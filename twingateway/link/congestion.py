@@ -16,9 +16,10 @@ they collapse. This controller keeps a model of the path instead, in the manner 
   the low phases and is therefore never compensated.
 
 The window is gain × bandwidth × round trip, the pacing rate gain × bandwidth. Phases: *startup* doubles and
-more each round trip until three rounds bring no quarter more; *drain* removes the queue that this left; then
-the *cycle* sends a quarter more for one round trip, a quarter less for the next (which drains what the first
-queued and measures loss), and at the measured rate for six, of which one is another low one if a queue stands.
+more each round trip until three rounds bring no quarter more, or one that saw a queue stand; *drain* removes
+the queue that this left; then the *cycle* sends a quarter more for one round trip, a quarter less for the next
+(which drains what the first queued and measures loss), and at the measured rate for six, of which one is another
+low one if a queue stands. All bytes are those of IP packets, since small ones are a quarter headers.
 The rule: nothing but a measured bandwidth or round trip changes the window; a loss by itself never does, except
 that after an outage the first round trip starts from the initial window.
 """
@@ -66,6 +67,9 @@ EMPTYING_SECONDS = 0.2
 #: delay or lose acknowledgements.
 MINIMUM_PACKETS = 4
 SPARE_PACKETS = 3
+
+#: Bytes of the IPv4 and UDP headers around each packet.
+HEADERS = 28
 
 #: Loss is believed from this many packets on, over a memory of about twice that many, and up to this share.
 LOSS_SAMPLE = 16
@@ -164,13 +168,13 @@ class BandwidthControl(QuicCongestionControl):
             application_limited=limited,
             low=self._is_low(limited),
         )
-        self.bytes_in_flight += packet.sent_bytes
+        self.bytes_in_flight += packet.sent_bytes + HEADERS
 
     def on_packet_acked(self, *, now: float, packet: QuicSentPacket) -> None:
         assert packet.sent_time is not None
-        self.bytes_in_flight -= packet.sent_bytes
+        self.bytes_in_flight -= packet.sent_bytes + HEADERS
         departure = self._departures.pop(packet.packet_number)
-        self._delivered += packet.sent_bytes
+        self._delivered += packet.sent_bytes + HEADERS
         self._delivered_time = now
         self._first_sent_time = packet.sent_time
         if self._delivered > self._limited_until:
@@ -182,17 +186,17 @@ class BandwidthControl(QuicCongestionControl):
             self._careful = False
             self._look_for_queue()
         self._sample(now, packet.sent_time, departure)
-        self._advance(now, new_round and not departure.application_limited)
+        self._advance(now, new_round and (self._queue_stands or not departure.application_limited))
         self._set_window()
 
     def on_packets_expired(self, *, packets: Iterable[QuicSentPacket]) -> None:
         for packet in packets:
-            self.bytes_in_flight -= packet.sent_bytes
+            self.bytes_in_flight -= packet.sent_bytes + HEADERS
             self._departures.pop(packet.packet_number, None)
 
     def on_packets_lost(self, *, now: float, packets: Iterable[QuicSentPacket]) -> None:
         for packet in packets:
-            self.bytes_in_flight -= packet.sent_bytes
+            self.bytes_in_flight -= packet.sent_bytes + HEADERS
             self.packets_lost += 1
             departure = self._departures.pop(packet.packet_number, None)
             if departure is not None:
@@ -268,7 +272,8 @@ class BandwidthControl(QuicCongestionControl):
     # --- the phases and the window --------------------------------------------------------------------------------
 
     def _advance(self, now: float, full_round: bool) -> None:
-        """Move on to the next phase where the present one is done; `full_round`: a round trip with enough to send."""
+        """Move on to the next phase where the present one is done; `full_round`: a round trip with enough to send, as
+        a standing queue proves too."""
         if self.phase is Phase.STARTUP:
             if full_round:
                 self._look_for_plateau()
@@ -285,7 +290,7 @@ class BandwidthControl(QuicCongestionControl):
             self._full_rate, self._full_rounds = self.bandwidth, 0
             return
         self._full_rounds += 1
-        if self._full_rounds >= 3:
+        if self._queue_stands or self._full_rounds >= 3:
             self.phase = Phase.DRAIN
 
     def _set_window(self) -> None:
@@ -325,7 +330,7 @@ class BandwidthPacer(QuicPacketPacer):
     def update_after_send(self, now: float) -> None:
         if self._rate is not None:
             self.update_bucket(now)
-            self._credit -= self._max_datagram_size
+            self._credit -= self._max_datagram_size + HEADERS
 
     def update_bucket(self, now: float) -> None:
         if self._rate is None or now <= self._credit_time:
