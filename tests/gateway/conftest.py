@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from twingateway.gateway import committer, models, numbers, ownership, statements
+from twingateway.gateway import committer, grants, models, numbers, statements
 
 
 @pytest.fixture(autouse=True)
 def _no_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (committer, models, numbers, ownership, statements):
+    for module in (committer, grants, models, numbers, statements):
         monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.gateway.workbench import FULL, PUMP, bench, claim, register, turns
 from twingateway.errors import ProtocolViolation
-from twingateway.gateway import ownership as module
+from twingateway.gateway import claims as module
 from twingateway.gateway.ledger import Draft
 from twingateway.ports.memory_store import MemoryDisk
 from twingateway.testing.joined import until

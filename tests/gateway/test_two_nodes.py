@@ -167,3 +167,25 @@ async def test_an_edge_that_lost_its_store_gets_a_new_epoch_and_goes_on() -> Non
         replacement.machines["pump"] = FakeMachine({"flow": 3.5})
         async with replacement.running(cloud):
             await until(lambda: reported(cloud, "flow") == 3.5)
+
+
+async def test_a_moved_device_is_run_by_its_new_node_and_fenced_at_the_old_one() -> None:
+    cloud, edge = pair()
+    other = MemoryNode("other")
+    other.machines["pump"] = FakeMachine({"flow": 50.0}, frozenset({"speed"}))
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(cloud.running())
+        await stack.enter_async_context(edge.running(cloud))
+        await until(lambda: reported(cloud, "flow") == 1.5)
+        await stack.enter_async_context(other.running(cloud))
+        await until(lambda: other.gateway.peers.parent is not None)
+        await cloud.gateway.commands.move(PUMP, "other")
+        await until(lambda: reported(cloud, "flow") == 50.0)
+        await until(lambda: not edge.gateway.ownership.held(PUMP))
+        edge.machines["pump"].say(flow=2.0)
+        written = await cloud.gateway.commands.patch(PUMP, {"spec": {"desiredProperties": {"speed": 70}}})
+        acks = await cloud.gateway.commands.settled(PUMP, written.desired, 5.0)
+        assert acks["speed"].state is AckState.APPLIED
+        assert other.machines["pump"].written == [("speed", 70)]
+        assert edge.machines["pump"].written == []
+        assert reported(cloud, "flow") == 50.0

@@ -134,6 +134,8 @@ class Actuator:
         unsaid = self._unsaid.get(name)
         if unsaid is not None and unsaid.version == version:
             await self._say(name, unsaid)
+            if not unsaid.settled:
+                self._nudged.set()
             return
         if value is None:
             await self._forget(name)
@@ -151,10 +153,10 @@ class Actuator:
             code, message = (why.code, why.message) if why else ("", "waiting for the device")
             await self._say(name, Ack(version, AckState.DELIVERED, code, message))
         elif self._is_due(name, version):
+            uncertain = self._uncertain.get(name) == version or self._was_applied(name, value)
             if not self._is_known(name, version):
                 await self._say(name, Ack(version, AckState.DELIVERED))
-            uncertain = self._uncertain.get(name) == version
-            if not uncertain:
+            if self._uncertain.get(name) != version:
                 await self._ledger.write([], attempts=[Attempt(self._device, name, version)])
                 self._uncertain[name] = version
             if self._is_wanted(desired):
@@ -239,6 +241,12 @@ class Actuator:
     def _ack(self, name: str) -> Ack | None:
         value = self._table.value(self._device, Section.ACK, name)
         return None if value is None else Ack.from_value(value)
+
+    def _was_applied(self, name: str, value: Value) -> bool:
+        """An earlier version of this very value was applied (its root was restored and gave it a new version): the
+        device is asked before it is written again."""
+        ack = self._ack(name)
+        return ack is not None and ack.state is AckState.APPLIED and self._driver.matches(name, value, ack.observed)
 
     def _is_known(self, name: str, version: Version) -> bool:
         ack = self._ack(name)

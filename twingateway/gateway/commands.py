@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from twingateway.errors import InvalidDocument, InvalidValue, NotRoot, Problem, ReadOnlyPath, VersionMismatch
+from twingateway.gateway.claims import HOLDER_SECTIONS, lifecycle_key
 from twingateway.gateway.events import Changed, EventBus
+from twingateway.gateway.grants import Grants
 from twingateway.gateway.ledger import Draft, Ledger, granted_epoch
 from twingateway.gateway.locks import DeviceLocks
 from twingateway.gateway.models import ModelBook, read_model
-from twingateway.gateway.ownership import HOLDER_SECTIONS, Ownership, lifecycle_key
 from twingateway.gateway.peers import NODES, Peers
 from twingateway.gateway.queries import Queries
 from twingateway.gateway.table import TwinTable
@@ -61,7 +62,7 @@ class Commands:
         models: ModelBook,
         queries: Queries,
         events: EventBus,
-        ownership: Ownership,
+        grants: Grants | None,
         locks: DeviceLocks,
     ) -> None:
         self._root = root
@@ -71,7 +72,7 @@ class Commands:
         self._models = models
         self._queries = queries
         self._events = events
-        self._ownership = ownership
+        self._grants = grants
         self._locks = locks
 
     async def patch(self, device: DeviceId, patch: Value, if_match: Version | None = None) -> Written:
@@ -79,7 +80,7 @@ class Commands:
         InvalidDocument, NotRoot, StoreError; then nothing changed."""
         self._require_root()
         parts = _split(patch)
-        self._ownership.require_writable(device)
+        self._require_certain(device)
         async with self._locks.hold([device]):
             _, current = self._queries.desired(device)
             if if_match is not None and if_match != current:
@@ -102,7 +103,7 @@ class Commands:
         warnings = tuple(str(warning) for warning in report.warnings)
         if twin.reported:
             warnings += ("reportedProperties were ignored: only the device itself reports",)
-        self._ownership.require_writable(twin.id)
+        self._require_certain(twin.id)
         async with self._locks.hold([twin.id]):
             if not self._queries.exists(twin.id):
                 return Written(await self._create(twin), True, warnings)
@@ -119,7 +120,7 @@ class Commands:
     async def delete(self, device: DeviceId) -> None:
         """Delete a twin. Its incarnation ends: nothing that still travels under it will be taken again."""
         self._require_root()
-        self._ownership.require_writable(device)
+        self._require_certain(device)
         async with self._locks.hold([device]):
             self._queries.desired(device)
             current = self._table.get(lifecycle_key(device))
@@ -168,6 +169,19 @@ class Commands:
                 ack = Ack(version, AckState.SUPERSEDED, "superseded", message)
             acks[name] = ack
         return acks
+
+    async def move(self, device: DeviceId, node: str) -> None:
+        """Reassign a device to another node: the present holder is fenced, `node` holds it once it claims it. Raises
+        UnknownTwin, NotRoot, Unavailable, StoreError."""
+        self._require_root()
+        self._require_certain(device)
+        self._queries.desired(device)
+        if self._grants is not None:
+            await self._grants.move(device, node)
+
+    def _require_certain(self, device: DeviceId) -> None:
+        if self._grants is not None:
+            self._grants.require_writable(device)
 
     def _require_root(self) -> None:
         if not self._root:

@@ -2,18 +2,22 @@
 
 Registers of one key coalesce, so the waiting batch is bounded by the number of registers however slow the disk.
 A strict change belongs to someone who waits for it: if the store refuses, it is dropped and the waiter is told.
-A lenient one (a reported value, a register received) is kept and tried again.
+A lenient one (a reported value, a register received) is kept and tried again. Journal entries do not coalesce: of
+those that nobody waits for, the oldest are given up for a gap record when too many are kept back.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import structlog
 
 from twingateway.errors import StoreError
+from twingateway.gateway.holdback import Holdback
+from twingateway.ports.journal import Filing
 from twingateway.ports.store import Attempt, Changes, PeerRecord, Store, StoredModel
 from twingateway.twin.register import RegisterKey, StoredRegister
 
@@ -26,21 +30,30 @@ RETRY_SECONDS = 1.0
 class _Batch:
     lenient: dict[RegisterKey, StoredRegister] = field(default_factory=dict)
     peers: dict[str, PeerRecord] = field(default_factory=dict)
+    journal: Holdback = field(default_factory=Holdback)
+    delivered: dict[str, int] = field(default_factory=dict)
     strict: list[Changes] = field(default_factory=list)
     waiters: list[asyncio.Future[None]] = field(default_factory=list)
     callbacks: list[Callable[[], None]] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.lenient or self.peers or self.strict or self.waiters or self.callbacks)
+        lenient = self.lenient or self.peers or self.journal or self.delivered
+        return bool(lenient or self.strict or self.waiters or self.callbacks)
 
     def changes(self) -> Changes:
-        merged = Changes(registers=list(self.lenient.values()), peers=list(self.peers.values()))
+        merged = Changes(
+            registers=list(self.lenient.values()),
+            peers=list(self.peers.values()),
+            journal=self.journal.filings(),
+            delivered=dict(self.delivered),
+        )
         for changes in self.strict:
             merged.registers += changes.registers
             merged.peers += changes.peers
             merged.models += changes.models
             merged.attempts += changes.attempts
             merged.forget += changes.forget
+            merged.journal += changes.journal
         return merged
 
 
@@ -57,8 +70,17 @@ class Committer:
         self.committed = 0
         """Register versions made durable since the start; one that a newer overtook before that does not count."""
 
-    def add(self, registers: Sequence[StoredRegister] = (), peers: Sequence[PeerRecord] = ()) -> None:
+    def add(
+        self,
+        registers: Sequence[StoredRegister] = (),
+        peers: Sequence[PeerRecord] = (),
+        *,
+        journal: Sequence[Filing] = (),
+        delivered: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
         """Make these durable soon; nobody waits."""
+        self._filling.journal.add(journal)
+        self._filling.delivered.update(delivered)
         self._filling.lenient.update((stored.register.key, stored) for stored in registers)
         self._filling.peers.update((peer.peer, peer) for peer in peers)
         self._wanted.set()
@@ -79,6 +101,7 @@ class Committer:
         models: Sequence[StoredModel] = (),
         attempts: Sequence[Attempt] = (),
         forget: Sequence[RegisterKey] = (),
+        journal: Sequence[Filing] = (),
     ) -> None:
         """Make durable, and return when it is. Raises StoreError; then nothing of it was kept."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -145,6 +168,8 @@ class Committer:
         self._filling = _Batch(
             lenient=batch.lenient | newer.lenient,
             peers=batch.peers | newer.peers,
+            journal=batch.journal.followed_by(newer.journal),
+            delivered=batch.delivered | newer.delivered,
             strict=batch.strict + newer.strict,
             waiters=batch.waiters + newer.waiters,
             callbacks=batch.callbacks + newer.callbacks,

@@ -11,8 +11,11 @@ from twingateway.gateway.clock import Clock, SystemClock
 from twingateway.gateway.commands import Commands
 from twingateway.gateway.committer import Committer
 from twingateway.gateway.events import EventBus
+from twingateway.gateway.grants import Grants
 from twingateway.gateway.host import AdapterHost
 from twingateway.gateway.inbound import Inbound
+from twingateway.gateway.journal import Age, Journal, JournalPolicy
+from twingateway.gateway.journal_relay import JournalRelay
 from twingateway.gateway.ledger import Ledger
 from twingateway.gateway.locks import DeviceLocks
 from twingateway.gateway.models import ModelBook
@@ -22,6 +25,7 @@ from twingateway.gateway.peers import Peers
 from twingateway.gateway.pending import Pending
 from twingateway.gateway.queries import Queries
 from twingateway.gateway.repair import Repair
+from twingateway.gateway.retention import PropertyFinder, Retention
 from twingateway.gateway.sessions import Sessions
 from twingateway.gateway.statements import Statements
 from twingateway.gateway.table import TwinTable
@@ -54,6 +58,8 @@ class Gateway:
     host: AdapterHost
     queries: Queries
     commands: Commands
+    journal: Journal
+    relay: JournalRelay
     started: float
     """When it was opened, Unix seconds."""
 
@@ -61,6 +67,9 @@ class Gateway:
         """Start the work behind it."""
         tasks.start(self.numbers.run(), "numbers")
         tasks.start(self.committer.run(), "commits")
+        tasks.start(self.relay.feed(), "journal out")
+        tasks.start(self.relay.take_in(), "journal in")
+        tasks.start(self.relay.keep_up(), "journal upkeep")
         self.sessions.mark_down()
 
 
@@ -72,9 +81,11 @@ async def open_gateway(
     store: Store,
     tasks: Tasks,
     clock: Clock | None = None,
+    journal: JournalPolicy | None = None,
 ) -> Gateway:
     """Read the store and join the parts; nothing runs until `begin`. Raises StoreError."""
     clock = clock or SystemClock()
+    policy = journal or JournalPolicy()
     snapshot = await store.load()
     numbers = Numbers(store)
     await numbers.open()
@@ -83,16 +94,23 @@ async def open_gateway(
     events = EventBus(table, numbers.last_lsn)
     unsettled = Pending()
     ledger = Ledger(clock, numbers, table, committer, events, unsettled)
-    peers = Peers(name, store.identity, snapshot.boots, snapshot.peers, table, numbers.start, unsettled)
+    peers = Peers(name, store.identity, snapshot.boots, snapshot.peers, table, numbers.start, unsettled, policy.order)
     ledger.connect(peers)
     ledger.watch(peers.on_register)
     peers.root_name = name if is_root else None
     models = ModelBook(committer, peers, ledger, tasks, snapshot.models)
     locks = DeviceLocks()
-    ownership = Ownership(is_root, peers, table, ledger, tasks, locks)
-    repair = Repair(is_root, store, numbers, table, ledger, peers, ownership, tasks)
+    grants = Grants(peers, table, ledger, tasks, locks) if is_root else None
+    ownership = Ownership(grants, peers, table, ledger)
+    repair = Repair(store, numbers, table, ledger, peers, grants, tasks)
     statements = Statements(table, ledger, tasks)
     queries = Queries(peers, table, clock, namespace, is_root)
+    property_of = PropertyFinder(queries, models)
+    age = Age(clock, await store.journal_depths())
+    entries = Journal(name, namespace, is_root, policy, age, committer, clock, property_of)
+    ledger.record(entries)
+    retention_of = Retention(property_of, policy.retention)
+    relay = JournalRelay(peers, store, committer, ledger, entries, clock, retention_of)
     return Gateway(
         name=name,
         namespace=namespace,
@@ -108,10 +126,12 @@ async def open_gateway(
         models=models,
         ownership=ownership,
         inbound=Inbound(peers, table),
-        sessions=Sessions(peers, ownership, models, table, ledger, clock, statements, repair.begin),
+        sessions=Sessions(peers, ownership, models, table, ledger, clock, statements, repair.begin, relay),
         repair=repair,
         host=AdapterHost(models, table, ledger, ownership, clock, tasks, statements, snapshot.attempts),
         queries=queries,
-        commands=Commands(is_root, peers, table, ledger, models, queries, events, ownership, locks),
+        commands=Commands(is_root, peers, table, ledger, models, queries, events, grants, locks),
+        journal=entries,
+        relay=relay,
         started=time.time(),
     )

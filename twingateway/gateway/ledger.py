@@ -11,7 +11,7 @@ replaced by an older copy of itself. While it is *unpublished* no event position
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -55,6 +55,16 @@ class Outboxes(Protocol):
         ...
 
 
+class Recorder(Protocol):
+    """The journal, as the ledger needs it; it must not raise."""
+
+    def record(self, reported: Iterable[StoredRegister]) -> None: ...
+
+    def on_notice(
+        self, code: str, message: str, device: DeviceId | None, time: int, detail: Mapping[str, Value]
+    ) -> None: ...
+
+
 class Ledger:
     """The only creator of registers."""
 
@@ -77,6 +87,7 @@ class Ledger:
         self._unpublished = Pending()
         self._pending: dict[RegisterKey, StoredRegister] = {}
         self._watchers: list[Callable[[StoredRegister], None]] = []
+        self._recorders: list[Recorder] = []
 
     def connect(self, outboxes: Outboxes) -> None:
         self._outboxes = outboxes
@@ -84,6 +95,10 @@ class Ledger:
     def watch(self, watcher: Callable[[StoredRegister], None]) -> None:
         """Tell `watcher` of every register once it is shown (it must not raise)."""
         self._watchers.append(watcher)
+
+    def record(self, recorder: Recorder) -> None:
+        """Tell `recorder` what this node's devices report and what this node has to say."""
+        self._recorders.append(recorder)
 
     @property
     def start(self) -> int:
@@ -112,6 +127,12 @@ class Ledger:
     def report(self, drafts: Iterable[Draft]) -> list[StoredRegister]:
         """Mint reported values: shown and queued for sending at once, committed behind. Raises Unavailable when the
         store has no numbers left; then nothing happened."""
+        minted = self._report(drafts)
+        for recorder in self._recorders:
+            recorder.record(minted)
+        return minted
+
+    def _report(self, drafts: Iterable[Draft]) -> list[StoredRegister]:
         minted = [self._mint(draft) for draft in drafts]
         self._commit_behind(minted)
         for stored in minted:
@@ -132,7 +153,7 @@ class Ledger:
                 known = newest.get(key)
                 if known is None or pending.register.version > known.version:
                     newest[key] = pending.register
-        self.report(
+        self._report(
             Draft(key, register.value, register.time)
             for key, register in newest.items()
             if register.version[:2] != self.basis(key)
@@ -203,12 +224,20 @@ class Ledger:
         self._committer.add(peers=[record])
 
     def notice(self, code: str, message: str, device: DeviceId | None = None, **detail: Value) -> None:
-        """Tell listeners something that is not a register; also when the store has no numbers left."""
+        """Tell listeners something that is not a register, and put it on record; also when the store has no numbers
+        left."""
+        time = self._clock.wall_ms()
+        self.tell(code, message, device, time, detail)
+        for recorder in self._recorders:
+            recorder.on_notice(code, message, device, time, detail)
+
+    def tell(self, code: str, message: str, device: DeviceId | None, time: int, detail: Mapping[str, Value]) -> None:
+        """Tell listeners a notice that is on record already, of this node or another."""
         try:
             lsn = self._numbers.lsn()
         except Unavailable:
             lsn = self._numbers.last_lsn
-        self._events.publish(Notice(lsn, self.position, code, message, self._clock.wall_ms(), device, dict(detail)))
+        self._events.publish(Notice(lsn, self.position, code, message, time, device, dict(detail)))
 
     def _is_newer(self, register: Register) -> bool:
         current = self._table.get(register.key)

@@ -6,7 +6,7 @@ goes down to the child through which the device's holder is reached. Nothing els
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Protocol
@@ -224,6 +224,13 @@ class Peers:
         for peer in former:
             for line in tuple(peer.lines):
                 line.close("the store has a new identity")
+
+    def tell(self, peer: Peer, registers: Iterable[StoredRegister]) -> None:
+        """Send registers to a peer that is about to lose them from its scope."""
+        for stored in registers:
+            peer.session.put(stored, urgent=True)
+        if peer.line is not None:
+            peer.line.wake()
 
     def offer(self, stored: StoredRegister, *, origin: str | None) -> None:
         peer = self._destination(stored.register)

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from twingateway.errors import UnknownTwin
+from twingateway.gateway.claims import lifecycle_key
 from twingateway.gateway.clock import Clock
-from twingateway.gateway.ownership import lifecycle_key
 from twingateway.gateway.peers import NODES, REACH, Direction, Peer, Peers
 from twingateway.gateway.reporter import ADAPTER, MODEL, QUALITY, REFUSED, SOURCE, STATE
 from twingateway.gateway.table import TwinTable

@@ -1,7 +1,7 @@
 """What happens when a peer knows more of this store than the store itself: it is an older copy, restored.
 
 The store takes a new identity, so that both sides compare everything anew; a root doubts its own registers until the
-holders were asked (see ownership); a holder is given back what it had told, and a new epoch, since its store id is
+holders were asked (see grants); a holder is given back what it had told, and a new epoch, since its store id is
 new. Nothing of this needs a person, and a crash in the middle starts it again.
 """
 
@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import structlog
 
+from twingateway.gateway.grants import Grants
 from twingateway.gateway.ledger import Draft, Ledger
 from twingateway.gateway.numbers import Numbers
-from twingateway.gateway.ownership import Ownership
 from twingateway.gateway.peers import Peer, Peers
 from twingateway.gateway.table import TwinTable
 from twingateway.gateway.tasks import Tasks
@@ -24,22 +24,20 @@ log = structlog.get_logger("repair")
 class Repair:
     def __init__(
         self,
-        root: bool,
         store: Store,
         numbers: Numbers,
         table: TwinTable,
         ledger: Ledger,
         peers: Peers,
-        ownership: Ownership,
+        grants: Grants | None,
         tasks: Tasks,
     ) -> None:
-        self._root = root
         self._store = store
         self._numbers = numbers
         self._table = table
         self._ledger = ledger
         self._peers = peers
-        self._ownership = ownership
+        self._grants = grants
         self._tasks = tasks
         self._running = False
         self.repairs = 0
@@ -55,8 +53,8 @@ class Repair:
         try:
             log.error("the store is an older copy of itself; taking a new identity", told_by=told_by)
             identity = await self._store.renew_identity()
-            if self._root:
-                self._ownership.doubt(self._numbers.start)
+            if self._grants is not None:
+                self._grants.doubt(self._numbers.start)
             self._peers.renew(identity)
             await self._reach_again()
             self.repairs += 1

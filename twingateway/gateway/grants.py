@@ -1,0 +1,302 @@
+"""The root's side of ownership: of those who claim a device the first is granted it, and an epoch fences the others.
+
+The root judges each claim by one table (`Grants.judge`):
+
+- a device nobody holds is granted; one that another node holds, or that was deleted, is refused;
+- a holder that comes with another store than before (lost, or found rolled back) first gets back what it had told
+  (`restore`), so that no finished write is done again; then it claims anew and is granted the next epoch;
+- a claimant that has greater versions of the root's than the root (whose store was lost or rolled back) is asked for
+  them (`want-root`); the root adopts them, begins a new epoch above them and judges the claim anew. Until then it
+  takes no writes for that device.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from enum import Enum
+from typing import Any
+
+import structlog
+
+from twingateway.errors import ProtocolViolation, StoreError, Unavailable
+from twingateway.gateway import wire
+from twingateway.gateway.claims import (
+    HOLDER_SECTIONS,
+    ROOT_SECTIONS,
+    Claim,
+    fields,
+    greatest_of_root,
+    lifecycle_key,
+    registers_of,
+)
+from twingateway.gateway.ledger import Draft, Ledger, granted_epoch
+from twingateway.gateway.locks import DeviceLocks
+from twingateway.gateway.peers import Peer, Peers
+from twingateway.gateway.table import TwinTable
+from twingateway.gateway.tasks import Tasks
+from twingateway.twin.identity import DeviceId
+from twingateway.twin.register import ZERO, Register, Section, StoredRegister, Version
+from twingateway.twin.value import Value
+
+log = structlog.get_logger("ownership")
+
+#: Seconds between two attempts at a store that refuses.
+RETRY_SECONDS = 1.0
+
+
+class Verdict(Enum):
+    GRANT = "grant"
+    KNOWN = "known"  # granted before, nothing to do
+    TELL = "tell"  # granted before, but the claimant does not know it
+    ADOPT = "adopt"  # the claimant knows more of the root's registers than the root
+    RESTORE = "restore"  # the claimant's store is not the one that told what we have
+    HELD = "held"
+    DELETED = "deleted"
+
+
+_REFUSALS: dict[Verdict, str] = {
+    Verdict.HELD: "{device} is held by {holder}; move it before another node can hold it",
+    Verdict.DELETED: "{device} was deleted; create it again before a node can hold it",
+}
+
+
+class Grants:
+    """Judges claims and mints what follows from them. `peer` is None for a claim of the root's own."""
+
+    def __init__(self, peers: Peers, table: TwinTable, ledger: Ledger, tasks: Tasks, locks: DeviceLocks) -> None:
+        self._peers = peers
+        self._table = table
+        self._ledger = ledger
+        self._tasks = tasks
+        self._locks = locks
+        self._undecided: dict[tuple[str, DeviceId], tuple[Claim, Peer | None]] = {}
+        self._deciding: asyncio.Task[None] | None = None
+        self._refused: dict[DeviceId, tuple[Claim, Peer | None]] = {}
+        self._asked: dict[DeviceId, tuple[Claim, Peer]] = {}
+        """Claims that wait for registers of the root's, which the claimant was asked for."""
+        self._unsure: dict[DeviceId, list[Draft]] = {}
+        """At a root found rolled back: devices whose holder has not been heard, with what was written since."""
+        ledger.watch(self._on_register)
+
+    def require_writable(self, device: DeviceId) -> None:
+        """Raises Unavailable while it is not certain that this root has all of its own writes for the device."""
+        if device in self._unsure:
+            raise Unavailable(
+                f"this root's store was restored from a backup, and the holder of {device.short}, "
+                f"{self._peers.holder(device)}, has not been heard since; try again when it is connected"
+            )
+
+    async def claim(self, claims: list[Claim]) -> None:
+        """The root's own devices; decided when it returns, unless the store refuses for now."""
+        await self._decide_soon(claims, None)
+        self._go_on()
+
+    def on_claims(self, claims: list[Claim], peer: Peer | None) -> None:
+        for claim in claims:
+            self._undecided[claim.holder, claim.device] = (claim, peer)
+        self._go_on()
+
+    def on_root_registers(self, peer: Peer, body: Any) -> None:
+        """The answer to `want-root`."""
+        for device, registers in wire.parse_devices(peer.namespace, body).items():
+            if any(register.key.section not in ROOT_SECTIONS for register in registers):
+                raise ProtocolViolation("root-registers of sections that the root does not write")
+            claim, asked = self._asked.pop(device, (None, None))
+            if claim is None or asked is None or asked.name != peer.name:
+                raise ProtocolViolation(f"root-registers of {device}, which nobody asked for")
+            self._tasks.start(self._adopt(claim, registers, peer), f"adopting {device}")
+
+    async def move(self, device: DeviceId, node: str) -> None:
+        """Reassign a device: its present holder is fenced, and `node` holds it as soon as it claims it. Raises
+        StoreError."""
+        async with self._locks.hold([device]):
+            current = self._table.get(lifecycle_key(device))
+            known = {} if current is None else fields(current.register)
+            former = self._peers.via(str(known.get("holder")))
+            epoch = 0 if current is None else granted_epoch(current.register)
+            version = Version(1, 1, 0) if current is None else current.register.version
+            value: dict[str, Value] = {**known, "state": "live", "holder": node, "store": "", "epoch": epoch + 1}
+            minted = await self._ledger.write([Draft(lifecycle_key(device), value)], version=version)
+        if former is not None:
+            self._peers.tell(former, minted)
+
+    def tell_again(self, device: DeviceId) -> None:
+        """The device's holder is to have everything that the root wrote."""
+        self._ledger.renumber(
+            stored for section in ROOT_SECTIONS for stored in list(self._table.section(device, section).values())
+        )
+
+    # --- judging -------------------------------------------------------------------------------------------------
+
+    def _go_on(self) -> None:
+        """Decide what is undecided, one batch after the other and until the store takes the grants: of two claimants
+        of one device the first is granted it, however slow or full the store is."""
+        if self._undecided and self._deciding is None:
+            self._deciding = self._tasks.start(self._decide_all(), "claims")
+
+    async def _decide_all(self) -> None:
+        try:
+            while self._undecided:
+                batch, self._undecided = self._undecided, {}
+                by_peer: dict[str, tuple[Peer | None, list[Claim]]] = {}
+                for claim, peer in batch.values():
+                    by_peer.setdefault("" if peer is None else peer.name, (peer, []))[1].append(claim)
+                settled = [await self._decide_soon(claims, peer) for peer, claims in by_peer.values()]
+                if not all(settled):
+                    await asyncio.sleep(RETRY_SECONDS)
+        finally:
+            self._deciding = None
+
+    async def _decide_soon(self, claims: list[Claim], peer: Peer | None) -> bool:
+        """False if the store refused the grants; they are undecided still."""
+        try:
+            async with self._locks.hold(claim.device for claim in claims):
+                await self._decide(claims, peer)
+        except (StoreError, Unavailable) as error:
+            log.warning("claims wait for the store", claims=len(claims), reason=error.message)
+            for claim in claims:
+                self._undecided.setdefault((claim.holder, claim.device), (claim, peer))
+            return False
+        return True
+
+    async def _decide(self, claims: list[Claim], peer: Peer | None) -> None:
+        by_verdict: dict[Verdict, dict[DeviceId, Claim]] = {verdict: {} for verdict in Verdict}
+        for claim in claims:
+            same = by_verdict[self._judge(claim)]
+            if same.setdefault(claim.device, claim) is not claim:
+                # Of another node below the same child: judged after this one.
+                self._undecided[claim.holder, claim.device] = (claim, peer)
+        await self._grant(list(by_verdict[Verdict.GRANT].values()))
+        for device in by_verdict[Verdict.TELL]:
+            self.tell_again(device)
+        for verdict in _REFUSALS:
+            for claim in by_verdict[verdict].values():
+                self._refuse(claim, verdict, peer)
+        if peer is not None and peer.line is not None:
+            self._ask(peer, list(by_verdict[Verdict.ADOPT].values()))
+            self._give_back(peer, list(by_verdict[Verdict.RESTORE].values()))
+
+    def _judge(self, claim: Claim) -> Verdict:
+        if claim.device in self._unsure:
+            return Verdict.ADOPT
+        current = self._table.get(lifecycle_key(claim.device))
+        value = {} if current is None else fields(current.register)
+        if value.get("holder") in (None, claim.holder) and claim.root > greatest_of_root(self._table, claim.device):
+            return Verdict.ADOPT
+        if current is None:
+            return Verdict.GRANT
+        if value.get("state") == "deleted":
+            return Verdict.DELETED
+        if value.get("holder") not in (None, claim.holder):
+            return Verdict.HELD
+        if value.get("holder") is None:
+            return Verdict.GRANT
+        if value.get("store") == claim.store:
+            return Verdict.TELL if claim.epoch < granted_epoch(current.register) else Verdict.KNOWN
+        told = any(self._table.section(claim.device, section) for section in HOLDER_SECTIONS)
+        return Verdict.RESTORE if told and not claim.restored else Verdict.GRANT
+
+    async def _grant(self, claims: list[Claim]) -> None:
+        """Mint the lifecycle registers, those of one incarnation and epoch in one commit."""
+        by_version: dict[Version, list[Draft]] = {}
+        for claim in claims:
+            current = self._table.get(lifecycle_key(claim.device))
+            known = Version(1, 1, 0) if current is None else current.register.version
+            draft = Draft(lifecycle_key(claim.device), self._granted(claim, current))
+            by_version.setdefault(Version(known.incarnation, known.epoch, 0), []).append(draft)
+        for version, drafts in by_version.items():
+            await self._ledger.write(drafts, version=version)
+        for claim in claims:
+            self.tell_again(claim.device)
+
+    def _granted(self, claim: Claim, current: StoredRegister | None) -> dict[str, Value]:
+        known = {} if current is None else fields(current.register)
+        before = 0 if current is None else granted_epoch(current.register)
+        epoch = max(before, claim.epoch) + 1
+        return {**known, "state": "live", "holder": claim.holder, "store": claim.store, "epoch": epoch}
+
+    def _refuse(self, claim: Claim, verdict: Verdict, peer: Peer | None) -> None:
+        holder = self._peers.holder(claim.device)
+        reason = _REFUSALS[verdict].format(device=claim.device, holder=holder)
+        self._ledger.notice("claim-refused", reason, claim.device, node=claim.holder)
+        self._refused[claim.device] = (claim, peer)
+        if peer is not None:
+            refuse(peer, claim, reason)
+
+    def _ask(self, peer: Peer, claims: list[Claim]) -> None:
+        for holder in {claim.holder for claim in claims}:
+            names = [claim.device.name for claim in claims if claim.holder == holder]
+            self._asked.update((claim.device, (claim, peer)) for claim in claims if claim.holder == holder)
+            if peer.line is not None:
+                log.warning("asking a holder for this root's own registers", node=holder, devices=len(names))
+                peer.line.send_control("want-root", {"node": holder, "devices": names})
+
+    def _give_back(self, peer: Peer, claims: list[Claim]) -> None:
+        for holder in {claim.holder for claim in claims}:
+            told = (
+                (claim.device, registers_of(self._table, claim.device, HOLDER_SECTIONS))
+                for claim in claims
+                if claim.holder == holder
+            )
+            for batch in wire.batches(told):
+                if peer.line is not None:
+                    peer.line.send_control("restore", {"node": holder, "devices": batch})
+
+    # --- a root that lost its store ------------------------------------------------------------------------------
+
+    def doubt(self, since: int) -> None:
+        """This root's store was found rolled back: nothing is certain about held devices until their holders were
+        asked. `since`: the last lsn from before this process; what was written after it must not lose."""
+        for device in self._table.devices():
+            if self._peers.holder(device) not in (None, self._peers.node):
+                self._unsure[device] = [
+                    Draft(stored.register.key, stored.register.value, stored.register.time)
+                    for section in (Section.DESIRED, Section.TAGS)
+                    for stored in self._table.section(device, section).values()
+                    if stored.lsn > since
+                ]
+
+    async def _adopt(self, claim: Claim, registers: list[Register], peer: Peer) -> None:
+        """Take the root's registers back from a holder, begin a new epoch above all of them, judge the claim anew."""
+        device = claim.device
+        greatest = max((register.version for register in registers), default=ZERO)
+        if device in self._unsure or greatest > greatest_of_root(self._table, device):
+            self._ledger.apply(registers, origin=peer.name, then=lambda: None)
+            async with self._locks.hold([device]):
+                while not await self._begin_epoch(device):
+                    await asyncio.sleep(RETRY_SECONDS)
+            log.info("adopted from its holder", device=str(device), registers=len(registers))
+            self.tell_again(device)
+        self.on_claims([replace(claim, root=ZERO)], peer)
+
+    async def _begin_epoch(self, device: DeviceId) -> bool:
+        """False if the store refused."""
+        known, current = greatest_of_root(self._table, device), self._table.get(lifecycle_key(device))
+        if current is not None:
+            version = Version(known.incarnation, known.epoch + 1, 0)
+            drafts = [Draft(lifecycle_key(device), current.register.value), *self._unsure.get(device, [])]
+            try:
+                await self._ledger.write(drafts, version=version)
+            except (StoreError, Unavailable) as error:
+                log.warning("an adoption waits for the store", device=str(device), reason=error.message)
+                return False
+        self._unsure.pop(device, None)
+        return True
+
+    def _on_register(self, stored: StoredRegister) -> None:
+        """A device became free, or was moved: a claim that was refused may be granted now."""
+        device = stored.register.key.device
+        if stored.register.key.section is not Section.LIFECYCLE or device not in self._refused:
+            return
+        value, (claim, peer) = fields(stored.register), self._refused[device]
+        if value.get("state") == "live" and value.get("holder") in (None, claim.holder):
+            del self._refused[device]
+            self.on_claims([claim], peer)
+
+
+def refuse(peer: Peer, claim: Claim, reason: str) -> None:
+    """Tell a claimant why it does not hold the device."""
+    if peer.line is not None:
+        body = {"device": str(claim.device), "node": claim.holder, "reason": reason}
+        peer.line.send_control("claim-refused", body)
