@@ -1,0 +1,135 @@
+"""Both nodes killed again and again while desired values are set: what the API acknowledged is never lost, and no
+value is written to the device twice."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from tests.node.sites import REGISTERS, ModbusDevice, free_port, write_site
+
+KILLS = 2
+
+
+class Process:
+    """A node as an operating-system process."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Returns when it is ready."""
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "twingateway", "run", self.file.name, cwd=self.file.parent,
+            stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        assert self._process.stderr is not None
+        async with asyncio.timeout(15):
+            said = b""
+            while line := await self._process.stderr.readline():
+                said += line
+                if line.startswith(b"{") and json.loads(line).get("event") == "ready":
+                    self._reading = asyncio.create_task(self._process.stderr.read())
+                    return
+        raise AssertionError(f"{self.file.name} ended before it was ready: {said.decode()}")
+
+    async def kill(self) -> None:
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+
+
+class Load:
+    """Sets each property to ever higher numbers; `acknowledged` is the last that the API said yes to."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.acknowledged: dict[str, int] = {}
+        self.tried: dict[str, int] = {}
+        self._stop = False
+        self._may = asyncio.Event()
+        self._may.set()
+
+    async def run(self, client: httpx2.AsyncClient) -> None:
+        number = 0
+        while not self._stop:
+            await self._may.wait()
+            number += 1
+            name = f"r{number % REGISTERS}"
+            self.tried[name] = number
+            with suppress(httpx2.HTTPError):
+                answer = await client.patch(self.url, json={"spec": {"desiredProperties": {name: number}}})
+                if answer.status_code in (200, 202):
+                    self.acknowledged[name] = number
+            await asyncio.sleep(0.02)
+
+    def stop(self) -> None:
+        self._stop = True
+
+    def pause(self) -> None:
+        self._may.clear()
+
+    def go_on(self) -> None:
+        self._may.set()
+
+
+async def twin(client: httpx2.AsyncClient, url: str) -> Any:
+    with suppress(httpx2.HTTPError):
+        answer = await client.get(url)
+        if answer.status_code == 200:
+            return answer.json()
+    return None
+
+
+def is_settled(document: Any) -> bool:
+    desired = document["status"]["properties"]["desired"] if document else {}
+    return len(desired) == REGISTERS and all(view["ack"]["state"] == "applied" for view in desired.values())
+
+
+async def test_nothing_acknowledged_is_lost_and_nothing_is_written_twice(tmp_path: Path) -> None:
+    listen, api = free_port(), free_port()
+    url = f"http://127.0.0.1:{api}/twins/plant"
+    async with ModbusDevice(delay=0.05).serving() as device, httpx2.AsyncClient(trust_env=False, timeout=2) as client:
+        files = write_site(tmp_path, device=device.port, listen=listen, api=api)
+        nodes = [Process(file) for file in files]
+        try:
+            await asyncio.gather(*(node.start() for node in nodes))
+            async with asyncio.timeout(10):
+                while await twin(client, url) is None:
+                    await asyncio.sleep(0.05)
+            load = Load(url)
+            loading = asyncio.create_task(load.run(client))
+            for kill in range(2 * KILLS):
+                await asyncio.sleep(0.4)
+                if kill % 2:  # the edge, between a write and its answer, and with nothing newer to write
+                    load.pause()
+                    async with asyncio.timeout(5):
+                        while not device.busy:
+                            await asyncio.sleep(0.001)
+                await nodes[kill % 2].kill()
+                await nodes[kill % 2].start()
+                await asyncio.sleep(0.4)
+                load.go_on()
+            await asyncio.sleep(0.4)
+            load.stop()
+            await loading
+            document: Any = None
+            async with asyncio.timeout(20):
+                while not is_settled(document := await twin(client, url)):
+                    await asyncio.sleep(0.1)
+        finally:
+            for node in nodes:
+                await node.kill()
+    desired = document["spec"]["desiredProperties"]
+    for name, number in load.acknowledged.items():
+        assert desired[name] in range(number, load.tried[name] + 1), f"{name}: {number} was acknowledged"
+    assert device.registers == [desired[f"r{number}"] for number in range(REGISTERS)]
+    assert len(device.written) == len(set(device.written)), "written once each"
+    assert len(load.acknowledged) == REGISTERS
