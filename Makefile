@@ -1,9 +1,11 @@
-# make demo | test | check | format : everything happens in .venv, made on first use.
+# make demo | test | check | format | simulate SEEDS=100000 : everything happens in .venv, made on first use.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check format clean
+.PHONY: demo test check format simulate clean
+
+SEEDS ?= 10000
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -16,6 +18,9 @@ demo: $(VENV)/.ready
 
 test: $(VENV)/.ready
 	$(BIN)/python -m pytest -n 2
+
+simulate: $(VENV)/.ready
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
 check: $(VENV)/.ready
 	$(BIN)/ruff check .

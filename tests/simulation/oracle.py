@@ -20,7 +20,8 @@ class Oracle:
     """Follows what was acknowledged and what the root showed; judges after the quiet."""
 
     def __init__(self) -> None:
-        self._acknowledged: defaultdict[tuple[str, str], list[Value]] = defaultdict(list)
+        self._asked: defaultdict[tuple[str, str], list[Value]] = defaultdict(list)
+        self._acknowledged: dict[tuple[str, str], Value] = {}
         self._at_backup: dict[str, dict[tuple[str, str], int]] = {}
         self._excused_root = False
         self._excused_edges: set[str] = set()
@@ -29,14 +30,21 @@ class Oracle:
 
     # --- what happened -------------------------------------------------------------------------------------------
 
+    def asked(self, device: str, name: str, value: Value) -> None:
+        """Somebody sent a write to the root; without an answer it may have been done or not."""
+        self._asked[device, name].append(value)
+
+    def refused(self, device: str, name: str, value: Value) -> None:
+        self._asked[device, name].remove(value)
+
     def acknowledged(self, device: str, name: str, value: Value) -> None:
-        self._acknowledged[device, name].append(value)
+        self._acknowledged[device, name] = value
 
     def store_lost(self, edge: str) -> None:
         self._excused_edges.add(edge)
 
     def backed_up(self, node: str) -> None:
-        self._at_backup[node] = {key: len(values) for key, values in self._acknowledged.items()}
+        self._at_backup[node] = {key: len(values) for key, values in self._asked.items()}
 
     def restored(self, node: str) -> None:
         """What the root had acknowledged and no edge had got yet cannot come back from anywhere."""
@@ -94,14 +102,15 @@ class Oracle:
 
     def _judge_desired(self, world: World, edge: str, device: str, name: str) -> None:
         identity, machine = DeviceId("default", device), world.nodes[edge].machines[device]
-        acknowledged = self._acknowledged[device, name]
+        asked, acknowledged = self._asked[device, name], self._acknowledged.get((device, name))
         desired = world.cloud.gateway.table.value(identity, Section.DESIRED, name)
-        allowed = acknowledged[-1:]
+        since = asked.index(acknowledged) if acknowledged in asked else 0
         if self._excused_root:
-            kept = self._at_backup.get("cloud", {}).get((device, name), 0)
-            allowed = [*acknowledged[max(0, kept - 1) :], *([] if kept else [None])]
-        if acknowledged:
-            self._expect(desired in allowed, f"{device}.{name}: acknowledged {acknowledged[-3:]}, kept {desired}")
+            since = min(since, max(0, self._at_backup.get("cloud", {}).get((device, name), 0) - 1))
+        nothing_yet = [None] if acknowledged is None or (self._excused_root and since == 0) else []
+        allowed = [*asked[since:], *nothing_yet]
+        if asked:
+            self._expect(desired in allowed, f"{device}.{name}: acknowledged {acknowledged}, kept {desired}")
         if desired is None:
             return
         ack = world.cloud.gateway.queries.ack(identity, name)

@@ -104,12 +104,18 @@ class World:
         name = self.chance.choice(["speed", "mode"])
         self.counter += 1
         value = self.counter
+        self.oracle.asked(device, name, value)
         try:
-            await self.cloud.gateway.commands.patch(
-                DeviceId("default", device), {"spec": {"desiredProperties": {name: value}}}
-            )
+            async with asyncio.timeout(5.0):
+                await self.cloud.gateway.commands.patch(
+                    DeviceId("default", device), {"spec": {"desiredProperties": {name: value}}}
+                )
         except TwinGatewayError as error:
             self.note(f"desired {device}.{name}={value} refused: {error.code}")
+            self.oracle.refused(device, name, value)
+            return
+        except TimeoutError:
+            self.note(f"desired {device}.{name}={value}: no answer")
             return
         self.note(f"desired {device}.{name}={value} acknowledged")
         self.oracle.acknowledged(device, name, value)

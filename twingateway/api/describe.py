@@ -35,3 +35,4 @@ def _body(example: dict[str, Any], *media_types: str) -> dict[str, Any]:
 TWIN_BODY = _body(_TWIN, "application/json")
 PATCH_BODY = _body(_PATCH, "application/merge-patch+json", "application/json")
 MODEL_BODY = _body(_MODEL, "application/json")
+MOVE_BODY = _body({"node": "edge-2"}, "application/json")
