@@ -1,0 +1,158 @@
+"""What polling many Modbus units costs one node process, with every value changing, validated, versioned, committed.
+
+    python -m interop.modbus --units 500 --values 30 --period 1s --json
+
+Once as one TCP connection a unit, once as links of ten units; then one dead unit among fifty, desired writes under
+the full load, and registers a second at full speed against bare pymodbus. The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import math
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from interop.modbus_site import Layout, Site
+from interop.modbus_speed import measure as measure_speed
+from interop.processes import Processes
+from interop.quantities import seconds
+
+_UNITS_PER_LINK = 10
+_DEAD_LINKS = 5
+#: Seconds to let a node settle before measuring, at least.
+_SETTLE = 6.0
+_PORTS = 21001
+SCENARIOS = ("tcp", "links", "dead", "writes", "speed")
+
+
+def percentile(values: list[float], share: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, math.ceil(share * len(ordered)) - 1)] if ordered else math.nan
+
+
+async def load(layout: Layout, duration: float, *, writes: int = 0, dead: bool = False) -> dict[str, Any]:
+    """One node under load for `duration` seconds."""
+    with tempfile.TemporaryDirectory(prefix="modbus-") as name:
+        folder = Path(name)
+        async with Processes(folder) as processes:
+            site = Site(processes, folder, layout, api=_PORTS + 6000 if writes else 0)
+            node = await site.start()
+            if dead:
+                await site.ask(f"silent 1 {layout.first_port}")
+            await asyncio.sleep(_SETTLE + 2 * layout.period + (10 if dead else 0))
+            await site.ask("reset")
+            began, cpu, versions = time.monotonic(), node.cpu_s(), site.committed()
+            acks = await _write(site, writes, duration) if writes else []
+            await asyncio.sleep(max(0.0, began + duration - time.monotonic()))
+            passed, cpu, versions = time.monotonic() - began, node.cpu_s() - cpu, site.committed() - versions
+            rss, reports = node.rss_mb(), await site.ask(f"report {layout.period}")
+            node.require_running()
+    return _result(layout, reports, passed, cpu, versions, rss, acks)
+
+
+def _result(
+    layout: Layout,
+    reports: list[dict[str, Any]],
+    passed: float,
+    cpu: float,
+    versions: int,
+    rss: float,
+    acks: list[float],
+) -> dict[str, Any]:
+    late = [value for report in reports for values in report["late"].values() for value in values]
+    expected = layout.links * layout.units
+    heard = sum(len(report["late"]) for report in reports)
+    result: dict[str, Any] = {
+        "units": heard,
+        "cpu_share": round(cpu / passed, 3),
+        "rss_mb": round(rss, 1),
+        "p50_late_ms": round(1000 * percentile(late, 0.5), 2),
+        "p99_late_ms": round(1000 * percentile(late, 0.99), 2),
+        "missed_polls": sum(report["missed"] for report in reports),
+        "unheard_units": expected - heard,
+        "values_per_s": round(versions / passed),
+        "requests_per_s": round(sum(report["requests"] for report in reports) / passed),
+    }
+    if acks:
+        result |= {"writes": len(acks), "write_p50_ms": round(1000 * percentile(acks, 0.5), 1)}
+        result |= {"write_p99_ms": round(1000 * percentile(acks, 0.99), 1)}
+    return result
+
+
+async def _write(site: Site, count: int, duration: float) -> list[float]:
+    """Seconds from a PATCH until its acknowledgement says applied, spread over the duration."""
+    taken = []
+    for number in range(count):
+        device = f"meter-{1 + number * 7 % site.layout.links}-{1 + number % site.layout.units}"
+        began = time.monotonic()
+        answer = await asyncio.to_thread(site.patch, device, 1 + number)
+        taken.append(time.monotonic() - began)
+        state = answer["status"]["properties"]["desired"]["setpoint"]["ack"]["state"]
+        if state != "applied":
+            raise RuntimeError(f"{device}: the write ended as {state}")
+        await asyncio.sleep(max(0.0, duration / count - taken[-1]))
+    return taken
+
+
+async def _dead(options: argparse.Namespace) -> dict[str, Any]:
+    """Fifty units on five links, without and with a dead one; only the others are counted."""
+    layout = Layout(_DEAD_LINKS, _UNITS_PER_LINK, options.values, options.period, _PORTS)
+    alive = await load(layout, options.seconds)
+    dead = await load(layout, options.seconds, dead=True)
+    keys = ("p50_late_ms", "p99_late_ms", "missed_polls", "units")
+    return {"without": {key: alive[key] for key in keys}, "with": {key: dead[key] for key in keys}}
+
+
+async def _speed(options: argparse.Namespace) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="modbus-") as name:
+        async with Processes(Path(name)) as processes:
+            site = Site(processes, Path(name), Layout(1, 1, 60, 1.0, _PORTS))
+            await site._start_plant(_PORTS, 1)
+            rates = await measure_speed(_PORTS, options.seconds / 2)
+    found: dict[str, Any] = {f"{name}_registers_per_s": round(rate) for name, rate in rates.items()}
+    found["times_one_by_one"] = round(rates["adapter"] / rates["pymodbus_one_by_one"], 1)
+    found["share_of_by_block"] = round(rates["adapter"] / rates["pymodbus_by_block"], 3)
+    return found
+
+
+async def _run(options: argparse.Namespace) -> dict[str, Any]:
+    units, values, period = options.units, options.values, options.period
+    apart = Layout(units, 1, values, period, _PORTS)
+    shared = Layout(max(1, units // _UNITS_PER_LINK), _UNITS_PER_LINK, values, period, _PORTS)
+    ways = {
+        "tcp": lambda: load(apart, options.seconds),
+        "links": lambda: load(shared, options.seconds),
+        "dead": lambda: _dead(options),
+        "writes": lambda: load(shared, options.seconds, writes=options.writes),
+        "speed": lambda: _speed(options),
+    }
+    results: dict[str, Any] = {}
+    for name in options.only or SCENARIOS:
+        results[name] = await ways[name]()
+        if not options.json:
+            print(f"{name:8} {json.dumps(results[name])}", flush=True)
+    return results
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--units", type=int, default=500)
+    parser.add_argument("--values", type=int, default=30)
+    parser.add_argument("--period", type=seconds, default=1.0)
+    parser.add_argument("--seconds", type=seconds, default=30.0, help="of each measurement")
+    parser.add_argument("--writes", type=int, default=100)
+    parser.add_argument("--only", action="append", choices=SCENARIOS)
+    parser.add_argument("--json", action="store_true", help="nothing but the last line")
+    options = parser.parse_args()
+    print(json.dumps({"units": options.units, "values": options.values, **asyncio.run(_run(options))}))
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()
