@@ -14,6 +14,6 @@ async def test_a_moved_twin_is_held_by_the_node_that_was_named():
 
 async def test_a_move_says_what_it_needs():
     async with in_process() as site:
-        problem = problem_of(await site.client.post("/twins/pump/move", json={}), 422)
+        problem = problem_of(await site.client.post("/twins/pump/move", json={}), 422, "invalid-document")
         assert "edge-2" in problem["detail"]
-        problem_of(await site.client.post("/twins/nobody/move", json={"node": "edge-2"}), 404)
+        problem_of(await site.client.post("/twins/nobody/move", json={"node": "edge-2"}), 404, "unknown-twin")

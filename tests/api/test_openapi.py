@@ -22,6 +22,7 @@ async def test_every_route_of_the_api_is_described():
         ("put", "/twins/{name}"),
         ("delete", "/twins/{name}"),
         ("get", "/twins/{name}/desired"),
+        ("post", "/twins/{name}/move"),
         ("get", "/models"),
         ("get", "/models/{name}/versions/{version}"),
         ("put", "/models/{name}/versions/{version}"),
