@@ -10,7 +10,7 @@ from tests.sync.journal_world import CLASSES, World
 from twingateway.errors import ProtocolViolation
 from twingateway.sync.cbor import encode
 from twingateway.sync.journal import MAX_UNCOMMITTED, EntriesReceived, JournalSession
-from twingateway.sync.journal_sender import WINDOW, ClassSender
+from twingateway.sync.journal_sender import WINDOW, ClassSender, Track
 from twingateway.sync.journal_wire import Resume, decode_message, encode_resume
 
 few = st.integers(1, 4)
@@ -18,9 +18,9 @@ steps = st.lists(
     st.one_of(
         st.tuples(st.just("append"), st.sampled_from(CLASSES), few),
         st.tuples(st.just("append large"), st.sampled_from(CLASSES), few),
-        st.tuples(st.sampled_from(["connect", "disconnect", "read", "step"])),
+        st.tuples(st.sampled_from(["connect", "disconnect", "disconnect newest", "read", "step"])),
         st.tuples(st.just("send"), few),
-        st.tuples(st.just("deliver"), st.sampled_from(["edge", "cloud"]), few),
+        st.tuples(st.sampled_from(["deliver", "deliver old"]), st.sampled_from(["edge", "cloud"]), few),
         st.tuples(st.just("commit"), few, st.booleans()),
         st.tuples(st.just("restart"), st.sampled_from(["edge", "cloud"])),
         st.tuples(st.just("evict"), st.sampled_from(CLASSES), st.integers(0, 3000)),
@@ -55,9 +55,12 @@ class Player:
     def connect(self):
         self.world.connect()
 
-    def disconnect(self):
+    def disconnect(self, which=min):
         if self.world.links:
-            self.world.disconnect(min(self.world.links))
+            self.world.disconnect(which(self.world.links))
+
+    def disconnect_newest(self):
+        self.disconnect(max)
 
     def read(self):
         self.world.edge.read_pages()
@@ -68,9 +71,12 @@ class Player:
     def send(self, batches):
         self.world.send(batches)
 
-    def deliver(self, name, count):
+    def deliver(self, name, count, which=max):
         if self.world.links:
-            self.world.deliver(max(self.world.links), name, count)
+            self.world.deliver(which(self.world.links), name, count)
+
+    def deliver_old(self, name, count):
+        self.deliver(name, count, min)
 
     def commit(self, count, acknowledge):
         self.world.cloud.commit(count, acknowledge)
@@ -133,6 +139,21 @@ def test_a_long_queue_never_stands_in_memory():
     world.calm()
     world.check()
     assert len(world.cloud.filed) == 20_000
+
+
+def test_when_the_newest_link_fails_the_older_one_goes_on():
+    world = World()
+    world.connect()
+    for value in range(3):
+        world.edge.append("history", value)
+        world.step()
+    world.connect()
+    world.edge.append("history", 3)
+    world.send()
+    world.disconnect(2)
+    for _ in range(4):
+        world.step()
+    world.check()
 
 
 def test_the_first_class_goes_first():
@@ -255,7 +276,7 @@ def test_a_peer_that_ignores_the_window_is_cut_off():
 
 def test_a_page_that_could_not_be_read_is_wanted_again():
     sender = ClassSender()
-    sender.start(None)
+    sender.start(Track(), None)
     assert sender.wants == 0
     sender.asked()
     assert sender.wants is None
@@ -265,7 +286,7 @@ def test_a_page_that_could_not_be_read_is_wanted_again():
 
 def test_what_is_appended_while_the_last_page_is_read_is_not_forgotten():
     sender = ClassSender()
-    sender.start(None)
+    sender.start(Track(), None)
     sender.asked()
     sender.appended()
     sender.page(0, [])

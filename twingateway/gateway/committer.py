@@ -9,6 +9,7 @@ those that nobody waits for, the oldest are given up for a gap record when too m
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -24,6 +25,9 @@ from twingateway.twin.register import RegisterKey, StoredRegister
 log = structlog.get_logger("store")
 
 RETRY_SECONDS = 1.0
+#: Seconds for which changes that nobody waits for gather: every commit costs an fsync, two changes of thread and an
+#: acknowledgement to the peer.
+GATHERING = 0.02
 
 
 @dataclass(slots=True)
@@ -65,6 +69,7 @@ class Committer:
         self._filling = _Batch()
         self._committing: _Batch | None = None
         self._wanted = asyncio.Event()
+        self._awaited = asyncio.Event()
         self.failure: StoreError | None = None
         """Why the store refuses writes at present, if it does."""
         self.committed = 0
@@ -106,18 +111,31 @@ class Committer:
         """Make durable, and return when it is. Raises StoreError; then nothing of it was kept."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         changes = Changes(
-            registers=list(registers), models=list(models), attempts=list(attempts), forget=list(forget)
+            registers=list(registers),
+            models=list(models),
+            attempts=list(attempts),
+            forget=list(forget),
+            journal=list(journal),
         )
         self._filling.strict.append(changes)
         self._filling.waiters.append(waiter)
         self._wanted.set()
+        self._awaited.set()
         await waiter
 
     async def run(self) -> None:
         while True:
             await self._wanted.wait()
             self._wanted.clear()
+            self._awaited.clear()
             await self._commit_once()
+            await self._gather()
+
+    async def _gather(self) -> None:
+        """Let lenient changes come together; as soon as someone waits for one, there is no time for that."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GATHERING):
+                await self._awaited.wait()
 
     async def drain(self) -> None:
         """Commit what is still waiting, once (at shutdown, after `run` was cancelled)."""

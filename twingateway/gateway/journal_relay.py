@@ -23,6 +23,7 @@ from twingateway.sync.journal import EntriesDelivered, EntriesReceived, JournalE
 from twingateway.sync.journal_sender import PAGE, Waiting
 from twingateway.twin.entry import HISTORY, REFUSED, JournalEntry, gap_for
 from twingateway.twin.identity import DeviceId
+from twingateway.twin.value import Value
 from twingateway.validation.normalise import normalise
 
 log = structlog.get_logger("journal")
@@ -164,12 +165,13 @@ class JournalRelay:
         for class_name in {entry.class_name for entry in entries}:
             self._on_appended(class_name)
         for entry in entries:
+            detail: dict[str, Value] = {"node": entry.node}
             if entry.gap:
                 message = f"{entry.count} entries of class {entry.class_name} will not be told ({entry.gap})"
-                detail = {"node": entry.node, "class": entry.class_name, "count": entry.count, "reason": entry.gap}
+                detail |= {"class": entry.class_name, "count": entry.count, "reason": entry.gap}
                 self._ledger.tell("journal-gap", message, None, entry.time, detail)
             elif entry.class_name != HISTORY and isinstance(entry.value, dict):
-                detail = {"node": entry.node, **entry.value}
+                detail |= entry.value
                 message = str(detail.pop("message", entry.name))
                 self._ledger.tell(entry.name, message, entry.device_id, entry.time, detail)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from twingateway.gateway.route import Attempt, Dial, Drop, Route
 from twingateway.mqtt.auth import Credential
 from twingateway.mqtt.client import ClientConnection
 from twingateway.mqtt.events import Connected, Refused
-from twingateway.mqtt.streams import STATE_STREAM
+from twingateway.mqtt.streams import JOURNAL_STREAMS, STATE_STREAM
 from twingateway.ports.link import Dialer, Link
 
 log = structlog.get_logger("uplink")
@@ -30,7 +31,8 @@ KEEP_ALIVE = 40
 #: Seconds after which state that stays unanswered means that another way is to be looked for.
 UNANSWERED = 1.0
 
-#: A PINGREQ (MQTT 5, 3.12), which the server answers on the stream it came on.
+#: A PINGREQ (MQTT 5, 3.12), which the server answers on the stream it came on. QUIC tells the server of a stream with
+#: its first bytes, and the server may have state for it before we do. (On the journal's streams we speak first.)
 PING = b"\xc0\x00"
 
 
@@ -89,10 +91,9 @@ class Uplink:
                     _ACTIONS[type(action)](self, action)
                 due = self._route.next_deadline()
                 waiting = None if due is None else max(0.0, due - loop.time())
-                try:
-                    await asyncio.wait_for(self._news.wait(), waiting)
-                except TimeoutError:
-                    continue
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(waiting):
+                        await self._news.wait()
         finally:
             for dial in self._dials.values():
                 dial.cancel()
@@ -210,7 +211,8 @@ class UplinkCarrier(Carrier):
         self._link = link
         self._heard_at = now
         self._uplink.dialled(self)
-        link.open_stream()
+        while link.open_stream() < JOURNAL_STREAMS[-1]:
+            pass
         token = self._uplink.take_token(self.attempt)
         connection = ClientConnection(
             self._credential.node,
@@ -240,19 +242,13 @@ class UplinkCarrier(Carrier):
             self._refusal = LinkError(f"the server at {self.url} is not {expected}")
             self.close(self._refusal.message)
             return
-        self._open_state_stream(self._link)
+        self._link.write(STATE_STREAM, PING)
         if self._peer is None:
             self._attach(self._peers.open_parent(name, self._credential.namespace), now)
         assert self._peer is not None
         self.opened = True
         self._uplink.opened(self, event.token, name)
         self._linked(self._peer, now)
-
-    def _open_state_stream(self, link: Link) -> None:
-        # QUIC tells the server of a stream with its first bytes; the server may have a frame for it before we do.
-        while link.open_stream() < STATE_STREAM:
-            pass
-        link.write(STATE_STREAM, PING)
 
     def _on_refused(self, event: Refused, now: float) -> None:
         self._refusal = NotAuthorized(f"the parent refused this node: {event.reason or hex(event.reason_code)}")

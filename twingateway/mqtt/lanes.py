@@ -12,6 +12,8 @@ from twingateway.mqtt.reasons import ReasonCode
 STATE_TOPIC = "$tg/s"
 #: Control frames (hello, claims, resume).
 CONTROL_TOPIC = "$tg/c"
+#: Journal messages: the topic of each channel, `$tg/j/0` …
+JOURNAL_TOPICS = tuple(f"$tg/j/{channel}" for channel in range(8))
 
 #: Fixed header with a three-byte remaining length, topic length, empty property set.
 _FIXED_OVERHEAD = 1 + 3 + 2 + 1

@@ -7,7 +7,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 
 from twingateway.ports.journal import Bucket, Depth, Filing, Placed, Point, Span
-from twingateway.twin.entry import HISTORY, JournalEntry, after, gap_for
+from twingateway.twin.entry import EVICTED, EXPIRED, HISTORY, LOST, JournalEntry, after, gap_for
 from twingateway.twin.identity import DeviceId
 
 #: What an entry counts beside its texts, in bytes.
@@ -26,6 +26,8 @@ class MemoryJournal:
     """Part of a `MemoryDisk`; a deep copy is a backup."""
 
     cursors: dict[tuple[str, bytes, str], int] = field(default_factory=dict)
+    lost: set[tuple[str, bytes, str, int]] = field(default_factory=set)
+    """Single seqs below a cursor that a gap record calls lost."""
     queues: dict[str, _Queue] = field(default_factory=dict)
     kept: dict[str, list[Placed]] = field(default_factory=dict)
     history: dict[tuple[DeviceId, str], list[Point]] = field(default_factory=dict)
@@ -43,11 +45,18 @@ class MemoryJournal:
     def receive(self, filings: Iterable[Filing]) -> list[JournalEntry]:
         taken = []
         for filing in filings:
-            cursor = (filing.entry.namespace, filing.entry.journal_id, filing.entry.class_name)
-            for entry in after(filing.entry, self.cursors.get(cursor, 0)):
+            came = filing.entry
+            cursor = (came.namespace, came.journal_id, came.class_name)
+            for entry in after(came, self.cursors.get(cursor, 0)):
                 self._file(replace(filing, entry=entry))
                 self.cursors[cursor] = entry.last
+                if entry.gap == LOST:
+                    self.lost.update((*cursor, seq) for seq in range(entry.seq, entry.last + 1))
                 taken.append(entry)
+            if not came.gap and (*cursor, came.seq) in self.lost:
+                self.lost.remove((*cursor, came.seq))
+                self._file(filing)
+                taken.append(came)
         return taken
 
     def delivered(self, positions: Mapping[str, int]) -> None:
@@ -97,7 +106,7 @@ class MemoryJournal:
             going.append((placed, stamp))
         gone = sum(1 for placed, _ in going if not placed.entry.gap)
         if gone:
-            self._replace_by_gaps(waiting, going, "evicted" if total > max_bytes else "expired")
+            self._replace_by_gaps(waiting, going, EVICTED if total > max_bytes else EXPIRED)
         return gone
 
     def _replace_by_gaps(

@@ -15,11 +15,17 @@ from twingateway.errors import StoreCorrupt
 from twingateway.ports.journal import Depth, Filing, Placed
 from twingateway.store import history
 from twingateway.store.rows import Row, checksum, encode_value
-from twingateway.twin.entry import HISTORY, JournalEntry, after
+from twingateway.twin.entry import EVICTED, EXPIRED, HISTORY, LOST, JournalEntry, after
 
 _COLUMNS = "namespace, journal, seq, count, gap, node, device, name, time, value, checksum"
 _PUT_CURSOR = "INSERT INTO journal_cursor VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET seq = excluded.seq"
 _GET_CURSOR = "SELECT seq FROM journal_cursor WHERE namespace = ? AND journal = ? AND class = ?"
+_PUT_HOLE = "INSERT INTO journal_hole VALUES (?, ?, ?, ?, ?)"
+_GET_HOLE = """
+SELECT first, last FROM journal_hole
+WHERE namespace = ? AND journal = ? AND class = ? AND first <= ? ORDER BY first DESC LIMIT 1
+"""
+_DELETE_HOLE = "DELETE FROM journal_hole WHERE namespace = ? AND journal = ? AND class = ? AND first = ?"
 _QUEUE = f"INSERT INTO journal_queue (class, position, stamp, size, {_COLUMNS}) VALUES ({'?, ' * 14}?)"
 _KEEP = f"INSERT INTO journal_kept (class, size, {_COLUMNS}) VALUES ({'?, ' * 12}?)"
 _PUT_CLASS = """
@@ -66,10 +72,16 @@ def receive(connection: sqlite3.Connection, filings: Sequence[Filing]) -> list[J
     cursors = _Cursors(connection)
     taken = []
     for filing in filings:
-        name = filing.entry.namespace, filing.entry.journal_id, filing.entry.class_name
-        for entry in after(filing.entry, cursors.get(*name)):
+        came = filing.entry
+        name = (came.namespace, came.journal_id, came.class_name)
+        news = after(came, cursors.get(*name))
+        for entry in news:
             cursors.put(*name, entry.last)
             taken.append(replace(filing, entry=entry))
+            if entry.gap == LOST:
+                connection.execute(_PUT_HOLE, (*name, entry.seq, entry.last))
+        if not news and not came.gap and _found(connection, name, came.seq):
+            taken.append(filing)
     cursors.write()
     _file(connection, taken)
     return [filing.entry for filing in taken]
@@ -112,7 +124,7 @@ def evict(connection: sqlite3.Connection, class_name: str, max_bytes: int, befor
         "SELECT count(*) FROM journal_queue WHERE class = ? AND position <= ? AND gap = ''", (class_name, upto)
     ).fetchone()
     if gone:
-        _replace_by_gaps(connection, class_name, upto, "evicted" if full else "expired")
+        _replace_by_gaps(connection, class_name, upto, EVICTED if full else EXPIRED)
     return int(gone)
 
 
@@ -122,6 +134,18 @@ def kept_page(connection: sqlite3.Connection, class_name: str, behind: int, limi
 
 def prune_kept(connection: sqlite3.Connection, class_name: str, most: int) -> int:
     return connection.execute(_PRUNE_KEPT, (class_name, most)).rowcount
+
+
+def _found(connection: sqlite3.Connection, name: tuple[str, bytes, str], seq: int) -> bool:
+    """Whether this seq was given up for lost; it is not any more."""
+    hole = connection.execute(_GET_HOLE, (*name, seq)).fetchone()
+    if hole is None or hole[1] < seq:
+        return False
+    first, last = hole
+    connection.execute(_DELETE_HOLE, (*name, first))
+    halves = [(first, seq - 1), (seq + 1, last)]
+    connection.executemany(_PUT_HOLE, [(*name, start, end) for start, end in halves if start <= end])
+    return True
 
 
 class _Cursors:

@@ -69,6 +69,14 @@ CREATE TABLE journal_cursor (
     seq INTEGER NOT NULL,
     PRIMARY KEY (namespace, journal, class)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE journal_hole (
+    namespace TEXT NOT NULL,
+    journal BLOB NOT NULL,
+    class TEXT NOT NULL,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    PRIMARY KEY (namespace, journal, class, first)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE journal_class (
     class TEXT PRIMARY KEY,
     position INTEGER NOT NULL,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from twingateway.errors import ProtocolViolation
-from twingateway.sync.journal_sender import WINDOW, ClassSender, Waiting
+from twingateway.sync.journal_sender import WINDOW, ClassSender, Track, Waiting
 from twingateway.sync.journal_wire import (
     Batch,
     NamesIn,
@@ -55,7 +55,9 @@ JournalEvent: TypeAlias = EntriesReceived | EntriesDelivered
 class _Channel:
     class_name: str
     ready: bool = False
-    """The peer's resume has come."""
+    """The peer's resume has come, with what it has."""
+    theirs: JournalKey | None = None
+    track: Track = field(default_factory=Track)
     names: NamesIn = field(default_factory=NamesIn)
     received: int = 0
     uncommitted: deque[tuple[int, int]] = field(default_factory=deque)
@@ -85,21 +87,29 @@ class JournalSession:
         """A new link, numbered higher than all before; `opens`: its streams are for us to open."""
         self._links[link] = {}
         self._opener[link] = opens
-        self._active = link
         for channel, class_name in enumerate(self._classes) if opens else ():
             self._open(link, channel, class_name)
-        for sender in self._senders.values():
-            sender.stop()
+        self._activate_newest()
 
     def detach(self, link: int) -> None:
-        """The link is gone. If it was the newest nothing is sent until the next: an older one is on its way out."""
-        if self._links.pop(link, None) is None:
+        if self._links.pop(link, None) is not None:
+            del self._opener[link]
+            self._activate_newest()
+
+    def _activate_newest(self) -> None:
+        newest = max(self._links, default=None)
+        if newest == self._active:
             return
-        del self._opener[link]
-        if self._active == link:
-            self._active = None
-            for sender in self._senders.values():
-                sender.stop()
+        self._active = newest
+        for sender in self._senders.values():
+            sender.stop()
+        for known in () if newest is None else self._links[newest].values():
+            self._start(known)
+
+    def _start(self, known: _Channel) -> None:
+        sender = self._senders.get(known.class_name)
+        if known.ready and sender is not None:
+            sender.start(known.track, known.theirs)
 
     def _open(self, link: int, channel: int, class_name: str) -> _Channel:
         opened = self._links[link][channel] = _Channel(class_name)
@@ -135,8 +145,9 @@ class JournalSession:
         if known.ready or known.class_name != resume.class_name:
             raise ProtocolViolation("a journal stream is resumed once, for its class")
         known.ready = True
-        if link == self._active and resume.class_name in self._senders:
-            self._senders[resume.class_name].start(resume.last)
+        known.theirs = resume.last
+        if link == self._active:
+            self._start(known)
 
     def _batch(self, channel: int, known: _Channel, batch: Batch, size: int) -> EntriesReceived:
         if batch.number != known.received + 1:
@@ -150,12 +161,11 @@ class JournalSession:
         return EntriesReceived(channel, batch.number, entries)
 
     def _acked(self, link: int, known: _Channel, number: int) -> list[JournalEvent]:
-        sender = self._senders.get(known.class_name)
+        if number > known.track.number:
+            raise ProtocolViolation(f"batch {number} was never sent")
         if link != self._active:
             return []
-        if sender is None:
-            raise ProtocolViolation("an acknowledgement of nothing")
-        return self._moved(known.class_name, sender.acked(number))
+        return self._moved(known.class_name, self._senders[known.class_name].acked(number))
 
     def _moved(self, class_name: str, moved: bool) -> list[JournalEvent]:
         return [EntriesDelivered(class_name, self._senders[class_name].delivered)] if moved else []
@@ -172,6 +182,11 @@ class JournalSession:
         while known.uncommitted and known.uncommitted[0][0] <= event.number:
             known.waiting_bytes -= known.uncommitted.popleft()[1]
         known.committed = event.number
+
+    @property
+    def hungry(self) -> bool:
+        """Whether `wants` has something to say."""
+        return any(sender.wants is not None for sender in self._senders.values())
 
     def wants(self) -> Iterator[tuple[str, int]]:
         """Pages to read: class and the position behind which; each is to be answered with `page` or `failed`."""

@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from twingateway.errors import ProtocolViolation
 from twingateway.sync.journal_wire import NamesOut, encode_batch, size_of
 from twingateway.twin.entry import JournalEntry, JournalKey
 
@@ -35,6 +34,14 @@ class _Flying(NamedTuple):
     size: int
 
 
+class Track:
+    """What was said on one link's stream so far: how many batches, and which names."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.names = NamesOut()
+
+
 class ClassSender:
     """`wants` → `page` brings entries, `next_batch` takes them away, `acked` says how far they may be deleted."""
 
@@ -57,11 +64,9 @@ class ClassSender:
     # --- the link -------------------------------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """There is no link to send on, or a new one on which the peer has not said yet where to begin."""
-        self._ready = False
+        """There is no link to send on, or one on which the peer has not said yet where to begin."""
+        self._track: Track | None = None
         self._seek: JournalKey | None = None
-        self._number = 0
-        self._names = NamesOut()
         self._flying: deque[_Flying] = deque()
         self._unacknowledged = 0
         self._buffer.clear()
@@ -70,14 +75,15 @@ class ClassSender:
         self._more = True
         self._asked = None
 
-    def start(self, last: JournalKey | None) -> None:
+    def start(self, track: Track, last: JournalKey | None) -> None:
         """The peer is ready; `last` is the newest entry that it has from here, if it remembers."""
-        self._ready = True
+        self._track = track
         self._seek = last
 
     def next_batch(self) -> bytes | None:
         """The next message, None while there is nothing to send or the window is full."""
-        if not self._ready or self._seek is not None or not self._buffer or self._unacknowledged >= WINDOW:
+        track = self._track
+        if track is None or self._seek is not None or not self._buffer or self._unacknowledged >= WINDOW:
             return None
         entries: list[JournalEntry] = []
         size = 0
@@ -89,16 +95,14 @@ class ClassSender:
             entries.append(entry)
             size += following
         self._buffered -= size
-        self._number += 1
-        message = encode_batch(self._names.batch(self._number, entries))
-        self._flying.append(_Flying(self._number, position, len(message)))
+        track.number += 1
+        message = encode_batch(track.names.batch(track.number, entries))
+        self._flying.append(_Flying(track.number, position, len(message)))
         self._unacknowledged += len(message)
         return message
 
     def acked(self, number: int) -> bool:
-        """Batches up to `number` are durable at the peer; whether `delivered` moved. Raises ProtocolViolation."""
-        if number > self._number:
-            raise ProtocolViolation(f"batch {number} was never sent")
+        """Batches up to `number` are durable at the peer; whether `delivered` moved."""
         before = self.delivered
         while self._flying and self._flying[0].number <= number:
             _, position, size = self._flying.popleft()
@@ -112,7 +116,7 @@ class ClassSender:
     def wants(self) -> int | None:
         """Read a page of the queue behind this position, None for not now. Answer with `page`."""
         enough = PAGE if self._seek is None else WINDOW
-        if not self._ready or not self._more or self._asked is not None or self._buffered >= enough:
+        if self._track is None or not self._more or self._asked is not None or self._buffered >= enough:
             return None
         return self._read
 

@@ -18,6 +18,7 @@ from twingateway.gateway.clock import Clock, SystemClock
 from twingateway.gateway.context import Context
 from twingateway.gateway.gateway import Gateway, open_gateway
 from twingateway.gateway.host import ConfiguredDevice
+from twingateway.gateway.journal import JournalPolicy
 from twingateway.gateway.tasks import Tasks
 from twingateway.gateway.uplink import Parent, Uplink
 from twingateway.mqtt.auth import Identity
@@ -135,6 +136,7 @@ class MemoryNode:
         self._clock = clock or SystemClock()
         self._dialled: list[MemoryLink] = []
         self.machines: dict[str, FakeMachine] = {}
+        self.journal: JournalPolicy | None = None
         self.path = MemoryPath()
         self._gateway: Gateway | None = None
         self._listener: MemoryListener | None = None
@@ -167,6 +169,7 @@ class MemoryNode:
                         store=store,
                         tasks=work,
                         clock=self._clock,
+                        journal=self.journal,
                     )
                     gateway.begin(work)
                     self._listen(gateway)

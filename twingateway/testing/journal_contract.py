@@ -126,6 +126,21 @@ class JournalContract:
         assert await store.receive(filed(gap)) == []
         await store.close()
 
+    async def test_what_was_given_up_for_lost_is_still_taken_once(self, medium: Medium) -> None:
+        """A node that moved to another region may have left entries with the former one."""
+        store = await medium.open()
+        entries = [entry(n, n, journal_id=OTHER, seq=n) for n in range(1, 8)]
+        await store.receive(filed(entries[5]))
+        await medium.crash(store)
+        store = await medium.open()
+        assert await store.receive(filed(entries[2])) == [entries[2]]
+        assert await store.receive(filed(*entries[:5])) == [*entries[:2], *entries[3:5]]
+        assert await store.receive(filed(*entries)) == [entries[6]]
+        given_up = replace(entry(9, journal_id=OTHER, seq=8), count=3, gap="expired")
+        assert await store.receive(filed(given_up)) == [given_up]
+        assert await store.receive(filed(entry(9, journal_id=OTHER, seq=9))) == [], "other gaps are final"
+        await store.close()
+
     async def test_own_gaps_take_as_many_seqs_as_they_stand_for(self, medium: Medium) -> None:
         store = await medium.open()
         await store.commit(Changes(journal=filed(replace(entry(1), count=7, gap="dropped"), entry(2))))

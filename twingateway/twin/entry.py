@@ -15,6 +15,9 @@ from typing import NamedTuple
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.value import Value
 
+#: Why a gap record stands where it does. Only of what is `lost` something may still turn up.
+EXPIRED, EVICTED, DROPPED, LOST, REFUSED = "expired", "evicted", "dropped", "lost", "refused"
+
 
 class JournalKey(NamedTuple):
     """Where in which journal. `seq` of a gap record is its last."""
@@ -100,5 +103,5 @@ def after(entry: JournalEntry, cursor: int) -> list[JournalEntry]:
     if entry.seq <= cursor:
         return [gap_for(entry, cursor + 1, entry.last, entry.gap)]
     if entry.seq > cursor + 1:
-        return [gap_for(entry, cursor + 1, entry.seq - 1, "lost"), entry]
+        return [gap_for(entry, cursor + 1, entry.seq - 1, LOST), entry]
     return [entry]

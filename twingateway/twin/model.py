@@ -55,7 +55,7 @@ class Property:
 
     `step` counts from `minimum` (or 0) in decimal arithmetic. `values` lists what an enum may be. `items` describes
     an array's elements, `members` an object's. `idempotent` says that writing a value twice does no harm, so that a
-    write with unknown outcome may be repeated.
+    write with unknown outcome may be repeated. `retention`: seconds that history of it is kept, None for none.
     """
 
     type: PropertyType
@@ -74,6 +74,7 @@ class Property:
     members: Mapping[str, Property] = field(default_factory=lambda: MappingProxyType({}))
     required: frozenset[str] = frozenset()
     idempotent: bool = False
+    retention: float | None = None
 
     @property
     def writable(self) -> bool:

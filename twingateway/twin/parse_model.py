@@ -13,6 +13,7 @@ from collections.abc import Callable
 from types import MappingProxyType
 
 from twingateway.twin.document import API_VERSION
+from twingateway.twin.duration import parse_duration, render_duration
 from twingateway.twin.model import Access, Model, ModelRef, Property, PropertyType
 from twingateway.twin.value import MAX_INTEGER, Value
 
@@ -59,6 +60,7 @@ def parse_property(document: Value) -> Property:
     source = _object(document)
     plain = {field: _whole(source.get(key)) for key, field in PLAIN_FIELDS.items()}
     stated = {field: value for field, value in plain.items() if value is not None}
+    retention = source.get("retention")
     items, members = source.get("items"), _object(source, "properties")
     return Property(
         type=PropertyType(str(source["type"])),
@@ -67,6 +69,7 @@ def parse_property(document: Value) -> Property:
         items=parse_property(items) if items is not None else None,
         members=MappingProxyType({name: parse_property(part) for name, part in members.items()}),
         required=frozenset(str(name) for name in _list(source, "required")),
+        retention=None if retention is None else parse_duration(retention),
         **stated,  # type: ignore[arg-type]  # the schema has checked each of PLAIN_FIELDS
     )
 
@@ -82,6 +85,7 @@ def render_property(source: Property) -> dict[str, Value]:
         if value != getattr(default, field):
             document[key] = value
     parts: dict[str, Callable[[], Value]] = {
+        "retention": lambda: None if source.retention is None else render_duration(source.retention),
         "values": lambda: list(source.values),
         "items": lambda: render_property(source.items) if source.items else None,
         "properties": lambda: {name: render_property(member) for name, member in source.members.items()},
