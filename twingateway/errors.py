@@ -103,7 +103,7 @@ class UnknownModel(NotFound):
 
 
 class VersionMismatch(TwinGatewayError):
-    """An `If-Match` did not hold. `detail["current"]` is the version that does."""
+    """An `If-Match` did not hold. `detail["current"]` is the version that does, None if there is no twin."""
 
     code = "version-mismatch"
 

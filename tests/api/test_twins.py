@@ -50,7 +50,7 @@ async def test_what_is_wrong_with_a_device_is_told_by_its_source():
 async def test_the_version_of_the_desired_properties_is_their_etag():
     async with in_process() as site:
         before = await site.client.get("/twins/pump/desired")
-        assert (before.json(), before.headers["etag"]) == ({}, '"0.0.0"')
+        assert (before.json(), before.headers["etag"]) == ({}, '"1.0.0"')
         patched = await site.client.patch("/twins/pump", json=desired(speed=20))
         after = await site.client.get("/twins/pump/desired")
         assert after.json() == {"speed": 20}
@@ -79,12 +79,29 @@ async def test_an_if_match_that_is_no_version_is_refused(tag):
         assert (await site.client.get("/twins/pump/desired")).json() == {}
 
 
-@pytest.mark.parametrize("method", ["PUT", "DELETE"])
-async def test_a_comparison_that_cannot_be_made_is_refused_rather_than_left_out(method):
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+async def test_every_write_is_compared_with_the_version_that_was_read(method):
     async with in_process() as site:
-        answer = await site.client.request(method, "/twins/pump", headers={"If-Match": '"1.1.1"'}, json={})
-        problem_of(answer, 422, "invalid-document")
-        assert (await site.client.get("/twins/pump")).status_code == 200
+        old = (await site.client.get("/twins/pump")).headers["etag"]
+        labelled = await site.client.patch("/twins/pump", json={"metadata": {"labels": {"site": "north"}}})
+        body = None if method == "DELETE" else document("pump", desiredProperties={"speed": 2})
+        if method == "PATCH":
+            body = desired(speed=2)
+        refused = await site.client.request(method, "/twins/pump", json=body, headers={"If-Match": old})
+        problem_of(refused, 412, "version-mismatch")
+        read = await site.client.get("/twins/pump")
+        assert refused.headers["etag"] == labelled.headers["etag"] == read.headers["etag"]
+        assert read.json()["spec"]["desiredProperties"] == {}
+        current = {"If-Match": read.headers["etag"]}
+        assert (await site.client.request(method, "/twins/pump", json=body, headers=current)).is_success
+
+
+async def test_a_condition_on_a_twin_that_does_not_exist_creates_nothing():
+    async with in_process() as site:
+        answer = await site.client.put("/twins/fan", json=document("fan"), headers={"If-Match": "*"})
+        problem_of(answer, 412, "version-mismatch")
+        assert "etag" not in answer.headers
+        assert (await site.client.get("/twins/fan")).status_code == 404
 
 
 async def test_waiting_ends_when_the_device_itself_confirmed():

@@ -9,6 +9,7 @@ from fastapi import Depends, Header, Path, Query, Request
 
 from twingateway.adapter.duration import parse_duration
 from twingateway.errors import InvalidDocument, Problem
+from twingateway.gateway.commands import ANY
 from twingateway.gateway.gateway import Gateway
 from twingateway.twin.identity import NAME_PATTERN, DeviceId
 from twingateway.twin.register import Version
@@ -52,27 +53,23 @@ Device = Annotated[DeviceId, Depends(device_of)]
 
 def if_match_of(
     if_match: Annotated[
-        str | None, Header(description="The desired version this is based on: the ETag of GET /twins/{name}/desired.")
+        str | None,
+        Header(description="The version this is based on: an ETag of this twin. `*`: whichever, if there is one."),
     ] = None,
 ) -> Version | None:
-    """`If-Match: "VERSION"`; absent or `*` matches anything."""
-    if if_match is None or if_match.strip() == "*":
+    """`If-Match: "VERSION"`; without it there is no condition."""
+    if if_match is None:
         return None
+    if if_match.strip() == "*":
+        return ANY
     known = _ENTITY_TAG.fullmatch(if_match.strip())
     if known is None:
-        message = f"If-Match {if_match} is no version; send the ETag of GET /twins/NAME/desired"
+        message = f"If-Match {if_match} is no version; send the ETag of GET /twins/NAME"
         raise InvalidDocument(message, [Problem(message, "If-Match", "format")]) from None
     return Version.parse(known[1])
 
 
 IfMatch = Annotated[Version | None, Depends(if_match_of)]
-
-
-def unconditional(if_match: Annotated[str | None, Header(include_in_schema=False)] = None) -> None:
-    """For writes that cannot compare: better refused than taken for compared."""
-    if if_match is not None and if_match.strip() != "*":
-        message = "If-Match is for PATCH; PUT and DELETE do not compare versions"
-        raise InvalidDocument(message, [Problem(message, "If-Match", "unsupported")])
 
 
 def wait_of(

@@ -71,7 +71,7 @@ def answer(error: TwinGatewayError) -> Response:
     if found:
         body["problems"] = [_shown(each) for each in found]
     response = _response(body)
-    if isinstance(error, VersionMismatch):
+    if isinstance(error, VersionMismatch) and error.detail["current"] is not None:
         response.headers["ETag"] = f'"{error.detail["current"]}"'
     return response
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 
 from twingateway.api.body import read_json
 from twingateway.api.describe import PATCH_BODY, TWIN_BODY
-from twingateway.api.params import Device, IfMatch, Namespace, TheGateway, Wait, unconditional
+from twingateway.api.params import Device, IfMatch, Namespace, TheGateway, Wait
 from twingateway.api.patch import check_patch, desired_names
 from twingateway.errors import InvalidDocument, Problem
 from twingateway.gateway.gateway import Gateway
@@ -48,13 +48,16 @@ async def list_twins(
 @router.get("/twins/{name}", summary="Read a twin")
 async def get_twin(gateway: TheGateway, device: Device) -> JSONResponse:
     """The DeviceTwin document with `status`: version and time of each property, the ack of each desired one,
-    effective presence, holder, and what the device's adapter last complained about (`source`)."""
-    return JSONResponse(gateway.queries.twin(device))
+    effective presence, holder, and what the device's adapter last complained about (`source`).
+
+    The ETag is the version of what clients may write, desired properties and labels, which `If-Match` of PATCH, PUT
+    and DELETE compares; what the device reports does not change it."""
+    return JSONResponse(gateway.queries.twin(device), headers=_etag(gateway.queries.version(device)))
 
 
 @router.get("/twins/{name}/desired", summary="Read the desired properties and their version")
 async def get_desired(gateway: TheGateway, device: Device) -> JSONResponse:
-    """The desired properties; the ETag is their version, which `If-Match` of a PATCH compares."""
+    """The desired properties; the ETag is the twin's version, which `If-Match` of a write compares."""
     values, version = gateway.queries.desired(device)
     return JSONResponse(values, headers=_etag(version))
 
@@ -81,15 +84,14 @@ async def patch_twin(
     summary="Create or replace a twin",
     responses={201: {"description": "It is new"}, **_WAITED},
     openapi_extra=TWIN_BODY,
-    dependencies=[Depends(unconditional)],
 )
 async def put_twin(
-    gateway: TheGateway, device: Device, namespace: Namespace, wait: Wait, request: Request
+    gateway: TheGateway, device: Device, namespace: Namespace, if_match: IfMatch, wait: Wait, request: Request
 ) -> JSONResponse:
     """Create a twin, or make its desired properties and labels exactly those of the document.
 
     `reportedProperties` are ignored, and `warnings` of the answer say so: only the device itself reports. `?wait=` as
-    with PATCH.
+    with PATCH. With `If-Match` nothing is created: 412 if there is no such twin.
     """
     document = await read_json(request)
     metadata = document.get("metadata") if isinstance(document, dict) else None
@@ -97,16 +99,16 @@ async def put_twin(
     if stated is not None and stated != device.name:
         message = f"the document is about {stated}, the URL about {device.name}"
         raise InvalidDocument(message, [Problem(message, "metadata.name", "match")])
-    written = await gateway.commands.put(document, namespace)
+    written = await gateway.commands.put(document, namespace, if_match)
     status = 201 if written.created else 200
     names = desired_names(document)
     return await _written(gateway, device, written.desired, names, wait, status, list(written.warnings))
 
 
-@router.delete("/twins/{name}", status_code=204, summary="Delete a twin", dependencies=[Depends(unconditional)])
-async def delete_twin(gateway: TheGateway, device: Device) -> None:
+@router.delete("/twins/{name}", status_code=204, summary="Delete a twin")
+async def delete_twin(gateway: TheGateway, device: Device, if_match: IfMatch) -> None:
     """Its incarnation ends: nothing that still travels under it is taken again."""
-    await gateway.commands.delete(device)
+    await gateway.commands.delete(device, if_match)
 
 
 async def _written(
@@ -128,7 +130,7 @@ async def _written(
     document: dict[str, Any] = gateway.queries.twin(device)
     if warnings:
         document["warnings"] = warnings
-    return JSONResponse(document, status, headers=_etag(gateway.queries.desired(device)[1]))
+    return JSONResponse(document, status, headers=_etag(gateway.queries.version(device)))
 
 
 def _etag(version: Version) -> dict[str, str]:

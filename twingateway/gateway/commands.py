@@ -1,7 +1,8 @@
 """Writing: what clients may change, at the root only.
 
 Every write is checked whole, then minted and committed whole; `If-Match` is judged under a lock per twin, so that of
-two writers with the same version one is told.
+two writers with the same version one is told. What it compares is the version of everything that clients may write
+of a twin, desired properties and labels alike.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from twingateway.twin.equality import same
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.model import Model
 from twingateway.twin.patch import section_patch
-from twingateway.twin.register import RegisterKey, Section, Version
+from twingateway.twin.register import ZERO, RegisterKey, Section, Version
 from twingateway.twin.value import Value
 from twingateway.validation.documents import check_twin
 from twingateway.validation.model import Direction
@@ -41,6 +42,8 @@ _WRITABLE: dict[tuple[str, str], Section] = {
 _PATHS = {section: ".".join(path) for path, section in _WRITABLE.items()}
 #: Characters that the name of a property or label may have, as in the schema of a DeviceTwin.
 MAX_NAME = 128
+#: As `if_match`: any version, of a twin that exists. No twin has this one.
+ANY = ZERO
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +85,8 @@ class Commands:
         parts = _split(patch)
         self._require_certain(device)
         async with self._locks.hold([device]):
-            _, current = self._queries.desired(device)
-            if if_match is not None and if_match != current:
-                message = f"the desired version is {current}, not {if_match}; read it again and decide anew"
-                raise VersionMismatch(message, current=str(current))
+            self._queries.desired(device)
+            self._compare(device, if_match)
             drafts = [
                 Draft(RegisterKey(device, section, name), value)
                 for section, part in parts.items()
@@ -93,8 +94,9 @@ class Commands:
             ]
             return Written(await self._write(drafts))
 
-    async def put(self, document: Any, namespace: str) -> Written:
-        """Create a twin, or make its desired properties and labels exactly those of the document."""
+    async def put(self, document: Any, namespace: str, if_match: Version | None = None) -> Written:
+        """Create a twin, or make its desired properties and labels exactly those of the document. With `if_match`
+        nothing is created. Raises InvalidDocument, InvalidValue, VersionMismatch, NotRoot, StoreError."""
         self._require_root()
         report = check_twin(document)
         if report.problems:
@@ -105,6 +107,7 @@ class Commands:
             warnings += ("reportedProperties were ignored: only the device itself reports",)
         self._require_certain(twin.id)
         async with self._locks.hold([twin.id]):
+            self._compare(twin.id, if_match)
             if not self._queries.exists(twin.id):
                 return Written(await self._create(twin), True, warnings)
             known = self._queries.model_ref(twin.id)
@@ -117,12 +120,14 @@ class Commands:
             ]
             return Written(await self._write(drafts), False, warnings)
 
-    async def delete(self, device: DeviceId) -> None:
-        """Delete a twin. Its incarnation ends: nothing that still travels under it will be taken again."""
+    async def delete(self, device: DeviceId, if_match: Version | None = None) -> None:
+        """Delete a twin. Its incarnation ends: nothing that still travels under it will be taken again. Raises
+        UnknownTwin, VersionMismatch, NotRoot, StoreError."""
         self._require_root()
         self._require_certain(device)
         async with self._locks.hold([device]):
             self._queries.desired(device)
+            self._compare(device, if_match)
             current = self._table.get(lifecycle_key(device))
             value: dict[str, Value] = {"state": "deleted", "holder": self._peers.holder(device)}
             if current is not None:
@@ -189,6 +194,16 @@ class Commands:
             where = f"the root, {root}" if root else "the root"
             message = f"desired values are written at {where}; this node, {self._peers.node}, is not it"
             raise NotRoot(message, root=root)
+
+    def _compare(self, device: DeviceId, if_match: Version | None) -> None:
+        if if_match is None:
+            return
+        current = self._queries.version(device)
+        if current == ZERO:
+            raise VersionMismatch(f"there is no twin {device.short}, so there is no version to match", current=None)
+        if if_match not in (ANY, current):
+            message = f"the version of {device.short} is {current}, not {if_match}; read it again and decide anew"
+            raise VersionMismatch(message, current=str(current))
 
     def _changes(self, device: DeviceId, section: Section, patch: Mapping[str, Value]) -> dict[str, Value]:
         changes = section_patch(self._table.values(device, section), patch)

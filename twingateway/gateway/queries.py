@@ -108,12 +108,24 @@ class Queries:
         return Page(items, None)
 
     def desired(self, device: DeviceId) -> tuple[dict[str, Value], Version]:
-        """The desired properties and their version: the greatest of any of them. Raises UnknownTwin."""
+        """The desired properties and the twin's version. Raises UnknownTwin."""
         if not self.exists(device):
             raise UnknownTwin(f"there is no twin {device.short}")
-        registers = self._table.section(device, Section.DESIRED).values()
-        version = max((stored.register.version for stored in registers), default=ZERO)
-        return self._table.values(device, Section.DESIRED), version
+        return self._table.values(device, Section.DESIRED), self.version(device)
+
+    def version(self, device: DeviceId) -> Version:
+        """The version of what clients may write of a twin: the greatest of any desired property or label, and above
+        all of an ended incarnation. ZERO if there is no such twin."""
+        if not self.exists(device):
+            return ZERO
+        lifecycle = self._table.get(lifecycle_key(device))
+        born = Version(1 if lifecycle is None else lifecycle.register.version.incarnation, 0, 0)
+        written = (
+            stored.register.version
+            for section in (Section.DESIRED, Section.TAGS)
+            for stored in self._table.section(device, section).values()
+        )
+        return max((born, *written))
 
     def ack(self, device: DeviceId, name: str) -> Ack | None:
         """How far the newest desired value of a property has come, None without one."""
