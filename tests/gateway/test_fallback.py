@@ -1,0 +1,212 @@
+"""One session over whichever link works: QUIC through a relay, TLS beside it, real sockets and whole gateways."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.link.authority import Authority
+from twingateway.demo.relay import Relay
+from twingateway.gateway import route, uplink
+from twingateway.gateway.events import Changed
+from twingateway.gateway.uplink import Parent, Uplink
+from twingateway.link.quic_client import QuicDialer
+from twingateway.link.quic_server import QuicListener, listen_quic
+from twingateway.link.server_identity import ServerIdentity
+from twingateway.link.tls_client import TlsDialer
+from twingateway.link.tls_server import TlsListener, listen_tls
+from twingateway.testing.joined import FakeMachine, MemoryNode, NamedCredential, until
+from twingateway.twin.identity import DeviceId
+from twingateway.twin.register import Section
+
+PUMP = DeviceId("default", "pump")
+
+
+class Edge(MemoryNode):
+    """A node whose uplink uses real sockets."""
+
+    parents: tuple[Parent, ...] = ()
+    ping = 15.0
+
+    def _uplink(self, gateway: Any, parent: Any) -> Uplink:
+        self.made = Uplink(
+            self.parents,
+            NamedCredential(self.name),
+            self.ping,
+            gateway.peers,
+            gateway.inbound,
+            gateway.ledger,
+            gateway.sessions,
+            random.random,
+        )
+        return self.made
+
+
+@dataclass
+class Site:
+    cloud: MemoryNode
+    edge: Edge
+    relay: Relay
+    quic: QuicListener
+    tls: TlsListener
+    seen: list[int] = field(default_factory=list)
+    """Every value of `flow` that the cloud published, in order."""
+
+    @property
+    def transport(self) -> str:
+        """What the edge's session uses."""
+        parent = self.edge.gateway.peers.parent
+        return "" if parent is None or parent.line is None or parent.line.quiet else parent.line.facts().transport
+
+    @property
+    def links(self) -> int:
+        parent = self.edge.gateway.peers.parent
+        return 0 if parent is None else len(parent.lines)
+
+
+@pytest.fixture(scope="module")
+def identity(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ServerIdentity]:
+    authority = Authority(tmp_path_factory.mktemp("pki"), "root")
+    return authority.file, ServerIdentity(*authority.issue("cloud"))
+
+
+@asynccontextmanager
+async def site(
+    identity: tuple[Path, ServerIdentity], *, ping: float = 15.0, cut: bool = False
+) -> AsyncIterator[Site]:
+    ca_file, shown = identity
+    cloud, edge = MemoryNode("cloud"), Edge("edge")
+    edge.ping = ping
+    pump = edge.machines["pump"] = FakeMachine({"flow": 0, "speed": 0}, frozenset({"speed"}))
+    async with cloud.running() as gateway:
+        make = cloud.listener._make_handler
+        quic = await listen_quic("127.0.0.1", 0, identity=shown, make_handler=make)
+        tls = await listen_tls("127.0.0.1", 0, identity=shown, make_handler=make)
+        relay = await Relay.start(quic.address)
+        relay.conditions.cut = cut
+        edge.parents = (
+            Parent(
+                "quic://cloud",
+                (
+                    QuicDialer(*relay.address, ca_file=ca_file, keep_alive=ping),
+                    TlsDialer(*tls.address, ca_file=ca_file),
+                ),
+            ),
+        )
+        whole = Site(cloud, edge, relay, quic, tls)
+        listening = gateway.events.listen(0, 0)
+
+        async def note() -> None:
+            while True:
+                for event in await listening.next_batch():
+                    if not isinstance(event, Changed):
+                        continue
+                    register = event.stored.register
+                    if register.key.section is Section.REPORTED and register.key.name == "flow":
+                        whole.seen.append(register.value)
+
+        noting = asyncio.create_task(note())
+        try:
+            async with edge.running(cloud):
+                yield whole
+                pump.port = None
+        finally:
+            noting.cancel()
+            relay.close()
+            await asyncio.gather(quic.close(), tls.close())
+
+
+async def counting(whole: Site, until_true: Any, timeout: float) -> None:
+    """Let the device count up quickly until something is so."""
+    machine = whole.edge.machines["pump"]
+    async with asyncio.timeout(timeout):
+        while not until_true():
+            machine.say(flow=int(machine.values["flow"]) + 1)  # type: ignore[call-overload]
+            await asyncio.sleep(0.005)
+
+
+async def test_udp_blocked_from_the_start_costs_three_seconds_at_most(identity) -> None:
+    async with site(identity, cut=True) as whole:
+        await until(lambda: whole.transport == "tls", 3.0)
+        await counting(whole, lambda: len(whole.seen) > 50, 5)
+        assert whole.links == 1
+
+
+async def test_udp_blocked_later_and_back_again_loses_and_repeats_nothing(identity, monkeypatch) -> None:
+    monkeypatch.setattr(route, "PROBE", (0.3, 0.3))
+    async with site(identity) as whole:
+        await until(lambda: whole.transport == "quic")
+        await counting(whole, lambda: len(whole.seen) > 20, 5)
+        whole.relay.conditions.cut = True
+        await counting(whole, lambda: whole.transport == "tls", 3.0)
+        await counting(whole, lambda: whole.links == 1, 6.0)
+        whole.relay.conditions.cut = False
+        await counting(whole, lambda: whole.transport == "quic", 12.0)
+        await counting(whole, lambda: whole.links == 1, 6.0)
+        last = whole.edge.machines["pump"].values["flow"]
+        await until(lambda: whole.seen and whole.seen[-1] == last)
+        assert whole.seen == sorted(set(whole.seen)), "nothing twice, nothing out of order"
+        assert whole.cloud.gateway.queries.presence(PUMP).state == "online"
+
+
+async def test_desired_values_arrive_over_tls_too(identity) -> None:
+    async with site(identity, cut=True) as whole:
+        await until(lambda: whole.transport == "tls", 3.0)
+        await until(lambda: whole.cloud.gateway.queries.exists(PUMP))
+        written = await whole.cloud.gateway.commands.patch(PUMP, {"spec": {"desiredProperties": {"speed": 7}}})
+        await whole.cloud.gateway.commands.settled(PUMP, written.desired, 5.0)
+        assert whole.edge.machines["pump"].written == [("speed", 7)]
+
+
+async def test_an_outage_and_a_new_address_cost_no_new_session(identity) -> None:
+    async with site(identity) as whole:
+        await until(lambda: whole.transport == "quic")
+        parent = whole.edge.gateway.peers.parent
+        assert parent is not None
+        link = parent.line
+        await counting(whole, lambda: len(whole.seen) > 5, 5)
+        whole.relay.conditions.cut = True
+        await asyncio.sleep(0.7)
+        whole.relay.rebind()
+        whole.relay.conditions.cut = False
+        before = len(whole.seen)
+        await counting(whole, lambda: len(whole.seen) > before + 5, 5)
+        assert parent.line is link
+        assert parent.links == 1
+
+
+async def test_a_parent_that_forgot_us_is_noticed_within_two_keep_alives(identity) -> None:
+    async with site(identity, ping=1.0) as whole:
+        await until(lambda: whole.transport == "quic")
+        parent = whole.edge.gateway.peers.parent
+        assert parent is not None
+        await until(lambda: not parent.session.outbox)
+        for link in list(whole.quic._links):  # as if the server had restarted: no word to anybody
+            whole.quic._forget(link)
+            link._transport = None
+            link._cancel_timer()
+        forgotten = parent.line
+        await until(lambda: parent.line is not forgotten and whole.transport != "", 3.5)
+
+
+async def test_a_silent_child_is_out_of_reach_though_its_link_is_kept(identity, monkeypatch) -> None:
+    monkeypatch.setattr(uplink, "UNANSWERED", 1e9)
+    async with site(identity, ping=0.4) as whole:
+        queries = whole.cloud.gateway.queries
+        await until(lambda: whole.transport == "quic")
+        await until(lambda: queries.exists(PUMP) and queries.presence(PUMP).state == "online")
+        whole.edge.made._route._ways = []  # nowhere else to go
+        whole.relay.conditions.cut = True
+        await until(lambda: queries.presence(PUMP).state == "unreachable", 2.0)
+        child = next(iter(whole.cloud.gateway.peers))
+        assert len(child.lines) == 1
+        whole.relay.conditions.cut = False
+        await until(lambda: queries.presence(PUMP).state == "online", 5.0)
+        assert child.links == 1
