@@ -8,9 +8,16 @@ import pytest
 
 from tests.gateway.workbench import FULL, PUMP, SlowStore, register, turns
 from twingateway.errors import StoreError, StoreFull
+from twingateway.gateway import committer as committer_module
 from twingateway.gateway.committer import Committer
 from twingateway.ports.store import Attempt, PeerRecord
+from twingateway.testing.joined import until
 from twingateway.twin.register import RegisterKey, Section, StoredRegister, Version
+
+
+@pytest.fixture(autouse=True)
+def _no_gathering(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(committer_module, "GATHERING", 0.0)
 
 
 @asynccontextmanager
@@ -38,7 +45,7 @@ async def test_values_of_one_register_coalesce_while_the_disk_is_busy() -> None:
         for value in range(2, 100):
             committer.add([flow(value)])
         store.gate.set()
-        await turns()
+        await until(lambda: len(store.commits) == 2)
         assert [[s.lsn for s in changes.registers] for changes in store.commits] == [[1], [99]]
 
 
@@ -113,8 +120,7 @@ async def test_after_waits_for_everything_added_before_it_also_for_what_is_being
         await turns()
         assert called == [0]
         store.gate.set()
-        await turns()
-        assert called == [0, 1, 2]
+        await until(lambda: called == [0, 1, 2])
 
 
 async def test_drain_commits_what_waits_and_what_was_interrupted() -> None:
