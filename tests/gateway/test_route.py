@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -140,7 +141,7 @@ def test_probes_grow_rare_up_to_five_minutes_and_come_at_once_when_told() -> Non
         drive.until(due)
         times.append(drive.now)
         drive.fail(QUIC)
-    gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(times)]
     assert times[0] == 30
     assert gaps == [60, 120, 240, 300, 300, 300]
     drive.take()
@@ -158,7 +159,7 @@ def test_pauses_between_rounds_double_up_to_half_a_minute_with_jitter() -> None:
         due = drive.route.next_deadline()
         assert due is not None
         drive.until(due)
-    gaps = [later - earlier for earlier, later in zip(starts, starts[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(starts)]
     full = [min(0.5 * 2**step, 30.0) for step in range(len(gaps))]
     assert all(most / 2 <= gap <= most for gap, most in zip(gaps, full, strict=True))
     assert len(set(gaps[-4:])) == 4, "not all at the same time"
