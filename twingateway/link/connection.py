@@ -45,6 +45,10 @@ LEAST_ROOM = 256
 PROBE_ROOM = 100
 PROBE_INTERVAL = 0.05
 
+#: An acknowledgement waits for company for a share of the round trip, within these seconds. aioquic waits for a
+#: millisecond only: where frames come every four, each would be answered by a packet of its own.
+ACK_SHARE, ACK_SOONEST, ACK_LATEST = 0.2, 0.001, 0.02
+
 #: Bounds the doubling of the probe time-out, in seconds.
 LONGEST_PROBE_TIMEOUT = 1.0
 
@@ -109,6 +113,7 @@ class PulledConnection(LimitedConnection):
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, NetworkAddress]]:
         sent: list[tuple[bytes, NetworkAddress]] = []
         emptied = False
+        self._ack_delay = min(max(ACK_SHARE * self._loss._rtt_smoothed, ACK_SOONEST), ACK_LATEST)
         if self._datagrams_pending:
             self._take_probe(now)
         while room := self._room(now):

@@ -10,6 +10,7 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,6 +47,14 @@ UPDATE register SET
     checksum = register_checksum(namespace, device, section, name, incarnation, epoch, seq, value, time, ?1)
 WHERE namespace = ?2 AND device = ?3 AND section = ?4 AND name = ?5 AND lsn < ?1
 """
+#: Rows in one statement: SQLite works on it without Python's lock, and each return to Python must wait for that.
+_CHUNKS = (256, 16, 1)
+_PUT_REGISTERS = {
+    size: _PUT_REGISTER.replace(
+        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", ",".join(["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"] * size)
+    )
+    for size in _CHUNKS
+}
 _PUT_PEER = "INSERT OR REPLACE INTO peer VALUES (?, ?, ?, ?, ?)"
 _PUT_MODEL = """
 INSERT INTO model VALUES (?, ?, ?, ?)
@@ -176,7 +185,7 @@ class _Batch:
 
     def apply(self, connection: sqlite3.Connection) -> None:
         put = connection.executemany
-        if self.registers and put(_PUT_REGISTER, self.registers).rowcount < len(self.registers):
+        if self.registers and _put_registers(connection, self.registers) < len(self.registers):
             put(_MOVE_REGISTER, [(row[9], *row[:4]) for row in self.registers])
         put(_PUT_PEER, self.peers)
         put(_PUT_MODEL, self.models)
@@ -185,6 +194,17 @@ class _Batch:
         put(_FORGET_ATTEMPT, [(*row[:2], row[3]) for row in self.forget if row[2] == Section.DESIRED])
         journal.begin(connection, self.journal, self.boot_id)
         journal.delivered(connection, self.delivered)
+
+
+def _put_registers(connection: sqlite3.Connection, registers: list[rows.Row]) -> int:
+    """How many of them were newer than what was there."""
+    put = done = 0
+    for size in _CHUNKS:
+        while len(registers) - done >= size:
+            values = list(chain.from_iterable(registers[done : done + size]))
+            put += connection.execute(_PUT_REGISTERS[size], values).rowcount
+            done += size
+    return put
 
 
 async def open_store(path: Path) -> SqliteStore:
