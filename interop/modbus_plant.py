@@ -3,9 +3,9 @@
     python -m interop.modbus_plant --first-port 21001 --ports 250 --control 26001 --floats 10 --integers 20
 
 Each unit holds `floats` 32-bit floats, then `integers` 16-bit integers, in holding registers from 0 on. Every read
-gets other values than the one before, whatever the address; register 1000 holds what was written to it. A line `reset` or
-`report SECONDS` on the control port forgets all times, or is answered with those since, as JSON.
-`silent UNIT PORT` makes a unit silent.
+gets other values than the one before, whatever the address; register 1000 holds what was written to it. On the
+control port, `reset` forgets all times, `report SECONDS` is answered with those since, as JSON, and `silent UNIT PORT`
+makes a unit silent.
 """
 
 from __future__ import annotations

@@ -3,8 +3,9 @@
 Rules:
 - A unit that cost a time-out or a connection is left alone for a while (1 s, doubling to 30 s), whoever asks for it,
   and so is an endpoint that does not accept connections; everybody else goes on.
-- A unit in quarantine is tried again with little patience (a few times what replies on this link take), so that it
-  does not hold up its neighbours with every try; each fifth try has its full time-out.
+- A unit in quarantine is tried again with little patience (a few times what replies on this link, and its own while
+  it was well, have taken), so that it does not hold up its neighbours with every try; one in twenty tries has its
+  full time-out.
 - A read whose reply was garbled is asked once more at once; nothing else is repeated here.
 """
 
@@ -36,7 +37,7 @@ from twingateway_modbus.turns import Turns
 
 #: Patience with a unit in quarantine: at least these seconds, or so many times the slowest recent reply.
 _SHORTEST_TRY, _TIMES_SLOWEST = 0.03, 5.0
-_FULL_TRY_EVERY = 5
+_FULL_TRY_EVERY = 20
 #: How fast the slowest reply is forgotten, with each reply.
 _FORGETTING = 0.99
 
@@ -52,6 +53,7 @@ class Link:
         self._endpoint = Quarantine()
         self._units: defaultdict[int, Quarantine] = defaultdict(Quarantine)
         self._slowest = 0.0
+        self._slowest_of: dict[int, float] = {}
 
     def blocked_for(self, unit: int) -> float:
         """Seconds until `unit` will be asked again, 0 while nothing is wrong with it."""
@@ -83,7 +85,7 @@ class Link:
         quarantine.check(began)
         connection = await self._connected(place, timeout)
         try:
-            reply = await connection.ask(unit, request, self._patience(quarantine, timeout))
+            reply = await connection.ask(unit, request, self._patience(unit, quarantine, timeout))
         except DeviceUnreachable as error:
             quarantine.failed(error, loop.time())
             raise
@@ -93,13 +95,18 @@ class Link:
             raise
         if quarantine.error is not None:
             quarantine.succeeded()
-        self._slowest = max(loop.time() - began, self._slowest * _FORGETTING)
+        self._time(unit, loop.time() - began)
         return reply
 
-    def _patience(self, quarantine: Quarantine, timeout: float) -> float:
+    def _time(self, unit: int, taken: float) -> None:
+        self._slowest = max(taken, self._slowest * _FORGETTING)
+        self._slowest_of[unit] = max(taken, self._slowest_of.get(unit, 0.0) * _FORGETTING)
+
+    def _patience(self, unit: int, quarantine: Quarantine, timeout: float) -> float:
         if quarantine.failures % _FULL_TRY_EVERY == 0 or not self._slowest:
             return timeout
-        return min(timeout, max(_SHORTEST_TRY, _TIMES_SLOWEST * self._slowest))
+        slowest = max(self._slowest, self._slowest_of.get(unit, 0.0))
+        return min(timeout, max(_SHORTEST_TRY, _TIMES_SLOWEST * slowest))
 
     async def _connected(self, place: int, timeout: float) -> Connection:
         connection = self._connections[place]

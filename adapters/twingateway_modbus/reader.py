@@ -87,9 +87,8 @@ class Reader:
                 raise
             return await self._refused(block, cells, error, deliver)
         deliver(self.decode(block, data))
-        if self._refused_until.pop(cells, None) is not None and self._learned.discard_alone(
-            block.table, Range(block.address, block.end)
-        ):
+        if self._learned.alone and self._learned.discard_alone(block.table, Range(block.address, block.end)):
+            self._refused_until.pop(cells, None)
             self._has_learned = True
         return True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -9,6 +10,8 @@ from twingateway_modbus.plan import Block
 
 #: Steps of this size, taken modulo 1, fill the interval ever more evenly.
 _GOLDEN = 0.6180339887498949
+#: The share of a period by which floating point may be off.
+_ROUNDING = 1e-6
 
 
 def phases() -> Iterator[float]:
@@ -36,8 +39,8 @@ class Round:
         self._grid = now + self.phase * self.period
 
     def advance(self, now: float) -> None:
-        """To the next point of the grid that lies ahead; rounds that were missed are left out."""
-        if self._grid > max(now, self.due):
-            self.due = self._grid
-        else:
-            self.due = self._grid + self.period * (int((now - self._grid) // self.period) + 1)
+        """To the next point of the grid that lies ahead; rounds that were missed are left out. A timer that fires a
+        little early does not make a round happen twice."""
+        passed = (max(now, self.due) - self._grid) / self.period
+        periods = math.floor(passed + _ROUNDING) + 1
+        self.due = self._grid + self.period * max(0, periods)
