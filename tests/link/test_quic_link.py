@@ -418,3 +418,14 @@ async def test_ipv6(authority, server_files):
     link.close()
     await client.until(lambda: client.closings)
     await listener.close()
+
+
+async def test_what_is_written_to_a_stream_that_the_peer_has_not_opened_yet_waits_for_it(make_site):
+    site = await make_site()
+    client, server = await site.dial(Recorder(on_connected=write_hello))
+    await server.until(lambda: server.streams)
+    server.link.write(4, b"early ")
+    server.link.write(4, b"bird")
+    assert server.link.unsent(4) == 10
+    client.link.write(client.link.open_stream(), b"opened")
+    await client.until(lambda: client.streams.get(4) == b"early bird")

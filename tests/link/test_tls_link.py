@@ -75,9 +75,7 @@ async def test_packets_of_every_stream_arrive_on_the_control_stream_and_both_end
     assert facts.bytes_sent > 0 < facts.bytes_received
 
 
-async def test_a_peer_that_reads_nothing_leaves_everything_with_us_and_state_overtakes_bulk(
-    authority, make_listener
-):
+async def test_a_peer_that_reads_nothing_leaves_everything_with_us_and_state_overtakes_bulk(authority, make_listener):
     listener, servers = await make_listener()
     client, server = await dial(authority, listener, servers)
     server_link = next(iter(listener._links))

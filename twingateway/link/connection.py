@@ -100,6 +100,11 @@ class PulledConnection(LimitedConnection):
         """Bidirectional streams that the peer lets us open, in all so far."""
         return self._remote_max_streams_bidi
 
+    def is_unopened(self, stream: int) -> bool:
+        """Whether this stream is the peer's to open, and we have not heard of it."""
+        ours = (stream % 2 == 0) == self._is_client
+        return not ours and stream not in self._streams and not self._stream_is_discarded(stream)
+
     @property
     def is_closing(self) -> bool:
         return self._close_event is not None or self._state in END_STATES

@@ -84,6 +84,7 @@ class QuicLink(QuicConnectionProtocol):
         self._quiet_since = self._loop.time()
         self._wake_at: float | None = None
         self._closing: tuple[float, int, str] | None = None
+        self._unopened: dict[int, bytearray] = {}
         self._farewell: list[tuple[bytes, NetworkAddress]] = []
         self._bytes_sent = 0
         self._bytes_received = 0
@@ -124,6 +125,9 @@ class QuicLink(QuicConnectionProtocol):
     def write(self, stream: int, data: bytes) -> None:
         if self._over or self._closing is not None:
             return
+        if self.connection.is_unopened(stream):
+            self._unopened.setdefault(stream, bytearray()).extend(data)
+            return
         try:
             self.connection.send_stream_data(stream, data)
         except (RuntimeError, ValueError) as problem:  # the peer stopped the stream, or it never was
@@ -133,7 +137,7 @@ class QuicLink(QuicConnectionProtocol):
     def unsent(self, stream: int) -> int:
         known = self.connection._streams.get(stream)
         if known is None or self._over:
-            return 0
+            return 0 if self._over else len(self._unopened.get(stream, b""))
         return known.sender._buffer_stop - known.sender._buffer_start
 
     def wake(self, at: float | None = None) -> None:
@@ -168,7 +172,13 @@ class QuicLink(QuicConnectionProtocol):
         self._bytes_received += len(packet)
         self._guarded(lambda: self.connection.receive_datagram(packet, addr, now=self._quiet_since))
         self._guarded(self._process_events)
+        self._write_opened()
         self.transmit()
+
+    def _write_opened(self) -> None:
+        """Write what waited for the peer to open a stream."""
+        for stream in [stream for stream in self._unopened if not self.connection.is_unopened(stream)]:
+            self.write(stream, bytes(self._unopened.pop(stream)))
 
     def transmit(self) -> None:
         """Send what can be sent, and set the timer: the end of every round."""
