@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from twingateway import __version__
-from twingateway.api import events, handlers, health, models, move, nodes, problems, twins
+from twingateway.api import events, handlers, health, history, models, move, nodes, problems, twins
 from twingateway.api.access import BearerToken
 from twingateway.api.methods import HeadAsGet
 from twingateway.gateway.gateway import Gateway
@@ -38,6 +38,6 @@ def create_app(gateway: Gateway, token: str | None = None) -> FastAPI:
     app.add_middleware(HeadAsGet)
     if token is not None:
         app.add_middleware(BearerToken, token=token)
-    for part in (twins, move, models, events, nodes, health):
+    for part in (twins, move, models, events, nodes, health, history):
         app.include_router(part.router)
     return app

@@ -34,6 +34,7 @@ class GatewayCollector(Collector):
         yield _gauge("twingateway_registers", "Registers held", sum(1 for _ in gateway.table.registers()))
         yield from self._adapters()
         yield from self._peers()
+        yield from self._journal()
 
     def _adapters(self) -> Iterator[Metric]:
         devices = GaugeMetricFamily("twingateway_devices", "Devices run here", labels=["adapter"])
@@ -58,6 +59,20 @@ class GatewayCollector(Collector):
             waiting.add_metric(labels, len(peer.session.outbox))
             _add_quality(peer, labels, rtt, loss)
         yield from (up, waiting, rtt, loss)
+
+    def _journal(self) -> Iterator[Metric]:
+        relay, journal = self._gateway.relay, self._gateway.journal
+        yield _counter("twingateway_journal_appended", "Journal entries that began here", journal.appended)
+        yield _counter("twingateway_journal_received", "Journal entries taken from other nodes", relay.received)
+        entries = GaugeMetricFamily("twingateway_journal_entries", "Entries waiting for the parent", labels=["class"])
+        size = GaugeMetricFamily("twingateway_journal_bytes", "Bytes waiting for the parent", labels=["class"])
+        evicted = CounterMetricFamily("twingateway_journal_evicted", "Entries given up", labels=["class"])
+        for name in journal.policy.order:
+            depth = relay.depths.get(name)
+            entries.add_metric([name], 0 if depth is None else depth.entries)
+            size.add_metric([name], 0 if depth is None else depth.bytes)
+            evicted.add_metric([name], relay.evicted.get(name, 0))
+        yield from (entries, size, evicted)
 
 
 def render(gateway: Gateway) -> bytes:

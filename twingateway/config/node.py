@@ -13,6 +13,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from twingateway.config.journal import JournalSection
 from twingateway.config.secrets import Secret, SecretFiles
 from twingateway.config.types import (
     Address,
@@ -216,6 +217,7 @@ class NodeConfig(Section):
     """Files of `kind: Device` documents; `*`, `**` and `?` match, relative to the folder of this file."""
     models: tuple[str, ...] = ()
     """Files of `kind: DeviceModel` documents, likewise."""
+    journal: JournalSection = Field(default_factory=JournalSection)
     log: LogSection = Field(default_factory=LogSection)
 
     @model_validator(mode="before")

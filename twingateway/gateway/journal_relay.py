@@ -18,7 +18,7 @@ from twingateway.gateway.committer import RETRY_SECONDS, Committer
 from twingateway.gateway.journal import Journal
 from twingateway.gateway.ledger import Ledger
 from twingateway.gateway.peers import Peer, Peers
-from twingateway.ports.journal import Filing, JournalStore
+from twingateway.ports.journal import Depth, Filing, JournalStore
 from twingateway.sync.journal import EntriesDelivered, EntriesReceived, JournalEvent
 from twingateway.sync.journal_sender import PAGE, Waiting
 from twingateway.twin.entry import HISTORY, REFUSED, JournalEntry, gap_for
@@ -59,6 +59,8 @@ class JournalRelay:
         self.delivered_batches = 0
         self.evicted: dict[str, int] = {}
         """Entries that were given up for gap records since the start, by class."""
+        self.depths: dict[str, Depth] = {}
+        """What waited at the last look, by class."""
         self._peers = peers
         self._store = store
         self._committer = committer
@@ -194,7 +196,8 @@ class JournalRelay:
         """Give up what is too old or too much, with a gap record in its place."""
         limits = self._journal.policy.classes
         now = self._journal.stamp()
-        for depth in await self._store.journal_depths():
+        self.depths = {depth.class_name: depth for depth in await self._store.journal_depths()}
+        for depth in self.depths.values():
             limit = limits.get(depth.class_name)
             if limit is None or not depth.entries:
                 continue

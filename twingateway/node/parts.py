@@ -25,6 +25,7 @@ from twingateway.errors import (
 from twingateway.gateway.context import AddWebhook, Context
 from twingateway.gateway.gateway import Gateway
 from twingateway.gateway.host import ConfiguredDevice
+from twingateway.gateway.journal import JournalPolicy, WithHistory
 from twingateway.plugins.registry import AdapterRegistry
 
 log = structlog.get_logger("node")
@@ -156,3 +157,15 @@ async def start_api(config: NodeConfig, gateway: Gateway, stack: AsyncExitStack,
     await server.start()
     stack.push_async_callback(server.stop)
     bound.api = "{}:{}".format(*server.address)
+
+
+def journal_policy(config: NodeConfig) -> JournalPolicy:
+    """What this node does with its journal; with an API it keeps what people may ask for."""
+    section = config.journal
+    return JournalPolicy(
+        classes=section.all_classes,
+        history=WithHistory(section.history),
+        retention=section.retention,
+        kept=section.kept,
+        serves=config.api is not None,
+    )

@@ -28,6 +28,7 @@ from twingateway.node.parts import (
     Bound,
     add_models,
     check_identity,
+    journal_policy,
     start_adapters,
     start_api,
     start_broker,
@@ -87,6 +88,7 @@ class Node:
                         is_root=config.uplink is None,
                         store=store,
                         tasks=tasks,
+                        journal=journal_policy(config),
                     )
                     stack.push_async_callback(gateway.committer.drain)
                     gateway.begin(tasks)

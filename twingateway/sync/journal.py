@@ -116,6 +116,10 @@ class JournalSession:
         opened.resume = encode_resume(Resume(class_name, self._last.get(class_name)))
         return opened
 
+    def in_flight(self, class_name: str) -> int:
+        """Bytes of a class that were sent and not acknowledged."""
+        return self._senders[class_name].in_flight if class_name in self._senders else 0
+
     # --- what comes in --------------------------------------------------------------------------------------------
 
     def receive(self, link: int, channel: int, message: bytes) -> list[JournalEvent]:

@@ -1,0 +1,150 @@
+"""History and the journal over HTTP."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from tests.api.site import Site, in_process, node_with_pump
+from twingateway.gateway.journal import JournalPolicy, WithHistory
+from twingateway.ports.journal import Filing
+from twingateway.ports.store import Changes
+from twingateway.testing.joined import until
+from twingateway.twin.entry import ALARM, HISTORY, JournalEntry
+
+NOON = int(datetime(2026, 1, 31, 12, tzinfo=UTC).timestamp() * 1000)
+
+
+async def remember(site: Site, *points: tuple[int, Any], name: str = "level") -> None:
+    entries = [JournalEntry(HISTORY, "default", "cloud", "pump", name, time, value) for time, value in points]
+    await site.gateway.store.commit(Changes(journal=[Filing(entry, 0, False, True) for entry in entries]))
+
+
+async def ask(site: Site, **params: Any) -> Any:
+    response = await site.client.get("/twins/pump/history", params={"property": "level", **params})
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+async def test_points_come_in_order_and_page_by_page() -> None:
+    async with in_process() as site:
+        await remember(site, *((NOON + n // 2, n) for n in range(7)))
+        found: list[Any] = []
+        after = None
+        pages = 0
+        while True:
+            params = {} if after is None else {"after": after}
+            page = await ask(site, limit=3, **{"from": NOON, "to": NOON + 3}, **params)
+            found += page["items"]
+            pages += 1
+            after = page["nextAfter"]
+            if after is None:
+                break
+        assert found == [{"time": NOON + n // 2, "value": n} for n in range(6)], "`to` is not included"
+        assert pages == 2
+
+
+async def test_times_may_be_written_both_ways() -> None:
+    async with in_process() as site:
+        await remember(site, (NOON, "at noon"), (NOON + 60_000, "later"))
+        for start, end in [
+            (str(NOON), str(NOON + 1)),
+            ("2026-01-31T12:00:00Z", "2026-01-31T12:00:01Z"),
+            ("2026-01-31T13:00:00+01:00", "2026-01-31T12:00:30"),
+        ]:
+            page = await ask(site, **{"from": start, "to": end})
+            assert page["items"] == [{"time": NOON, "value": "at noon"}]
+            assert page["from"] == NOON
+
+
+async def test_without_times_it_is_the_last_hour() -> None:
+    async with in_process() as site:
+        now = site.gateway.clock.wall_ms()
+        await remember(site, (now - 3_700_000, 1), (now - 60_000, 2), (now, 3))
+        assert [item["value"] for item in (await ask(site))["items"]] == [2, 3]
+
+
+async def test_steps_sum_up() -> None:
+    async with in_process() as site:
+        await remember(site, (NOON, 1), (NOON + 4_000, 2), (NOON + 9_999, 6), (NOON + 20_000, "off"))
+        window = {"from": NOON, "to": NOON + 60_000, "step": "10s"}
+        page = await ask(site, **window)
+        assert page["step"] == 10_000
+        assert page["items"] == [
+            {"time": NOON, "count": 3, "min": 1.0, "mean": 3.0, "max": 6.0},
+            {"time": NOON + 20_000, "count": 1, "min": None, "mean": None, "max": None},
+        ]
+        first = await ask(site, **window, limit=1)
+        assert first["items"] == page["items"][:1]
+        second = await ask(site, **window, limit=1, after=first["nextAfter"])
+        assert second["items"] == page["items"][1:]
+        assert second["nextAfter"] is None
+
+
+@pytest.mark.parametrize(
+    ("params", "path"),
+    [
+        ({"from": "yesterday"}, "from"),
+        ({"to": "noon"}, "to"),
+        ({"step": "ten"}, "step"),
+        ({"step": "0s"}, "step"),
+        ({"after": "x"}, "after"),
+        ({"limit": "0"}, "query.limit"),
+        ({"limit": "10001"}, "query.limit"),
+    ],
+)
+async def test_what_makes_no_sense_is_refused(params: dict[str, str], path: str) -> None:
+    async with in_process() as site:
+        response = await site.client.get("/twins/pump/history", params={"property": "level", **params})
+        assert response.status_code == 422
+        assert response.json()["problems"][0]["path"] == path
+
+
+async def test_an_unknown_twin_has_none() -> None:
+    async with in_process() as site:
+        response = await site.client.get("/twins/nobody/history?property=level")
+        assert (response.status_code, response.json()["code"]) == (404, "unknown-twin")
+        assert (await site.client.get("/twins/pump/history")).status_code == 422, "which property?"
+
+
+async def test_what_a_device_reports_becomes_history() -> None:
+    node = node_with_pump()
+    node.journal = JournalPolicy(history=WithHistory.ALL)
+    async with in_process(node) as site:
+        site.pump.say(level=5)
+        await until(lambda: len(node.disk.journal.history) == 2)
+        assert [item["value"] for item in (await ask(site))["items"]] == [5]
+
+
+async def test_the_journal_tells_what_waits() -> None:
+    node = node_with_pump("edge")
+    parent = node_with_pump("cloud")
+    async with in_process(node, parent=parent) as site:
+        await site.gateway.journal.append(ALARM, None, "hot", {"message": "too hot"}, NOON)
+        body = (await site.client.get("/journal")).json()
+        assert [item["class"] for item in body["items"]] == ["alarm", "event", "history", "raw"]
+        alarm = body["items"][0]
+        assert (alarm["entries"], alarm["oldest"], alarm["peer"]) == (1, NOON, None)
+        assert alarm["bytes"] > 0
+        assert body["appended"] >= 0
+        await site.gateway.relay.evict()
+        metrics = (await site.client.get("/metrics")).text
+        assert 'twingateway_journal_entries{class="alarm"} 1.0' in metrics
+
+
+async def test_what_was_told_can_be_read_page_by_page() -> None:
+    async with in_process() as site:
+        for n in range(3):
+            await site.gateway.journal.append(ALARM, None, "hot", {"n": n}, NOON)
+        first = (await site.client.get("/journal/alarm", params={"limit": 2})).json()
+        rest = (await site.client.get("/journal/alarm", params={"after": first["nextAfter"]})).json()
+        items = first["items"] + rest["items"]
+        assert [(item["seq"], item["value"], item["node"]) for item in items] == [
+            (1, {"n": 0}, "cloud"),
+            (2, {"n": 1}, "cloud"),
+            (3, {"n": 2}, "cloud"),
+        ]
+        assert rest["nextAfter"] is None
+        assert (await site.client.get("/journal/nothing")).json() == {"items": [], "nextAfter": None}

@@ -1,0 +1,164 @@
+"""`/twins/{name}/history` and `/journal`: what was, and what waits to be told."""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query
+from fastapi.responses import JSONResponse
+
+from twingateway.api.params import Device, TheGateway
+from twingateway.errors import InvalidDocument, Problem, UnknownTwin
+from twingateway.ports.journal import Placed, Point, Span
+from twingateway.twin.duration import parse_duration
+
+router = APIRouter(tags=["history"])
+
+#: What is asked for when nothing is said, in milliseconds.
+LAST_HOUR = 3_600_000
+#: Most points or steps in one answer.
+MOST = 10_000
+
+_UNIX = re.compile(r"-?[0-9]{1,15}", re.ASCII)
+_AFTER = re.compile(r"(-?[0-9]{1,15})-([0-9]{1,18})", re.ASCII)
+
+
+@router.get("/twins/{name}/history", summary="What a property was")
+async def history(
+    gateway: TheGateway,
+    device: Device,
+    property: Annotated[str, Query(min_length=1, max_length=1024, description="The property's name.")],
+    start: Annotated[
+        str | None, Query(alias="from", description="Unix milliseconds, or ISO 8601: `2026-01-31T12:00:00Z`.")
+    ] = None,
+    end: Annotated[str | None, Query(alias="to", description="Likewise; not included.")] = None,
+    step: Annotated[str | None, Query(description="Sum up per `10s`, `5m`, `1h` …")] = None,
+    limit: Annotated[int, Query(ge=1, le=MOST)] = 1000,
+    after: Annotated[str | None, Query(description="`nextAfter` of the page before.")] = None,
+) -> JSONResponse:
+    """Points of one property in order of time, from `from` (an hour before `to`) to before `to` (now).
+
+    Without `step` each value as it was reported; several may have one time. With `step`, counted from `from`, for
+    each step with any point `count` (of all points) and `min`, `mean` and `max` (of those that are numbers, else
+    null). `nextAfter` of null: that was all. History is kept at the root and at nodes with an API, for as long as the
+    model (or the node's file) says; it comes late when the way to a device was down, and then fills up.
+    """
+    if not gateway.queries.exists(device):
+        raise UnknownTwin(f"there is no twin {device.short}")
+    until = _moment(end, "to") if end is not None else time.time_ns() // 1_000_000 + 1
+    since = _moment(start, "from") if start is not None else until - LAST_HOUR
+    span = Span(device, property, since, until)
+    shown: dict[str, Any] = {"twin": device.name, "property": property, "from": since, "to": until}
+    if step is None:
+        points = await gateway.store.points(span, _after(after, since), limit + 1)
+        shown["items"] = [{"time": point.time, "value": point.value} for point in points[:limit]]
+        shown["nextAfter"] = _next(points, limit)
+        return JSONResponse(shown)
+    width = _step(step)
+    if after is not None:  # steps go on from the end of the last one
+        span = Span(device, property, _moment(after, "after") + width, until)
+    found = await gateway.store.buckets(span, width, limit + 1)
+    shown["step"] = width
+    shown["items"] = [
+        {"time": each.time, "count": each.count, "min": each.minimum, "mean": each.mean, "max": each.maximum}
+        for each in found[:limit]
+    ]
+    shown["nextAfter"] = str(found[limit - 1].time) if len(found) > limit else None
+    return JSONResponse(shown)
+
+
+@router.get("/journal", summary="What waits to be told")
+async def journal(gateway: TheGateway) -> JSONResponse:
+    """By class, the most urgent first: entries and bytes that wait at this node for its parent, the time of the
+    oldest (Unix milliseconds), the limits, how many were given up for gap records since the start, and the bytes that
+    are on their way to the parent. `peer` is the parent, null at a root, where nothing waits."""
+    depths = {depth.class_name: depth for depth in await gateway.store.journal_depths()}
+    policy, parent = gateway.journal.policy, gateway.peers.parent
+    items = []
+    for name in policy.order:
+        depth, limits = depths.get(name), policy.classes[name]
+        items.append(
+            {
+                "class": name,
+                "peer": None if parent is None else parent.name,
+                "entries": 0 if depth is None else depth.entries,
+                "bytes": 0 if depth is None else depth.bytes,
+                "oldest": None if depth is None or not depth.entries else depth.oldest,
+                "inFlight": 0 if parent is None else parent.journal.in_flight(name),
+                "ttl": limits.ttl,
+                "maxBytes": limits.max_bytes,
+                "evicted": gateway.relay.evicted.get(name, 0),
+            }
+        )
+    return JSONResponse({"items": items, "appended": gateway.journal.appended, "received": gateway.relay.received})
+
+
+@router.get("/journal/{class_name}", summary="What was told")
+async def kept(
+    gateway: TheGateway,
+    class_name: Annotated[str, Path(max_length=64, description="`alarm`, `event` …")],
+    limit: Annotated[int, Query(ge=1, le=MOST)] = 1000,
+    after: Annotated[int, Query(ge=0, description="`nextAfter` of the page before.")] = 0,
+) -> JSONResponse:
+    """Entries that this node keeps (its own and what has arrived from nodes below), in the order in which they came,
+    each once. An entry is known everywhere by `journal` and `seq`. A gap record (`gap` says why) stands for `count`
+    entries that are not told. Of the class `history` only gap records are listed here."""
+    found = await gateway.store.kept_page(class_name, after, limit + 1)
+    items = [_shown(placed) for placed in found[:limit]]
+    return JSONResponse({"items": items, "nextAfter": found[limit - 1].position if len(found) > limit else None})
+
+
+def _shown(placed: Placed) -> dict[str, Any]:
+    entry = placed.entry
+    shown: dict[str, Any] = {
+        "journal": entry.journal_id.hex(),
+        "seq": entry.seq,
+        "node": entry.node,
+        "namespace": entry.namespace,
+        "time": entry.time,
+    }
+    if entry.gap:
+        return {**shown, "gap": entry.gap, "count": entry.count}
+    return {**shown, "twin": entry.device, "name": entry.name, "value": entry.value}
+
+
+def _moment(text: str, parameter: str) -> int:
+    if _UNIX.fullmatch(text):
+        return int(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise _refusal(f"{text!r} is no time; write Unix milliseconds or ISO 8601", parameter) from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return round(moment.timestamp() * 1000)
+
+
+def _step(text: str) -> int:
+    try:
+        width = round(parse_duration(text) * 1000)
+    except ValueError as error:
+        raise _refusal(str(error), "step") from None
+    if width < 1:
+        raise _refusal("a step is a millisecond at least", "step")
+    return width
+
+
+def _after(text: str | None, since: int) -> tuple[int, int]:
+    if text is None:
+        return since - 1, 0
+    match = _AFTER.fullmatch(text)
+    if match is None:
+        raise _refusal(f"{text!r} is not the nextAfter of a page", "after")
+    return int(match[1]), int(match[2])
+
+
+def _next(points: list[Point], limit: int) -> str | None:
+    return f"{points[limit - 1].time}-{points[limit - 1].order}" if len(points) > limit else None
+
+
+def _refusal(message: str, parameter: str) -> InvalidDocument:
+    return InvalidDocument(message, [Problem(message, parameter, "format")])
