@@ -81,14 +81,19 @@ def test_what_a_terminal_would_act_on_is_escaped(ask: Run, node: FakeNode) -> No
 
 
 def test_nodes(ask: Run, node: FakeNode) -> None:
-    quality = {"rtt": 0.1034, "rtt_variation": 0.01, "loss": 0.123, "burst": 1.0, "copies": 2, "frames_sent": 9}
+    quality = {"rtt": 0.1034, "rtt_variation": 0.01, "loss": 0.123, "burst": 1.5, "copies": 2, "redundancy": 2.25}
     child = {"name": "edge-1", "role": "child", "namespace": "default", "state": "up", "since": 0, "devices": 8}
     own = {"name": "cloud-1", "role": "root", "namespace": "default", "state": "up", "devices": 0}
     extra = {"transport": "quic", "address": "10.0.0.7:4242", "waiting": 3, "quality": quality}
-    node.answer("GET", "/nodes", {"items": [own, {**child, **extra}]})
+    rates = {"goodput": 12345.6, "queue_age": 0.25}
+    parent = {"name": "region", "role": "parent", "state": "up", "transport": "tls", "address": "10.0.0.1:4"}
+    parents = {**parent, "url": "quic://region:14567"}
+    node.answer("GET", "/nodes", {"items": [own, {**child, **extra, **rates}, parents]})
     rows = _lines(ask("get", "nodes").stdout)
     assert rows[1] == ["cloud-1", "root", "up", "0"]
-    assert rows[2] == ["edge-1", "child", "up", "8", "3", "103", "ms", "12.3%", "quic", "10.0.0.7:4242"]
+    measured = ["0.2", "s", "103", "ms", "12.3%", "1.5", "2", "2.25x", "12.3", "kB/s"]
+    assert rows[2] == ["edge-1", "child", "up", "8", "3", *measured, "quic", "10.0.0.7:4242"]
+    assert rows[3] == ["region", "parent", "up", "tls", "quic://region:14567"]
 
 
 def test_adapters_and_models(ask: Run, node: FakeNode) -> None:

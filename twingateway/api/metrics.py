@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -11,10 +11,22 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
 from twingateway.gateway.gateway import Gateway
-from twingateway.gateway.peers import Peer
+from twingateway.gateway.peer_link import PeerLink, link_to
 
 #: The media type of what `render` gives.
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+_PEER = ["peer", "role"]
+#: Figures of the link to a peer: name, help, value.
+_FIGURES: tuple[tuple[str, str, Callable[[PeerLink], float | None]], ...] = (
+    ("rtt_seconds", "Round trip, smoothed", lambda link: link.quality.rtt),
+    ("loss_ratio", "Frames lost", lambda link: link.quality.loss),
+    ("burst_frames", "Frames lost together, mean", lambda link: link.quality.burst),
+    ("copies", "How often each register is sent", lambda link: link.quality.copies),
+    ("redundancy_ratio", "Registers sent for each that was new", lambda link: link.quality.redundancy),
+    ("goodput_bytes_per_second", "New state sent", lambda link: link.goodput),
+    ("queue_age_seconds", "Since the oldest register that waits came about", lambda link: link.queue_age),
+)
 
 
 class GatewayCollector(Collector):
@@ -51,14 +63,23 @@ class GatewayCollector(Collector):
             "Registers that the peer has not made durable",
             labels=["peer", "role"],
         )
-        rtt = GaugeMetricFamily("twingateway_peer_rtt_seconds", "Round trip, smoothed", labels=["peer", "role"])
-        loss = GaugeMetricFamily("twingateway_peer_loss_ratio", "Frames lost", labels=["peer", "role"])
+        info = GaugeMetricFamily(
+            "twingateway_peer_link", "1 for the link in use", labels=[*_PEER, "transport", "url"]
+        )
+        figures = [GaugeMetricFamily(f"twingateway_peer_{name}", text, labels=_PEER) for name, text, _ in _FIGURES]
         for peer in self._gateway.peers:
             labels = [peer.name, peer.direction.value]
-            up.add_metric(labels, float(peer.line is not None))
+            up.add_metric(labels, float(peer.is_reached))
             waiting.add_metric(labels, len(peer.session.outbox))
-            _add_quality(peer, labels, rtt, loss)
-        yield from (up, waiting, rtt, loss)
+            link = link_to(peer, self._gateway.clock.wall_ms())
+            if link is None:
+                continue
+            info.add_metric([*labels, link.transport, link.url], 1)
+            for family, (_, _, figure) in zip(figures, _FIGURES, strict=True):
+                value = figure(link)
+                if value is not None:
+                    family.add_metric(labels, value)
+        yield from (up, waiting, info, *figures)
 
     def _journal(self) -> Iterator[Metric]:
         relay, journal = self._gateway.relay, self._gateway.journal
@@ -81,15 +102,6 @@ def render(gateway: Gateway) -> bytes:
     ProcessCollector(registry=registry)
     registry.register(GatewayCollector(gateway))
     return generate_latest(registry)
-
-
-def _add_quality(peer: Peer, labels: list[str], rtt: GaugeMetricFamily, loss: GaugeMetricFamily) -> None:
-    if peer.line is None:
-        return
-    quality = peer.session.quality(peer.line.number)
-    if quality.rtt is not None:
-        rtt.add_metric(labels, quality.rtt)
-    loss.add_metric(labels, quality.loss)
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:

@@ -23,8 +23,11 @@ _DIGITS = {"rtt": 4, "rtt_variation": 4, "loss": 4, "burst": 1, "redundancy": 2}
 async def list_nodes(gateway: TheGateway) -> JSONResponse:
     """This node, its parent and its children, with the quality of the links to them.
 
-    `waiting`: registers that the peer has not made durable yet. `quality`: `rtt` and `rtt_variation` in seconds,
-    `loss` as a share, `copies` sent of each register, `silent` while nothing is heard.
+    `waiting`: registers that the peer has not made durable yet, `queue_age` the seconds since the oldest of them came
+    about. `transport`: `quic`, or `tls` where UDP does not get through; `url`: which of the parent's addresses is in
+    use. `goodput`: bytes a second of new state. `quality`: `rtt` and `rtt_variation` in seconds, `loss` as a share,
+    `burst` packets lost together, `copies` sent of each register, `redundancy` sent for each that was new, `silent`
+    while nothing is heard.
     """
     return JSONResponse({"items": [_shown(view) for view in gateway.queries.nodes()]})
 
@@ -37,6 +40,9 @@ async def list_adapters(gateway: TheGateway) -> JSONResponse:
 
 def _shown(view: NodeView) -> dict[str, Any]:
     shown: dict[str, Any] = {name: value for name, value in asdict(view).items() if value not in (None, "")}
+    for name in ("goodput", "queue_age"):
+        if name in shown:
+            shown[name] = round(shown[name], 1)
     if view.quality is not None:
         shown["quality"] = _rounded(view.quality)
     return shown

@@ -19,6 +19,12 @@ app = typer.Typer(
 
 Row = tuple[Any, ...]
 
+#: OLDEST: how long the oldest register that waits has done so. SENT: how much was sent for each new register.
+_NODE_HEADINGS = (
+    *("NAME", "ROLE", "STATE", "SINCE", "DEVICES", "WAITING", "OLDEST", "RTT", "LOSS", "BURST", "COPIES", "SENT"),
+    *("GOODPUT", "TRANSPORT", "ADDRESS"),
+)
+
 
 @app.command("twins")
 def twins(
@@ -104,8 +110,7 @@ def nodes(
 ) -> None:
     """List this node, its parent and its children, with the quality of the links to them."""
     found = Api(api, token_file).get("/nodes")["items"]
-    headings = ("NAME", "ROLE", "STATE", "SINCE", "DEVICES", "WAITING", "RTT", "LOSS", "TRANSPORT", "ADDRESS")
-    _show(found, output, headings, map(_node_row, found))
+    _show(found, output, _NODE_HEADINGS, map(_node_row, found))
 
 
 @app.command("adapters")
@@ -157,7 +162,6 @@ def ack_note(ack: dict[str, Any]) -> str:
 
 def _node_row(node: dict[str, Any]) -> Row:
     quality = node.get("quality") or {}
-    rtt, loss = quality.get("rtt"), quality.get("loss")
     return (
         node["name"],
         node["role"],
@@ -165,11 +169,20 @@ def _node_row(node: dict[str, Any]) -> Row:
         shown_time(node.get("since", 0)),
         node.get("devices"),
         node.get("waiting"),
-        None if rtt is None else f"{rtt * 1000:.0f} ms",
-        None if loss is None else f"{loss:.1%}",
+        _figure(node.get("queue_age"), "{:.1f} s"),
+        _figure(quality.get("rtt"), "{:.0f} ms", 1000),
+        _figure(quality.get("loss"), "{:.1%}"),
+        _figure(quality.get("burst"), "{:.1f}"),
+        quality.get("copies"),
+        _figure(quality.get("redundancy"), "{:.2f}x"),
+        _figure(node.get("goodput"), "{:.1f} kB/s", 0.001),
         node.get("transport"),
-        node.get("address"),
+        node.get("url") or node.get("address"),
     )
+
+
+def _figure(value: float | None, form: str, factor: float = 1) -> str | None:
+    return None if value is None else form.format(value * factor)
 
 
 def _presence(presence: dict[str, Any]) -> str:

@@ -6,8 +6,10 @@ nothing beyond the connection (the session does) and makes nothing durable (the 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Protocol
 
 import structlog
@@ -16,6 +18,7 @@ from twingateway.errors import LinkError, ProtocolViolation, TwinGatewayError
 from twingateway.gateway.inbound import Inbound
 from twingateway.gateway.journal_lane import JournalEvents, JournalLane
 from twingateway.gateway.ledger import Ledger
+from twingateway.gateway.meter import Meter
 from twingateway.gateway.peers import Direction, Peer, Peers
 from twingateway.mqtt.events import Closing, PeerDisconnected, Published
 from twingateway.mqtt.events import Event as MqttEvent
@@ -104,6 +107,7 @@ class Carrier:
         self.quiet = True
         self._heard_at = 0.0
         self._quiet_after: float | None = None
+        self._frames = Meter()
         self._mqtt_handlers: dict[type, Callable[[Any, float], None]] = {
             Published: self._on_published,
             PeerDisconnected: self._on_peer_disconnected,
@@ -159,7 +163,10 @@ class Carrier:
             self._link.close(0, reason)
 
     def facts(self) -> LinkFacts:
-        return LinkFacts("none", "") if self._link is None else self._link.facts()
+        if self._link is None:
+            return LinkFacts("none", "")
+        rate = self._frames.rate(asyncio.get_running_loop().time())
+        return replace(self._link.facts(), frame_rate=rate)
 
     # --- LinkHandler ---------------------------------------------------------------------------------------------
 
@@ -189,6 +196,7 @@ class Carrier:
             self._pump_what_is_large(self._peer, now)
             self._arm(now)
             return None
+        self._frames.add(len(frame), now)
         return wrap(STATE_TOPIC, frame)
 
     def timer(self, now: float) -> None:
@@ -360,6 +368,7 @@ class Carrier:
         while (
             room > 0 and connection.sends and (frame := peer.session.next_stream_frame(self._number, now)) is not None
         ):
+            self._frames.add(len(frame), now)
             connection.publish(STATE_TOPIC, frame, STATE_STREAM)
             room -= len(frame)
         if room <= 0:

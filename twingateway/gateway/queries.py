@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from twingateway.errors import UnknownTwin
 from twingateway.gateway.claims import lifecycle_key
 from twingateway.gateway.clock import Clock
+from twingateway.gateway.peer_link import link_to
 from twingateway.gateway.peers import NODES, REACH, Direction, Peer, Peers
 from twingateway.gateway.reporter import ADAPTER, MODEL, QUALITY, REFUSED, SOURCE, STATE
 from twingateway.gateway.table import TwinTable
 from twingateway.sync.session import Quality
 from twingateway.twin.ack import Ack, AckState
+from twingateway.twin.desired import terms_of
 from twingateway.twin.document import render_twin
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.model import ModelRef
@@ -48,7 +50,8 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class NodeView:
-    """One node as seen from here. `since`: Unix milliseconds; `waiting`: registers that it has not made durable."""
+    """One node as seen from here. `since`: Unix milliseconds; `waiting`: registers that it has not made durable; from
+    `url` on see `PeerLink`."""
 
     name: str
     role: str
@@ -59,6 +62,10 @@ class NodeView:
     transport: str = ""
     address: str = ""
     waiting: int = 0
+    url: str = ""
+    links: int = 0
+    goodput: float | None = None
+    queue_age: float | None = None
     quality: Quality | None = None
 
 
@@ -215,6 +222,7 @@ class Queries:
         register = stored.register
         view: dict[str, Value] = {"version": str(register.version), "time": register.time}
         if section is Section.DESIRED:
+            view.update(terms_of(register.value).to_value())
             ack = self.ack(device, register.key.name)
             if ack is not None:
                 view["ack"] = ack.to_value()
@@ -225,18 +233,27 @@ class Queries:
         return NodeView(self._peers.node, role, self._namespace, "up", devices=self._held_by(self._peers.node))
 
     def _peer_view(self, peer: Peer) -> NodeView:
-        facts = None if peer.line is None else peer.line.facts()
-        return NodeView(
+        link = link_to(peer, self._clock.wall_ms())
+        view = NodeView(
             peer.name,
             peer.direction.value,
             peer.namespace,
             "up" if peer.is_reached else "down",
             peer.since,
             self._held_by(peer.name) if peer.direction is Direction.CHILD else 0,
-            "" if facts is None else facts.transport,
-            "" if facts is None else facts.peer_address,
-            len(peer.session.outbox),
-            None if peer.line is None else peer.session.quality(peer.line.number),
+            waiting=len(peer.session.outbox),
+        )
+        if link is None:
+            return view
+        return replace(
+            view,
+            transport=link.transport,
+            address=link.address,
+            url=link.url,
+            links=link.links,
+            goodput=link.goodput,
+            queue_age=link.queue_age,
+            quality=link.quality,
         )
 
     def _remembered_view(self, node: DeviceId) -> NodeView:

@@ -7,7 +7,9 @@ Time is the event loop's monotonic clock in seconds, and every call into a handl
 The contract every link keeps:
 - handler calls come from the event loop, one at a time, and never from inside a `Link` method;
 - after `closed` no further call comes; `Link` methods called then do nothing;
-- stream ids are QUIC's (client-initiated bidirectional: 0, 4, 8 …); a client opens them in ascending order.
+- stream ids are QUIC's (client-initiated bidirectional: 0, 4, 8 …); a client opens them in ascending order;
+- what is written in one call is whole MQTT packets: a link that is one byte stream (TLS) carries those of all streams
+  on it, a stream number is just a place in the queue there, and everything arrives on the control stream.
 """
 
 from __future__ import annotations
@@ -24,7 +26,10 @@ CONTROL_STREAM = 0
 
 @dataclass(frozen=True, slots=True)
 class LinkFacts:
-    """What is known about a link's transport; for people and metrics. Times in seconds, None while unknown."""
+    """What is known about a link; for people and metrics. Times in seconds, None while unknown.
+
+    `frame_rate`: bytes of state frames sent per second, copies and resends included; its user adds it.
+    """
 
     transport: str
     peer_address: str
@@ -34,6 +39,7 @@ class LinkFacts:
     packets_lost: int | None = None
     bytes_sent: int = 0
     bytes_received: int = 0
+    frame_rate: float = 0.0
 
 
 class Link(Protocol):
@@ -60,11 +66,12 @@ class Link(Protocol):
         ...
 
     def unsent(self, stream: int) -> int:
-        """Bytes of this stream that the peer has not acknowledged yet; what senders pace themselves by."""
+        """Bytes of this stream that the peer has not acknowledged yet (TLS: that the kernel has not taken yet); what
+        senders pace themselves by."""
         ...
 
     def wake(self, at: float | None = None) -> None:
-        """Ask for a round soon (None), or for `LinkHandler.timer` at that time: the earliest asked-for wins."""
+        """Ask for a round of datagrams soon (None), or for `LinkHandler.timer` at that time: the earliest wins."""
         ...
 
     def close(self, code: int = 0, reason: str = "") -> None:
@@ -88,7 +95,8 @@ class LinkHandler(Protocol):
         ...
 
     def timer(self, now: float) -> None:
-        """A time asked for with `Link.wake` has come."""
+        """A time asked for with `Link.wake` has come; on a link without datagrams also: all that was written has
+        left."""
         ...
 
     def closed(self, error: LinkError | None, now: float) -> None:
