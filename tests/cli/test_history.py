@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import json
+from datetime import datetime
+
+from tests.cli.conftest import Run
+from tests.cli.fake_node import FakeNode
+from twingateway.cli.exit_codes import ExitCode
+
+PATH = "/twins/hvac/history"
+NOON = int(datetime(2026, 1, 31, 12).timestamp() * 1000)  # here
+
+
+def _lines(text: str) -> list[list[str]]:
+    return [line.split() for line in text.splitlines()]
+
+
+def test_points_of_all_pages_as_a_table(ask: Run, node: FakeNode) -> None:
+    node.answer("GET", PATH, {"items": [{"time": NOON, "value": 21.5}], "nextAfter": "1-2"})
+    node.answer("GET", PATH, {"items": [{"time": NOON + 250, "value": "off"}], "nextAfter": None})
+    result = ask("history", "hvac", "temperature", "--from", "2026-01-31T12:00:00Z")
+    assert result.exit_code == 0
+    assert _lines(result.stdout) == [
+        ["TIME", "VALUE"],
+        ["2026-01-31", "12:00:00.000", "21.5"],
+        ["2026-01-31", "12:00:00.250", "off"],
+    ]
+    assert node.asked[0].query["property"] == ["temperature"]
+    assert node.asked[0].query["from"] == ["2026-01-31T12:00:00Z"]
+    assert node.asked[1].query["after"] == ["1-2"]
+
+
+def test_steps_show_what_is_summed_up(ask: Run, node: FakeNode) -> None:
+    items = [
+        {"time": NOON, "count": 3, "min": 1, "mean": 2.5, "max": 4},
+        {"time": NOON + 60_000, "count": 1, "min": None, "mean": None, "max": None},
+    ]
+    node.answer("GET", PATH, {"items": items, "nextAfter": None})
+    result = ask("history", "hvac", "temperature", "--step", "1m")
+    assert _lines(result.stdout) == [
+        ["TIME", "COUNT", "MIN", "MEAN", "MAX"],
+        ["2026-01-31", "12:00:00.000", "3", "1", "2.5", "4"],
+        ["2026-01-31", "12:01:00.000", "1"],
+    ]
+    result = ask("history", "hvac", "temperature", "--step", "1m", "-o", "json")
+    assert json.loads(result.stdout) == items
+
+
+def test_an_unknown_twin_is_named(ask: Run, node: FakeNode) -> None:
+    node.problem("GET", PATH, 404, "No such twin", "there is no twin hvac", code="unknown-twin")
+    result = ask("history", "hvac", "temperature")
+    assert result.exit_code == ExitCode.NOT_FOUND
+    assert "there is no twin hvac" in result.stderr

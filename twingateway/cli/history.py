@@ -1,0 +1,53 @@
+"""`twingateway history`: what a property was, as a node's API tells it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+
+from twingateway.cli.client import DEFAULT_API, Api, ApiOption, NamespaceOption, TokenOption
+from twingateway.cli.output import Form, FormOption, print_data, print_table
+
+
+def history(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The twin's name.")],
+    property: Annotated[str, typer.Argument(metavar="PROPERTY", help="The property's name.")],
+    start: Annotated[
+        str,
+        typer.Option("--from", metavar="TIME", help="ISO 8601 or Unix milliseconds; else an hour before --to."),
+    ] = "",
+    end: Annotated[str, typer.Option("--to", metavar="TIME", help="Likewise, not included; default: now.")] = "",
+    step: Annotated[str, typer.Option(metavar="DURATION", help="Sum up per 10s, 5m, 1h …")] = "",
+    output: FormOption = Form.TABLE,
+    api: ApiOption = DEFAULT_API,
+    token_file: TokenOption = None,
+    namespace: NamespaceOption = None,
+) -> None:
+    """Show what a property was.
+
+    Ask the root or a node with an API: others keep no history. A time without zone is UTC.
+
+    Examples:
+      twingateway history hvac temperature
+      twingateway history hvac temperature --from 2026-01-31T06:00:00Z --step 5m
+      twingateway history hvac temperature -o json | jq '.[].value'
+    """
+    from urllib.parse import quote
+
+    path = f"/twins/{quote(name, safe='')}/history"
+    params = {"property": property, "from": start, "to": end, "step": step, "limit": 10_000}
+    found = list(Api(api, token_file, namespace).pages(path, **params))
+    if output is not Form.TABLE:
+        print_data(found, output)
+    elif step:
+        columns = ("count", "min", "mean", "max")
+        print_table(("TIME", "COUNT", "MIN", "MEAN", "MAX"), (_row(item, columns) for item in found))
+    else:
+        print_table(("TIME", "VALUE"), (_row(item, ("value",)) for item in found))
+
+
+def _row(item: dict[str, Any], columns: tuple[str, ...]) -> tuple[Any, ...]:
+    moment = datetime.fromtimestamp(item["time"] / 1000)
+    return moment.isoformat(" ", timespec="milliseconds"), *(item[column] for column in columns)
