@@ -4,8 +4,8 @@
 
 Each unit holds `floats` 32-bit floats, then `integers` 16-bit integers, in holding registers from 0 on. Every read
 gets other values than the one before, whatever the address; register 1000 holds what was written to it. On the
-control port, `reset` forgets all times, `report SECONDS` is answered with those since, as JSON, and `silent UNIT PORT`
-makes a unit silent.
+control port, `reset` forgets all times, `report SECONDS` is answered with those since, as JSON, and `silent UNIT
+PORT` makes a unit silent.
 """
 
 from __future__ import annotations
