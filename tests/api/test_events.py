@@ -149,7 +149,7 @@ async def test_only_what_was_asked_for():
                 last = DeviceId(params.get("namespace", "default"), "a")
                 site.gateway.ledger.notice("end", "that was all", last)
                 async for event in stream:
-                    if event.kind == "notice":
+                    if event.data.get("code") == "end":
                         break
                     found.add((event.data["namespace"], event.data["twin"]))
             return found

@@ -104,6 +104,28 @@ async def test_a_condition_on_a_twin_that_does_not_exist_creates_nothing():
         assert (await site.client.get("/twins/fan")).status_code == 404
 
 
+async def test_a_value_with_a_ttl_that_its_device_did_not_see_in_time_is_expired_and_never_written():
+    node = node_with_pump()
+    node.machines["pump"].error = DeviceUnreachable("off")
+    async with in_process(node) as site:
+        answer = await site.client.patch("/twins/pump?ttl=50ms&priority=high&wait=5s", json=desired(speed=20))
+        assert answer.status_code == 200
+        speed = answer.json()["status"]["properties"]["desired"]["speed"]
+        assert (speed["ttl"], speed["priority"], speed["ack"]["state"]) == (0.05, "high", "expired")
+        assert answer.json()["spec"]["desiredProperties"] == {"speed": 20}
+        site.pump.error = None
+        await until(lambda: site.gateway.queries.presence(PUMP).state == "online")
+        assert site.pump.written == []
+
+
+@pytest.mark.parametrize("query", ["ttl=0s", "ttl=soon", "ttl=9999d", "ttl=-1s", "priority=urgent"])
+async def test_terms_that_make_no_sense_are_refused_and_nothing_is_set(query):
+    async with in_process() as site:
+        answer = await site.client.patch(f"/twins/pump?{query}", json=desired(speed=20))
+        assert answer.status_code == 422
+        assert (await site.client.get("/twins/pump/desired")).json() == {}
+
+
 async def test_waiting_ends_when_the_device_itself_confirmed():
     async with in_process() as site:
         answer = await site.client.patch("/twins/pump?wait=5s", json=desired(speed=20))

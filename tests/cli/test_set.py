@@ -44,6 +44,12 @@ def test_several_properties_are_one_patch(ask: Run, node: FakeNode) -> None:
     assert [asked.body for asked in node.asked] == [{"spec": {"desiredProperties": {"a": 1, "b": "x"}}}]
 
 
+def test_terms_are_told_with_the_values(ask: Run, node: FakeNode) -> None:
+    node.answer("PATCH", "/twins/hvac", twin("hvac"))
+    assert ask("set", "hvac", "a=1", "--ttl", "1.5m", "--priority", "high").exit_code == 0
+    assert node.asked[0].query == {"ttl": ["90.000000s"], "priority": ["high"]}
+
+
 @pytest.mark.parametrize("assignment", ["setpoint", "=3", "setpoint="])
 def test_what_is_no_assignment_is_a_usage_error(ask: Run, node: FakeNode, assignment: str) -> None:
     assert ask("set", "hvac", assignment).exit_code == ExitCode.USAGE

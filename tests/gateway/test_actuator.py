@@ -117,10 +117,11 @@ async def rig(
         attempts = (await b.store.load()).attempts
         actuator = Actuator(
             PUMP, model, driver, port, gateway.models, gateway.table, gateway.ledger, b.clock,
-            gateway.ownership.held, attempts,
+            gateway.ownership.held, gateway.lifetimes, attempts,
         )  # fmt: skip
         if online:
             port.online()
+        gateway.lifetimes.watch(lambda device: actuator.nudge())
         b.tasks.start(actuator.run(), "desired")
         await turns()
         yield Rig(b, driver, port, actuator)

@@ -22,6 +22,8 @@ from twingateway.api.params import Namespace, TheGateway
 from twingateway.gateway.events import Changed, Event, Listening, Notice
 from twingateway.gateway.gateway import Gateway
 from twingateway.gateway.peers import NODES
+from twingateway.twin.desired import plain
+from twingateway.twin.register import Section
 
 router = APIRouter(tags=["events"])
 
@@ -115,7 +117,7 @@ def _changed(event: Changed) -> tuple[str, dict[str, Any]]:
         "namespace": device.namespace,
         "twin": device.name,
         "property": name,
-        "value": register.value,
+        "value": plain(register.value) if section is Section.DESIRED else register.value,
         "version": str(register.version),
         "time": register.time,
     }

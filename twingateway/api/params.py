@@ -11,6 +11,7 @@ from twingateway.adapter.duration import parse_duration
 from twingateway.errors import InvalidDocument, Problem
 from twingateway.gateway.commands import ANY
 from twingateway.gateway.gateway import Gateway
+from twingateway.twin.desired import Priority, Terms
 from twingateway.twin.identity import NAME_PATTERN, DeviceId
 from twingateway.twin.register import Version
 
@@ -18,6 +19,8 @@ _ENTITY_TAG = re.compile(r'"?([0-9]{1,18}\.[0-9]{1,18}\.[0-9]{1,18})"?', re.ASCI
 
 #: Longest wait for acknowledgements, in seconds.
 MAX_WAIT = 300.0
+#: Longest that a desired value with a ttl may be wanted, in seconds.
+MAX_TTL = 366 * 86400.0
 
 
 def gateway_of(request: Request) -> Gateway:
@@ -87,5 +90,32 @@ def wait_of(
 
 
 Wait = Annotated[float | None, Depends(wait_of)]
+
+
+def terms_of(
+    ttl: Annotated[
+        str | None,
+        Query(
+            description="How long the desired values of this write are wanted, from now on: `30s`, `5m`. One that "
+            "has not reached its device by then is never written to it; its ack is `expired`."
+        ),
+    ] = None,
+    priority: Annotated[
+        Priority, Query(description="Which of a device's waiting desired values is written first.")
+    ] = Priority.NORMAL,
+) -> Terms:
+    if ttl is None:
+        return Terms(None, priority)
+    try:
+        seconds = parse_duration(ttl)
+    except ValueError as error:
+        raise InvalidDocument(str(error), [Problem(str(error), "ttl", "format")]) from None
+    if not 0 < seconds <= MAX_TTL:
+        message = f"a ttl is more than nothing and at most {MAX_TTL:.0f} s, not {ttl}"
+        raise InvalidDocument(message, [Problem(message, "ttl", "range")])
+    return Terms(seconds, priority)
+
+
+TheTerms = Annotated[Terms, Depends(terms_of)]
 
 ModelName = Annotated[str, Path(pattern=f"^{NAME_PATTERN}$")]

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 
 from twingateway.api.body import read_json
 from twingateway.api.describe import PATCH_BODY, TWIN_BODY
-from twingateway.api.params import Device, IfMatch, Namespace, TheGateway, Wait
+from twingateway.api.params import Device, IfMatch, Namespace, TheGateway, TheTerms, Wait
 from twingateway.api.patch import check_patch, desired_names
 from twingateway.errors import InvalidDocument, Problem
 from twingateway.gateway.gateway import Gateway
@@ -64,7 +64,7 @@ async def get_desired(gateway: TheGateway, device: Device) -> JSONResponse:
 
 @router.patch("/twins/{name}", summary="Set desired values and labels", responses=_WAITED, openapi_extra=PATCH_BODY)
 async def patch_twin(
-    gateway: TheGateway, device: Device, if_match: IfMatch, wait: Wait, request: Request
+    gateway: TheGateway, device: Device, if_match: IfMatch, wait: Wait, terms: TheTerms, request: Request
 ) -> JSONResponse:
     """A merge patch (RFC 7396) of the DeviceTwin document; null removes. Only `spec.desiredProperties` and
     `metadata.labels` may be named, anything else is 422 and nothing is changed.
@@ -72,10 +72,12 @@ async def patch_twin(
     With `?wait=`: 200 once the acks of all properties named are final, 202 at the time-out. Final is `applied`,
     `rejected`, `failed`, `expired` and `superseded`; `delivered` with code `unconfirmed` counts too, since nothing
     more can come of it: the device has no way to confirm. 200 says that all is decided, not that all is well.
+
+    A desired value that is set with `?ttl=` is set anew even if it is what it was.
     """
     patch = await read_json(request)
     check_patch(device.name, patch)
-    written = await gateway.commands.patch(device, patch, if_match)
+    written = await gateway.commands.patch(device, patch, if_match, terms)
     return await _written(gateway, device, written.desired, desired_names(patch), wait, 200)
 
 
@@ -86,7 +88,13 @@ async def patch_twin(
     openapi_extra=TWIN_BODY,
 )
 async def put_twin(
-    gateway: TheGateway, device: Device, namespace: Namespace, if_match: IfMatch, wait: Wait, request: Request
+    gateway: TheGateway,
+    device: Device,
+    namespace: Namespace,
+    if_match: IfMatch,
+    wait: Wait,
+    terms: TheTerms,
+    request: Request,
 ) -> JSONResponse:
     """Create a twin, or make its desired properties and labels exactly those of the document.
 
@@ -99,7 +107,7 @@ async def put_twin(
     if stated is not None and stated != device.name:
         message = f"the document is about {stated}, the URL about {device.name}"
         raise InvalidDocument(message, [Problem(message, "metadata.name", "match")])
-    written = await gateway.commands.put(document, namespace, if_match)
+    written = await gateway.commands.put(document, namespace, if_match, terms)
     status = 201 if written.created else 200
     names = desired_names(document)
     return await _written(gateway, device, written.desired, names, wait, status, list(written.warnings))

@@ -23,6 +23,13 @@ def set_desired(
         float | None,
         typer.Option(parser=seconds, metavar="DURATION", help="Wait until each value is acknowledged: 5s, 500ms."),
     ] = None,
+    ttl: Annotated[
+        float | None,
+        typer.Option(parser=seconds, metavar="DURATION", help="How long the values are wanted; never written later."),
+    ] = None,
+    priority: Annotated[
+        str | None, typer.Option(metavar="high|normal|low", help="Which of the values that wait goes first.")
+    ] = None,
     output: FormOption = Form.TABLE,
     api: ApiOption = DEFAULT_API,
     token_file: TokenOption = None,
@@ -38,6 +45,7 @@ def set_desired(
       twingateway set hvac setpoint=21.5 --wait 5s
       twingateway set hvac mode=2 fan=true
       twingateway set sensor samplingRate=10s limits='{"low": 5, "high": 30}'
+      twingateway set valve open=true --ttl 30s --priority high
       twingateway set hvac setpoint=null
     """
     from urllib.parse import quote
@@ -46,7 +54,7 @@ def set_desired(
     response = Api(api, token_file, namespace).send(
         "PATCH",
         f"/twins/{quote(name, safe='')}",
-        params={"wait": None if wait is None else f"{wait:f}s"},
+        params={"wait": _text(wait), "ttl": _text(ttl), "priority": priority},
         body={"spec": {"desiredProperties": desired}},
         wait=wait or 0.0,
     )
@@ -61,6 +69,10 @@ def set_desired(
         print_data(acks, output)
     if wait is not None:
         raise typer.Exit(for_acks([(ack["state"], ack.get("code", "")) for ack in acks.values() if ack]))
+
+
+def _text(duration: float | None) -> str | None:
+    return None if duration is None else f"{duration:f}s"
 
 
 def _parse(assignment: str) -> tuple[str, Any]:

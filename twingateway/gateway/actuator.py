@@ -2,12 +2,14 @@
 
 For one desired version the steps are: checks → ack `delivered` → durable attempt → write → final ack. After a
 restart, or after a write whose outcome is unknown, the device is read back before anything is written again. A
-property that has to wait (device off, transient error) never holds up its neighbours.
+property that has to wait (device off, transient error) never holds up its neighbours. Of several the most urgent goes
+first. A value with a ttl is written only while it is known that time is left of it; with none left it is `expired`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -25,11 +27,13 @@ from twingateway.errors import (
 )
 from twingateway.gateway.clock import Clock
 from twingateway.gateway.ledger import Draft, Ledger
+from twingateway.gateway.lifetimes import Lifetimes
 from twingateway.gateway.models import ModelBook
 from twingateway.gateway.reporter import Reporter
 from twingateway.gateway.table import TwinTable
 from twingateway.ports.store import Attempt
 from twingateway.twin.ack import Ack, AckState
+from twingateway.twin.desired import Desired, terms_of
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.register import Register, RegisterKey, Section, StoredRegister, Version
 from twingateway.twin.value import Value
@@ -37,6 +41,8 @@ from twingateway.validation.model import CompiledModel, Direction
 
 log = structlog.get_logger("desired")
 
+#: Seconds after which it is asked again how long a value is still wanted.
+ASK_AGAIN = 10.0
 #: Seconds that one write, with its read-back, may take.
 WRITE_TIMEOUT = 30.0
 #: Seconds before a write that failed for a passing reason is tried again: doubling from the first to the second.
@@ -66,6 +72,7 @@ class Actuator:
         ledger: Ledger,
         clock: Clock,
         held: Callable[[DeviceId], bool],
+        lifetimes: Lifetimes,
         attempts: Iterable[Attempt],
     ) -> None:
         self._device = device
@@ -77,8 +84,11 @@ class Actuator:
         self._ledger = ledger
         self._clock = clock
         self._held = held
+        self._lifetimes = lifetimes
         self._uncertain = {attempt.name: attempt.version for attempt in attempts}
         self._retries: dict[str, _Retry] = {}
+        self._looks: list[float] = []
+        """When something about a ttl is to be looked at again (monotonic seconds)."""
         self._unsaid: dict[str, Ack] = {}
         """Outcomes that the store has not taken yet: they are told before anything is done again."""
         self._nudged = asyncio.Event()
@@ -103,8 +113,21 @@ class Actuator:
                 pass
             self._nudged.clear()
             looked = self._clock.now()
-            for register in self._pending():
-                await self._try_to_advance(register)
+            self._looks = []
+            await self._look()
+
+    async def _look(self) -> None:
+        """One step for every open value; begun anew when a more urgent one comes in between."""
+        seen: set[Version] = set()
+        for register in self._pending():
+            if self._nudged.is_set() and self._is_overtaken(register, seen):
+                return
+            seen.add(register.version)
+            await self._try_to_advance(register)
+
+    def _is_overtaken(self, register: Register, seen: set[Version]) -> bool:
+        rank = _rank(register)
+        return any(_rank(other) < rank and other.version not in seen for other in self._pending())
 
     async def _try_to_advance(self, register: Register) -> None:
         try:
@@ -120,7 +143,7 @@ class Actuator:
         if not self._held(self._device):
             return []
         desired = self._table.section(self._device, Section.DESIRED).values()
-        return [stored.register for stored in desired if self._is_open(stored)]
+        return sorted((stored.register for stored in desired if self._is_open(stored)), key=_order)
 
     def _is_open(self, stored: StoredRegister) -> bool:
         ack = self._ack(stored.register.key.name)
@@ -141,10 +164,35 @@ class Actuator:
             await self._forget(name)
             return
         try:
-            value = self._judge(name, value)
+            wanted = Desired.from_value(value)
+            value = self._judge(name, wanted.value)
         except (InvalidValue, TooLarge, DeviceRefused) as error:
             await self._say(name, Ack(version, AckState.REJECTED, error.code, error.message))
             return
+        if await self._is_in_time(desired, wanted.terms.ttl):
+            await self._proceed(desired, value, wanted.terms.ttl)
+
+    async def _is_in_time(self, desired: Register, ttl: float | None) -> bool:
+        """Whether there is anything to be done yet; what there is to say otherwise, is said. A value whose time is up
+        after it was attempted is read back still."""
+        name, version = desired.key.name, desired.version
+        left = self._left(name, version, ttl)
+        if left is None:
+            self._lifetimes.ask(desired.key, version)
+            self._looks.append(self._clock.now() + ASK_AGAIN)
+            message = "waiting to hear how long it is still wanted"
+            await self._say(name, Ack(version, AckState.DELIVERED, "ttl-unknown", message))
+            return False
+        if left <= 0 and self._uncertain.get(name) != version:
+            await self._say(name, _expired(version))
+            return False
+        if left < math.inf:
+            self._looks.append(self._clock.now() + left)
+        return True
+
+    async def _proceed(self, desired: Register, value: Value, ttl: float | None) -> None:
+        """One step for a value (None: its model is missing) that is in time."""
+        name, version = desired.key.name, desired.version
         if value is None:
             message = f"waiting for the model {self._model_ref}"
             await self._say(name, Ack(version, AckState.DELIVERED, "unknown-model", message))
@@ -160,7 +208,7 @@ class Actuator:
                 await self._ledger.write([], attempts=[Attempt(self._device, name, version)])
                 self._uncertain[name] = version
             if self._is_wanted(desired):
-                await self._carry_out(name, value, version, uncertain)
+                await self._carry_out(name, value, version, uncertain, ttl)
 
     def _judge(self, name: str, value: Value) -> Value:
         """The value as the model has it; None while the model is missing."""
@@ -171,10 +219,16 @@ class Actuator:
         compiled = self._compiled()
         return None if compiled is None else compiled.check(name, value, direction=Direction.DOWN)
 
-    async def _carry_out(self, name: str, value: Value, version: Version, uncertain: bool) -> None:
+    def _left(self, name: str, version: Version, ttl: float | None) -> float | None:
+        """Seconds for which the value is still wanted; None if that is not known."""
+        if ttl is None:
+            return math.inf
+        return self._lifetimes.left(RegisterKey(self._device, Section.DESIRED, name), version)
+
+    async def _carry_out(self, name: str, value: Value, version: Version, uncertain: bool, ttl: float | None) -> None:
         try:
             async with asyncio.timeout(WRITE_TIMEOUT):
-                ack = await self._write(name, value, version, uncertain)
+                ack = await self._write(name, value, version, uncertain, ttl)
         except TimeoutError:
             ack = self._after_error(name, version, DeviceTimeout("the device did not settle the write in time"))
         except DeviceError as error:
@@ -184,25 +238,29 @@ class Actuator:
             ack = Ack(version, AckState.FAILED, "adapter-fault", f"the adapter failed: {error}")
         await self._say(name, ack)
 
-    async def _write(self, name: str, value: Value, version: Version, uncertain: bool) -> Ack:
+    async def _write(self, name: str, value: Value, version: Version, uncertain: bool, ttl: float | None) -> Ack:
         if uncertain:
-            settled = await self._read_back(name, value, version)
+            settled = await self._read_back(name, value, version, ttl)
             if settled is not None:
                 return settled
-        written = await self._driver.write(name, value)
+        left = self._left(name, version, ttl)
+        if left is None or left <= 0:
+            return _expired(version)
+        async with asyncio.timeout(left if left < WRITE_TIMEOUT else None):  # a driver may let it wait for its turn
+            written = await self._driver.write(name, value)
         if written.confirmed:
             return Ack(version, AckState.APPLIED, observed=written.observed)
         message = "the device has no way to report this property back"
         return Ack(version, AckState.DELIVERED, "unconfirmed", message)
 
-    async def _read_back(self, name: str, value: Value, version: Version) -> Ack | None:
+    async def _read_back(self, name: str, value: Value, version: Version, ttl: float | None) -> Ack | None:
         """Settle an interrupted write without writing: None when the value has to be written (again)."""
         try:
             observed = await self._driver.read_back(name)
         except DeviceError as error:
             if error.transient:
                 raise
-            if self._is_idempotent(name):
+            if self._is_idempotent(name) and (self._left(name, version, ttl) or 0) > 0:
                 return None
             message = "the write may or may not have reached the device, and this property cannot be read back"
             return Ack(version, AckState.FAILED, "outcome-unknown", message)
@@ -278,9 +336,22 @@ class Actuator:
         return retry is None or retry.version != version or self._clock.now() >= retry.at
 
     def _until_retry(self, looked: float) -> float | None:
-        """Seconds to the next retry that was not due when the values were last looked at; None without one."""
-        later = [retry.at for retry in self._retries.values() if retry.at > looked]
+        """Seconds to the next retry, or look at a ttl, that was not due when the values were last looked at; None
+        without one."""
+        later = [at for at in (*(retry.at for retry in self._retries.values()), *self._looks) if at > looked]
         return max(0.0, min(later) - self._clock.now()) + 0.001 if later else None
+
+
+def _rank(desired: Register) -> int:
+    return terms_of(desired.value).rank
+
+
+def _order(desired: Register) -> tuple[int, Version]:
+    return _rank(desired), desired.version
+
+
+def _expired(version: Version) -> Ack:
+    return Ack(version, AckState.EXPIRED, "expired", "its time to live passed before it could be written")
 
 
 def _without_time(ack: Ack) -> tuple[object, ...]:

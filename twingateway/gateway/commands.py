@@ -17,12 +17,14 @@ from twingateway.gateway.claims import HOLDER_SECTIONS, lifecycle_key
 from twingateway.gateway.events import Changed, EventBus
 from twingateway.gateway.grants import Grants
 from twingateway.gateway.ledger import Draft, Ledger, granted_epoch
+from twingateway.gateway.lifetimes import Lifetimes
 from twingateway.gateway.locks import DeviceLocks
 from twingateway.gateway.models import ModelBook, read_model
 from twingateway.gateway.peers import NODES, Peers
 from twingateway.gateway.queries import Queries
 from twingateway.gateway.table import TwinTable
 from twingateway.twin.ack import Ack, AckState
+from twingateway.twin.desired import PLAIN, Desired, Terms, terms_of
 from twingateway.twin.document import TwinDocument, parse_twin
 from twingateway.twin.equality import same
 from twingateway.twin.identity import DeviceId
@@ -67,6 +69,7 @@ class Commands:
         events: EventBus,
         grants: Grants | None,
         locks: DeviceLocks,
+        lifetimes: Lifetimes,
     ) -> None:
         self._root = root
         self._peers = peers
@@ -77,10 +80,13 @@ class Commands:
         self._events = events
         self._grants = grants
         self._locks = locks
+        self._lifetimes = lifetimes
 
-    async def patch(self, device: DeviceId, patch: Value, if_match: Version | None = None) -> Written:
-        """RFC 7396 on the DeviceTwin document. Raises UnknownTwin, ReadOnlyPath, VersionMismatch, InvalidValue,
-        InvalidDocument, NotRoot, StoreError; then nothing changed."""
+    async def patch(
+        self, device: DeviceId, patch: Value, if_match: Version | None = None, terms: Terms = PLAIN
+    ) -> Written:
+        """RFC 7396 on the DeviceTwin document. `terms`: of the desired properties that it names. Raises UnknownTwin,
+        ReadOnlyPath, VersionMismatch, InvalidValue, InvalidDocument, NotRoot, StoreError; then nothing changed."""
         self._require_root()
         parts = _split(patch)
         self._require_certain(device)
@@ -88,15 +94,18 @@ class Commands:
             self._queries.desired(device)
             self._compare(device, if_match)
             drafts = [
-                Draft(RegisterKey(device, section, name), value)
+                _draft(device, section, name, value, terms)
                 for section, part in parts.items()
-                for name, value in self._changes(device, section, part).items()
+                for name, value in self._changes(device, section, part, terms).items()
             ]
             return Written(await self._write(drafts))
 
-    async def put(self, document: Any, namespace: str, if_match: Version | None = None) -> Written:
+    async def put(
+        self, document: Any, namespace: str, if_match: Version | None = None, terms: Terms = PLAIN
+    ) -> Written:
         """Create a twin, or make its desired properties and labels exactly those of the document. With `if_match`
-        nothing is created. Raises InvalidDocument, InvalidValue, VersionMismatch, NotRoot, StoreError."""
+        nothing is created. Stated `terms` are those of every desired property in it; without, one that has its value
+        already keeps what it has. Raises InvalidDocument, InvalidValue, VersionMismatch, NotRoot, StoreError."""
         self._require_root()
         report = check_twin(document)
         if report.problems:
@@ -109,14 +118,14 @@ class Commands:
         async with self._locks.hold([twin.id]):
             self._compare(twin.id, if_match)
             if not self._queries.exists(twin.id):
-                return Written(await self._create(twin), True, warnings)
+                return Written(await self._create(twin, terms), True, warnings)
             known = self._queries.model_ref(twin.id)
             if twin.model is not None and str(twin.model) != known:
                 warnings += (f"the model stays {known or 'none'}: only a device that is created anew takes another",)
             drafts = [
-                Draft(RegisterKey(twin.id, section, name), value)
+                _draft(twin.id, section, name, value, terms)
                 for section, values in _stated(twin).items()
-                for name, value in self._replacement(twin.id, section, values).items()
+                for name, value in self._replacement(twin.id, section, values, terms).items()
             ]
             return Written(await self._write(drafts), False, warnings)
 
@@ -205,15 +214,24 @@ class Commands:
             message = f"the version of {device.short} is {current}, not {if_match}; read it again and decide anew"
             raise VersionMismatch(message, current=str(current))
 
-    def _changes(self, device: DeviceId, section: Section, patch: Mapping[str, Value]) -> dict[str, Value]:
-        changes = section_patch(self._table.values(device, section), patch)
+    def _changes(
+        self, device: DeviceId, section: Section, patch: Mapping[str, Value], terms: Terms
+    ) -> dict[str, Value]:
+        current = self._table.values(device, section)
+        changes = section_patch(current, patch)
+        if section is Section.DESIRED:  # a value with terms is wanted anew by whoever names it
+            named = [name for name, value in patch.items() if value is not None and name not in changes]
+            changes.update({n: current[n] for n in named if terms or terms_of(self._table.value(device, section, n))})
         ref = self._queries.model_ref(device)
         return {name: self._checked(device, ref, section, name, value) for name, value in changes.items()}
 
-    def _replacement(self, device: DeviceId, section: Section, wanted: Mapping[str, Value]) -> dict[str, Value]:
+    def _replacement(
+        self, device: DeviceId, section: Section, wanted: Mapping[str, Value], terms: Terms
+    ) -> dict[str, Value]:
         current = self._table.values(device, section)
         changes: dict[str, Value] = {name: None for name in current if name not in wanted}
-        changes.update({n: v for n, v in wanted.items() if not same(current.get(n), v)})
+        anew = section is Section.DESIRED and bool(terms)
+        changes.update({n: v for n, v in wanted.items() if anew or not same(current.get(n), v)})
         ref = self._queries.model_ref(device)
         return {name: self._checked(device, ref, section, name, value) for name, value in changes.items()}
 
@@ -233,14 +251,14 @@ class Commands:
             return normalise(value, name)
         return compiled.check(name, value, direction=Direction.DOWN)
 
-    async def _create(self, twin: TwinDocument) -> dict[str, Version]:
+    async def _create(self, twin: TwinDocument, terms: Terms) -> dict[str, Version]:
         """A new incarnation, with no holder until a node claims it; all of it in one commit."""
         device, model = twin.id, None if twin.model is None else str(twin.model)
         if device.namespace == NODES:
             problem = Problem(f"the namespace {NODES!r} is reserved", "metadata.namespace", "reserved")
             raise InvalidValue(problem)
         drafts = [
-            Draft(RegisterKey(device, section, name), self._checked(device, model, section, name, value))
+            _draft(device, section, name, self._checked(device, model, section, name, value), terms)
             for section, values in _stated(twin).items()
             for name, value in values.items()
         ]
@@ -260,12 +278,38 @@ class Commands:
         await self._ledger.forget(old)
 
     async def _write(self, drafts: list[Draft], version: Version | None = None) -> dict[str, Version]:
+        since, replaced = self._lifetimes.now(), self._unfinished(drafts)
         minted = await self._ledger.write(drafts, version=version) if drafts else []
+        for stored in minted:
+            ttl = terms_of(stored.register.value).ttl if stored.register.key.section is Section.DESIRED else None
+            if ttl is not None:
+                self._lifetimes.begin(stored.register.key, stored.register.version, ttl, since)
+        self._tell_superseded(replaced)
         return {
             stored.register.key.name: stored.register.version
             for stored in minted
             if stored.register.key.section is Section.DESIRED and stored.register.value is not None
         }
+
+    def _unfinished(self, drafts: list[Draft]) -> dict[RegisterKey, Ack]:
+        """Of the desired values that these replace, those of which the holder has not said what became of them."""
+        desired = (draft.key for draft in drafts if draft.key.section is Section.DESIRED)
+        acks = ((key, self._queries.ack(key.device, key.name)) for key in desired)
+        return {key: ack for key, ack in acks if ack is not None and not ack.settled}
+
+    def _tell_superseded(self, replaced: Mapping[RegisterKey, Ack]) -> None:
+        for key, ack in replaced.items():
+            message = f"{key.name}, version {ack.version}, was replaced while it was {ack.state.value}"
+            detail: dict[str, Value] = {"version": str(ack.version), "state": ack.state.value}
+            self._ledger.notice("desired-superseded", message, key.device, property=key.name, **detail)
+
+
+def _draft(device: DeviceId, section: Section, name: str, value: Value, terms: Terms) -> Draft:
+    """Raises InvalidValue or TooLarge for a value that has no room for its terms."""
+    held = value
+    if section is Section.DESIRED and value is not None:
+        held = Desired(value, terms).to_value()
+    return Draft(RegisterKey(device, section, name), value if held is value else normalise(held, name))
 
 
 def _stated(twin: TwinDocument) -> dict[Section, dict[str, Value]]:

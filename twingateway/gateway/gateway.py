@@ -17,6 +17,7 @@ from twingateway.gateway.inbound import Inbound
 from twingateway.gateway.journal import Age, Journal, JournalPolicy
 from twingateway.gateway.journal_relay import JournalRelay
 from twingateway.gateway.ledger import Ledger
+from twingateway.gateway.lifetimes import Lifetimes
 from twingateway.gateway.locks import DeviceLocks
 from twingateway.gateway.models import ModelBook
 from twingateway.gateway.numbers import Numbers
@@ -58,6 +59,7 @@ class Gateway:
     host: AdapterHost
     queries: Queries
     commands: Commands
+    lifetimes: Lifetimes
     journal: Journal
     relay: JournalRelay
     started: float
@@ -101,6 +103,7 @@ async def open_gateway(
     models = ModelBook(committer, peers, ledger, tasks, snapshot.models)
     locks = DeviceLocks()
     grants = Grants(peers, table, ledger, tasks, locks) if is_root else None
+    lifetimes = Lifetimes(is_root, peers, ledger, clock, store.identity.boot_id)
     ownership = Ownership(grants, peers, table, ledger)
     repair = Repair(store, numbers, table, ledger, peers, grants, tasks)
     statements = Statements(table, ledger, tasks)
@@ -126,11 +129,12 @@ async def open_gateway(
         models=models,
         ownership=ownership,
         inbound=Inbound(peers, table),
-        sessions=Sessions(peers, ownership, models, table, ledger, clock, statements, repair.begin, relay),
+        sessions=Sessions(peers, ownership, models, table, ledger, clock, statements, repair.begin, relay, lifetimes),
         repair=repair,
-        host=AdapterHost(models, table, ledger, ownership, clock, tasks, statements, snapshot.attempts),
+        host=AdapterHost(models, table, ledger, ownership, clock, tasks, statements, lifetimes, snapshot.attempts),
         queries=queries,
-        commands=Commands(is_root, peers, table, ledger, models, queries, events, grants, locks),
+        commands=Commands(is_root, peers, table, ledger, models, queries, events, grants, locks, lifetimes),
+        lifetimes=lifetimes,
         journal=entries,
         relay=relay,
         started=time.time(),

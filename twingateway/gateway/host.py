@@ -22,6 +22,7 @@ from twingateway.gateway.clock import Clock
 from twingateway.gateway.context import Context
 from twingateway.gateway.device_runner import DeviceRunner
 from twingateway.gateway.ledger import Ledger
+from twingateway.gateway.lifetimes import Lifetimes
 from twingateway.gateway.models import ModelBook
 from twingateway.gateway.ownership import Ownership
 from twingateway.gateway.reporter import Reporter
@@ -80,6 +81,7 @@ class AdapterHost:
         clock: Clock,
         tasks: Tasks,
         statements: Statements,
+        lifetimes: Lifetimes,
         attempts: Sequence[Attempt],
     ) -> None:
         self._models = models
@@ -89,6 +91,7 @@ class AdapterHost:
         self._clock = clock
         self._tasks = tasks
         self._statements = statements
+        self._lifetimes = lifetimes
         self._attempts: defaultdict[DeviceId, list[Attempt]] = defaultdict(list)
         for attempt in attempts:
             self._attempts[attempt.device].append(attempt)
@@ -96,6 +99,7 @@ class AdapterHost:
         self._actuators: dict[DeviceId, Actuator] = {}
         self._work: list[asyncio.Task[None]] = []
         ledger.watch(self._on_register)
+        lifetimes.watch(self._nudge)
         models.watch(self._on_model)
 
     async def open(self, kind: AdapterKind, settings: Any, context: Context) -> None:
@@ -171,6 +175,7 @@ class AdapterHost:
             self._ledger,
             self._clock,
             self._ownership.held,
+            self._lifetimes,
             self._attempts.pop(device, ()),
         )
         self._actuators[device] = actuator

@@ -11,6 +11,7 @@ from twingateway.errors import ProtocolViolation
 from twingateway.gateway.clock import Clock
 from twingateway.gateway.journal_lane import JournalEvents
 from twingateway.gateway.ledger import Ledger
+from twingateway.gateway.lifetimes import Lifetimes
 from twingateway.gateway.models import ModelBook
 from twingateway.gateway.ownership import Ownership
 from twingateway.gateway.peers import NODES, REACH, Direction, Peer, Peers
@@ -41,6 +42,7 @@ class Sessions:
         statements: Statements,
         on_rolled_back: Callable[[Peer], None],
         journal: JournalEvents,
+        lifetimes: Lifetimes,
     ) -> None:
         self.journal = journal
         self._peers = peers
@@ -51,6 +53,7 @@ class Sessions:
         self._clock = clock
         self._statements = statements
         self._on_rolled_back = on_rolled_back
+        self._lifetimes = lifetimes
         child, parent = frozenset({Direction.CHILD}), frozenset({Direction.PARENT})
         self._kinds: dict[str, tuple[frozenset[Direction], Callable[[Peer, Any], None]]] = {
             "about": (parent, self._on_about),
@@ -62,6 +65,8 @@ class Sessions:
             "models": (child | parent, models.on_models),
             "want-models": (child | parent, models.on_want),
             "model": (child | parent, models.on_model),
+            "want-ttl": (child, lifetimes.on_ask),
+            "ttl": (parent, lifetimes.on_told),
         }
         """Kind of a control message → who may send it, and what it does."""
 
@@ -75,6 +80,7 @@ class Sessions:
             self._tell_root(peer)
         else:
             self._ownership.claim_at(peer)
+            self._lifetimes.linked()
         self._models.announce(peer)
 
     def unlinked(self, peer: Peer) -> None:

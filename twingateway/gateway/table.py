@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 
+from twingateway.twin.desired import plain
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.register import RegisterKey, Section, StoredRegister
 from twingateway.twin.value import Value
@@ -54,9 +55,9 @@ class TwinTable:
         return self._twins.get(device, {}).get(section, _EMPTY)
 
     def values(self, device: DeviceId, section: Section) -> dict[str, Value]:
-        """One section's present values by name."""
+        """One section's present values by name; of desired ones the plain value, without its terms."""
         return {
-            name: stored.register.value
+            name: plain(stored.register.value) if section is Section.DESIRED else stored.register.value
             for name, stored in self.section(device, section).items()
             if stored.register.value is not None
         }
