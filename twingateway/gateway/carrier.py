@@ -314,8 +314,7 @@ class Carrier:
     def _on_registers(self, peer: Peer, event: sync_events.RegistersReceived) -> None:
         session, number = peer.session, self._number
         accepted = []
-        for register in event.registers:
-            refusal = self._inbound.judge(peer, register)
+        for register, refusal in zip(event.registers, self._inbound.judge_all(peer, event.registers), strict=True):
             if refusal is None:
                 accepted.append(register)
             else:

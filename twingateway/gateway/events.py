@@ -103,13 +103,15 @@ class EventBus:
         self._listeners: set[Listening] = set()
         self.published = 0
 
-    def publish(self, event: Event) -> None:
-        if len(self._ring) == RING:
-            self._complete_above = max(self._complete_above, self._ring[0].lsn)
-        self._ring.append(event)
-        self.published += 1
+    def publish(self, *events: Event) -> None:
+        for event in events:
+            if len(self._ring) == RING:
+                self._complete_above = max(self._complete_above, self._ring[0].lsn)
+            self._ring.append(event)
+        self.published += len(events)
         for listener in list(self._listeners):
-            listener.push(event)
+            for event in events:
+                listener.push(event)
             if listener.closed:
                 self._listeners.discard(listener)
 

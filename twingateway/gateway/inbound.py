@@ -6,14 +6,16 @@ never holds up the registers beside it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from twingateway.errors import InvalidValue, TooLarge
 from twingateway.gateway.ledger import LIFECYCLE_NAME, granted_epoch
 from twingateway.gateway.peers import NODES, Direction, Peer, Peers
 from twingateway.gateway.table import TwinTable
 from twingateway.twin.ack import Ack
+from twingateway.twin.identity import DeviceId
 from twingateway.twin.register import WRITER, Register, RegisterKey, Section, Writer
 from twingateway.twin.value import Value
 from twingateway.validation.normalise import normalise
@@ -25,25 +27,41 @@ class Refusal:
     message: str
 
 
+#: Where a child stands with a device, looked up once a frame.
+_Standing: TypeAlias = "tuple[int, int] | Refusal"
+_Standings: TypeAlias = dict[DeviceId, _Standing]
+
+
 class Inbound:
     """Judges registers that arrive from peers."""
 
     def __init__(self, peers: Peers, table: TwinTable) -> None:
         self._peers = peers
         self._table = table
-        self._judges: dict[Direction, Callable[[Peer, Register], Refusal | None]] = {
+        self._judges: dict[Direction, Callable[[Peer, Register, _Standings], Refusal | None]] = {
             Direction.CHILD: self._from_child,
             Direction.PARENT: self._from_parent,
         }
 
     def judge(self, peer: Peer, register: Register) -> Refusal | None:
-        try:
-            normalise(register.value, register.key.name)
-        except (InvalidValue, TooLarge) as error:
-            return Refusal(error.code, error.message)
-        return self._judges[peer.direction](peer, register)
+        """Why this register may not be applied; None if it may."""
+        return self.judge_all(peer, [register])[0]
 
-    def _from_child(self, peer: Peer, register: Register) -> Refusal | None:
+    def judge_all(self, peer: Peer, registers: Iterable[Register]) -> list[Refusal | None]:
+        """The same for those of one frame."""
+        judge = self._judges[peer.direction]
+        standings: _Standings = {}
+        verdicts: list[Refusal | None] = []
+        for register in registers:
+            try:
+                normalise(register.value, register.key.name)
+            except (InvalidValue, TooLarge) as error:
+                verdicts.append(Refusal(error.code, error.message))
+            else:
+                verdicts.append(judge(peer, register, standings))
+        return verdicts
+
+    def _from_child(self, peer: Peer, register: Register, standings: _Standings) -> Refusal | None:
         device, section, _ = register.key
         if section is Section.REACH:
             if device.namespace == NODES and device.name in peer.below:
@@ -53,20 +71,29 @@ class Inbound:
             return Refusal("not-authorized", f"{peer.name} belongs to the namespace {peer.namespace}")
         if WRITER[section] is not Writer.HOLDER:
             return Refusal("not-yours", f"{section} is written by the root")
+        standing = standings.get(device)
+        if standing is None:
+            standing = standings[device] = self._standing(peer, device)
+        if isinstance(standing, Refusal):
+            return standing
+        if register.version[:2] != standing:
+            return Refusal("fenced", f"{device} is now at incarnation and epoch {standing[0]}.{standing[1]}")
+        if section is Section.ACK and register.value is not None and not _is_ack(register.value):
+            return Refusal("invalid-value", "this is not an acknowledgement")
+        return None
+
+    def _standing(self, peer: Peer, device: DeviceId) -> _Standing:
+        """The incarnation and epoch at which this child holds the device, or why it does not."""
         lifecycle = self._table.get(RegisterKey(device, Section.LIFECYCLE, LIFECYCLE_NAME))
         if lifecycle is None or self._peers.holder(device) not in peer.below:
             return Refusal("not-yours", f"{device} is not held by {peer.name}")
         value = lifecycle.register.value
         if not isinstance(value, dict) or value.get("state") != "live":
             return Refusal("deleted", f"{device} was deleted")
-        current = (lifecycle.register.version.incarnation, granted_epoch(lifecycle.register))
-        if register.version[:2] != current:
-            return Refusal("fenced", f"{device} is now at incarnation and epoch {current[0]}.{current[1]}")
-        if section is Section.ACK and register.value is not None and not _is_ack(register.value):
-            return Refusal("invalid-value", "this is not an acknowledgement")
-        return None
+        return lifecycle.register.version.incarnation, granted_epoch(lifecycle.register)
 
-    def _from_parent(self, peer: Peer, register: Register) -> Refusal | None:
+    def _from_parent(self, peer: Peer, register: Register, standings: _Standings) -> Refusal | None:
+        del standings
         device, section, _ = register.key
         if WRITER[section] is not Writer.ROOT:
             return Refusal("not-yours", f"{section} is written below")

@@ -133,11 +133,10 @@ class Ledger:
         return minted
 
     def _report(self, drafts: Iterable[Draft]) -> list[StoredRegister]:
-        minted = [self._mint(draft) for draft in drafts]
+        minted = self._mint(drafts)
         self._commit_behind(minted)
-        for stored in minted:
-            if self._show(stored):
-                self._offer(stored, None)
+        for stored in self._show(minted):
+            self._offer(stored, None)
         return minted
 
     def mint_again(self, device: DeviceId, sections: Iterable[Section]) -> None:
@@ -166,15 +165,14 @@ class Ledger:
 
         `version` overrides incarnation and epoch (its seq is ignored): a grant begins a new epoch.
         """
-        minted = [self._mint(draft, version) for draft in drafts]
+        minted = self._mint(drafts, version)
         self._unsettled.add(minted)
         self._unpublished.add(minted)
         self._pending.update((stored.register.key, stored) for stored in minted)
         try:
             await self._committer.commit(minted, attempts=attempts)
-            for stored in minted:
-                if self._show(stored):
-                    self._offer(stored, None)
+            for stored in self._show(minted):
+                self._offer(stored, None)
         finally:
             self._unsettled.remove(minted)
             self._unpublished.remove(minted)
@@ -188,10 +186,9 @@ class Ledger:
         the ones that were here already) are durable, after the applied ones were queued for further peers. Raises
         Unavailable when the store has no numbers left; then nothing happened."""
         newer = [register for register in registers if self._is_newer(register)]
-        applied = [StoredRegister(register, lsn) for register, lsn in zip(newer, self._lsns(len(newer)), strict=True)]
+        applied = list(map(StoredRegister, newer, self._numbers.lsns(len(newer))))
         self._unsettled.add(applied)
-        for stored in applied:
-            self._show(stored)
+        self._show(applied)
         self._committer.add(applied)
 
         def durable() -> None:
@@ -247,23 +244,31 @@ class Ledger:
         current = self._table.get(register.key)
         return current is not None and register.version == current.register.version
 
-    def _lsns(self, count: int) -> list[int]:
-        return [self._numbers.lsn() for _ in range(count)]
+    def _mint(self, drafts: Iterable[Draft], version: Version | None = None) -> list[StoredRegister]:
+        drafts = list(drafts)
+        seqs, lsns = self._numbers.seqs(len(drafts)), self._numbers.lsns(len(drafts))
+        now = self._clock.wall_ms()
+        bases: dict[tuple[DeviceId, Section], tuple[int, int]] = {}
+        minted = []
+        for draft, seq, lsn in zip(drafts, seqs, lsns, strict=True):
+            key = draft.key
+            basis = version[:2] if version is not None else bases.get(key[:2])
+            if basis is None:
+                basis = bases[key[:2]] = self.basis(key)
+            time = now if draft.time is None else draft.time
+            minted.append(StoredRegister(Register(key, Version(*basis, seq), draft.value, time), lsn))
+        return minted
 
-    def _mint(self, draft: Draft, version: Version | None = None) -> StoredRegister:
-        incarnation, epoch = version[:2] if version is not None else self.basis(draft.key)
-        time = self._clock.wall_ms() if draft.time is None else draft.time
-        minted = Version(incarnation, epoch, self._numbers.seq())
-        return StoredRegister(Register(draft.key, minted, draft.value, time), self._numbers.lsn())
-
-    def _show(self, stored: StoredRegister) -> bool:
-        """False for one that is older than what is shown."""
-        if not self._table.put(stored):
-            return False
-        self._events.publish(Changed(stored, self.position))
+    def _show(self, registers: Iterable[StoredRegister]) -> list[StoredRegister]:
+        """Those that are newer than what was shown, and now are."""
+        put = self._table.put
+        shown = [stored for stored in registers if put(stored)]
+        position = self.position
+        self._events.publish(*[Changed(stored, min(position, stored.lsn)) for stored in shown])
         for watcher in self._watchers:
-            watcher(stored)
-        return True
+            for stored in shown:
+                watcher(stored)
+        return shown
 
     def _offer(self, stored: StoredRegister, origin: str | None) -> None:
         if self._outboxes is not None:

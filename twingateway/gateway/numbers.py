@@ -38,11 +38,21 @@ class Numbers:
         self.start = self.last_lsn = self._blocks[Counter.LSN][0].start - 1
 
     def seq(self) -> int:
-        return self._next(Counter.SEQ)
+        return self.seqs(1)[0]
 
     def lsn(self) -> int:
-        self.last_lsn = self._next(Counter.LSN)
-        return self.last_lsn
+        return self.lsns(1)[0]
+
+    def seqs(self, count: int) -> list[int]:
+        """The next ones, ascending. Raises Unavailable, and then has issued none."""
+        return self._take(Counter.SEQ, count)
+
+    def lsns(self, count: int) -> list[int]:
+        """Likewise."""
+        taken = self._take(Counter.LSN, count)
+        if taken:
+            self.last_lsn = taken[-1]
+        return taken
 
     async def run(self) -> None:
         """Reserve further blocks whenever half of the newest is used."""
@@ -62,19 +72,22 @@ class Numbers:
             )
             await asyncio.sleep(RETRY_SECONDS)
 
-    def _next(self, counter: Counter) -> int:
+    def _take(self, counter: Counter, count: int) -> list[int]:
         blocks = self._blocks[counter]
-        if not blocks:
-            raise Unavailable("the store has not reserved numbers yet; try again in a moment")
-        head = blocks[0]
-        number = head.start
-        if len(head) > 1:
-            blocks[0] = head[1:]
-        else:
-            del blocks[0]
-        if len(head) == BLOCK // 2 or len(head) == 1:
+        left = self._left(counter) - count
+        if left < 0:
             self._wanted.set()
-        return number
+            raise Unavailable("the store has not reserved numbers yet; try again in a moment")
+        taken: list[int] = []
+        while len(taken) < count:
+            part = blocks[0][: count - len(taken)]
+            taken += part
+            blocks[0] = blocks[0][len(part) :]
+            if not blocks[0]:
+                del blocks[0]
+        if left <= BLOCK // 2:
+            self._wanted.set()
+        return taken
 
     def _left(self, counter: Counter) -> int:
         return sum(map(len, self._blocks[counter]))

@@ -4,7 +4,8 @@ A *way* is one parent's address over one transport; ways are ordered: the first 
 TLS, then the second parent's QUIC, and so on. Rules:
 - Without a session, a *round*: the first parent by QUIC, by TLS as well when nothing came of that in 1.5 s (or at
   once when it failed), the next parent when this one's ways failed or took 5 s. Dials go on side by side; the first
-  that leads to a session ends the worse ones. After a round without success a pause, doubling, with jitter.
+  that leads to a session ends the worse ones. After a round without success a pause, doubling, with jitter; a round
+  that nobody answered has been a pause itself (QUIC's dial asks once a second), so the next one follows at once.
 - On any way but the best, the better ones are tried again after 30 s, then ever more seldom, up to 5 min; at once
   when told that the network changed.
 - While the link says nothing (`quiet`) it is kept, and a round is begun beside it with less patience: whichever
@@ -75,6 +76,7 @@ class Route:
         self._quiet = False
         self._to_drop: dict[Attempt, float] = {}
         self._round_at: float | None = 0.0
+        self._round_began = 0.0
         self._pause = BACK_OFF[0]
         self._probe_at: float | None = None
         self._probe_pause = PROBE[0]
@@ -204,6 +206,7 @@ class Route:
 
     def _begin_round(self, now: float) -> None:
         self._round_at = None
+        self._round_began = now
         gap = FALLBACK_AFTER if self._current is None else RESCUE_AFTER
         for parent, ways in enumerate(self._ways):
             for way in ways:
@@ -220,7 +223,11 @@ class Route:
     def _end_round(self, now: float) -> None:
         if self._is_served or self._planned or self._dialling or self._round_at is not None:
             return
-        self._round_at = now + self._pause * (0.5 + self._chance() / 2)
+        chance = self._chance()
+        if now - self._round_began >= PARENT_PATIENCE:
+            self._round_at = now + BACK_OFF[0] * chance
+            return
+        self._round_at = now + self._pause * (0.5 + chance / 2)
         self._pause = min(self._pause * 2, BACK_OFF[1])
 
     def _better(self, than: Way) -> list[Way]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from pathlib import Path
+from typing import Any
 
 from twingateway.errors import LinkError
 from twingateway.link.server_identity import ALPN
@@ -41,13 +42,17 @@ class TlsDialer:
         loop = asyncio.get_running_loop()
         context = self._make_context()
         link: TlsLink | None = None
+        # uvloop's loop tries one address after the other and does not know the option.
+        options: dict[str, Any] = (
+            {"happy_eyeballs_delay": NEXT_ADDRESS_AFTER} if isinstance(loop, asyncio.BaseEventLoop) else {}
+        )
         try:
             async with asyncio.timeout(self._dial_timeout):
                 _, link = await loop.create_connection(
                     lambda: TlsLink(context, lambda: handler, server_name=self._server_name),
                     self._host,
                     self._port,
-                    happy_eyeballs_delay=NEXT_ADDRESS_AFTER,
+                    **options,
                 )
                 await asyncio.shield(link.opened)
         except TimeoutError:
