@@ -43,7 +43,7 @@ async def _twingateway(processes: Processes, folder: Path, link: EmulatedLink, d
         inside_cloud=inside["cloud"],
     )
     cloud = await nodes.start_one("cloud")
-    observer = await _observe(processes, folder, link, "events", API_PORT, devices)
+    observer = await observe(processes, folder, link, "events", API_PORT, devices)
     edge = await nodes.start_one("edge")
     return Contender(nodes.generator_socket, observer, [edge, cloud], False, {"edge": edge, "cloud": cloud})
 
@@ -53,7 +53,7 @@ def _mosquitto(congestion_control: str) -> Start:
         link.use_congestion_control(congestion_control)
         inside_edge, inside_cloud = link.inside("edge"), link.inside("cloud")
         edge, cloud = await start_bridge(processes, folder, inside_edge, inside_cloud, link.cloud_address)
-        observer = await _observe(processes, folder, link, "mqtt", MQTT_PORT, devices)
+        observer = await observe(processes, folder, link, "mqtt", MQTT_PORT, devices)
         socket = folder / "generator.socket"
         arguments = ["--devices", str(devices), "--control", str(socket)]
         await processes.start_module("publisher", inside_edge, "interop.publisher", *arguments)
@@ -75,12 +75,19 @@ async def _aioquic_stream(processes: Processes, folder: Path, link: EmulatedLink
     return Contender(sockets["edge"], sockets["cloud"], [*running.values()], False)
 
 
-async def _observe(
-    processes: Processes, folder: Path, link: EmulatedLink, source: str, port: int, devices: int
+async def observe(
+    processes: Processes,
+    folder: Path,
+    link: EmulatedLink,
+    source: str,
+    port: int,
+    devices: int,
+    name: str = "observer",
 ) -> Path:
-    socket = folder / "observer.socket"
+    """Start an observer at the cloud: of `events` or `mqtt`. Returns its socket."""
+    socket = folder / f"{name}.socket"
     arguments = [source, "--port", str(port), "--devices", str(devices), "--control", str(socket)]
-    await processes.start_module("observer", link.inside("cloud"), "interop.observer", *arguments)
+    await processes.start_module(name, link.inside("cloud"), "interop.observer", *arguments)
     return socket
 
 

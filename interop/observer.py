@@ -44,7 +44,7 @@ async def messages(port: int) -> AsyncIterator[int]:
     packets = mqtt311.Reader()
     while data := await reader.read(_READ):
         for payload in packets.payloads(data):
-            yield int(payload)
+            yield json.loads(payload)["p0"]
 
 
 async def _main(options: argparse.Namespace) -> None:

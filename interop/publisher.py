@@ -1,4 +1,8 @@
-"""The generator of a contender that is fed over MQTT: publishes the updates to a broker nearby, QoS 1."""
+"""The generator of a contender that is fed over MQTT: publishes the updates to a broker nearby, QoS 1.
+
+Topic and payload are what the product itself uses towards brokers that know nothing of it: `twins/default/d7/reported`
+and `{"p0":4711}`. (The product's frames carry a version and a time as well.)
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,8 @@ async def _main(options: argparse.Namespace) -> None:
     await reader.read(4096)
 
     def send(device: int, n: int) -> None:
-        writer.write(mqtt311.publish(f"d{device}/value", str(n).encode(), (n - 1) % 65_535 + 1))
+        topic, payload = f"twins/default/d{device}/reported", b'{"p0":%d}' % n
+        writer.write(mqtt311.publish(topic, payload, (n - 1) % 65_535 + 1))
 
     generator = Generator(options.devices, send)
     await serve(options.control, {"prime": generator.prime, "run": generator.run})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,7 +38,7 @@ class _Values:
             body = self._buffer[2 : 2 + self._buffer[1]]
             self._buffer = self._buffer[2 + len(body) :]
             topic = int.from_bytes(body[:2], "big")
-            yield int(body[4 + topic :])
+            yield json.loads(body[4 + topic :])["p0"]
 
 
 async def _cloud(options: argparse.Namespace) -> None:
@@ -71,7 +72,9 @@ async def _edge(options: argparse.Namespace) -> None:
         stream = client._quic.get_next_available_stream_id(is_unidirectional=True)
 
         def send(device: int, n: int) -> None:
-            client._quic.send_stream_data(stream, mqtt311.publish(f"d{device}/value", b"%d" % n, (n - 1) % 65_535 + 1))
+            client._quic.send_stream_data(
+                stream, mqtt311.publish(f"d{device}/value", b"%d" % n, (n - 1) % 65_535 + 1)
+            )
             client._transmit_soon()
 
         generator = Generator(options.devices, send)

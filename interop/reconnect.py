@@ -1,0 +1,201 @@
+"""How soon the first update arrives once the way is free again.
+
+    python -m interop.reconnect --outage 30s
+
+Three things are tried, updates going on all the while: an outage that the connection survives; the edge's address
+changes under a live connection; the edge's node is killed and started again, which needs a new connection (counted
+from its first packet). An update counts when it was made after the event and an observer at the cloud has it, or, after
+the outage, when anything new arrives.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from interop.chart import linear, save_lines
+from interop.contenders import observe
+from interop.control import ask
+from interop.freshness import wait_until_seen
+from interop.link import EmulatedLink, NeedsRoot, add_options, conditions_of
+from interop.nodes import API_PORT, Nodes
+from interop.processes import Processes
+from interop.quantities import seconds
+from interop.workload import read_sightings, read_times
+
+_STEADY = 5.0
+_PRIME_PATIENCE = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """`first_update_ms`: after the outage; `rtt_ms`: of the path, twice its delay."""
+
+    first_update_ms: float | None
+    address_change_ms: float | None
+    new_connection_ms: float | None
+    rtt_ms: float
+
+
+class Measurement:
+    """The product on a link, and when what was seen."""
+
+    def __init__(self, options: argparse.Namespace, folder: Path, link: EmulatedLink, processes: Processes) -> None:
+        self._options = options
+        self._folder = folder
+        self._link = link
+        self._nodes = Nodes(
+            processes,
+            folder,
+            devices=options.devices,
+            cloud_address=link.cloud_address,
+            inside_edge=link.inside("edge"),
+            inside_cloud=link.inside("cloud"),
+        )
+        self._processes = processes
+        self._observer = Path()
+        self._sent: list[float] = []
+        self._first = 1
+
+    async def run(self) -> Result:
+        await self._nodes.start_one("cloud")
+        devices = self._options.devices
+        self._observer = await observe(self._processes, self._folder, self._link, "events", API_PORT, devices)
+        edge = await self._nodes.start_one("edge")
+        outage, change = await self._live()
+        edge.kill()
+        await edge.end()
+        fresh = await self._afresh()
+        return Result(outage, change, fresh, self._options.delay * 2000)
+
+    async def _live(self) -> tuple[float | None, float | None]:
+        """After an outage, and after a change of address, on the same connection."""
+        options = self._options
+        self._first = (await ask(self._nodes.generator_socket, "prime"))["last"] + 1
+        await wait_until_seen(self._observer, self._first - 1, _PRIME_PATIENCE)
+        updates = asyncio.create_task(self._updates(_STEADY + options.outage + 2 * _STEADY))
+        await asyncio.sleep(_STEADY)
+        self._link.conditions.down = True
+        await asyncio.sleep(options.outage)
+        self._link.conditions.down = False
+        back = time.monotonic()
+        await asyncio.sleep(_STEADY)
+        self._link.change_edge_address()
+        changed = time.monotonic()
+        await updates
+        seen = await self._seen()
+        return _since(back, [at for _, at in seen]), _since(
+            changed, [at for n, at in seen if self._made(n) >= changed]
+        )
+
+    async def _updates(self, lasts: float) -> None:
+        record = self._folder / "sent"
+        rate = self._options.rate
+        await ask(
+            self._nodes.generator_socket, "run", patience=lasts + 60, rate=rate, seconds=lasts, record=str(record)
+        )
+        self._sent = list(read_times(record))
+
+    async def _seen(self) -> list[tuple[int, float]]:
+        record = self._folder / "seen"
+        await ask(self._observer, "dump", record=str(record))
+        return read_sightings(record)
+
+    def _made(self, n: int) -> float:
+        return self._sent[n - self._first] if n >= self._first else 0.0
+
+    async def _afresh(self) -> float | None:
+        """A new edge process on the same store, its first packet to the first value seen. Its values begin again at
+        1, so the observer must be a new one."""
+        devices = self._options.devices
+        observer = await observe(
+            self._processes, self._folder, self._link, "events", API_PORT, devices, name="second-observer"
+        )
+        self._observer = observer
+        await ask(observer, "missing", last=0)
+        before = self._link.up.counters.packets
+        edge = asyncio.create_task(self._nodes.start_one("edge"))
+        began: float | None = None
+        while began is None:
+            await asyncio.sleep(0.001)
+            if self._link.up.counters.packets > before:
+                began = time.monotonic()
+        await ask(self._nodes.generator_socket, "prime")
+        await edge
+        await wait_until_seen(observer, devices, _STEADY * 2)
+        return _since(began, [at for _, at in await self._seen()])
+
+
+def _since(event: float, times: list[float]) -> float | None:
+    """Milliseconds to the first of these after it."""
+    return next((round((at - event) * 1000, 1) for at in times if at > event), None)
+
+
+async def measure(options: argparse.Namespace) -> Result:
+    with tempfile.TemporaryDirectory(prefix="interop-") as temporary:
+        folder = Path(temporary)
+        async with (
+            EmulatedLink(conditions_of(options), seed=options.seed) as link,
+            Processes(folder) as processes,
+        ):
+            try:
+                return await Measurement(options, folder, link, processes).run()
+            finally:
+                if options.keep_logs:
+                    for log in folder.glob("*.log"):
+                        (options.keep_logs / f"reconnect-{log.name}").write_bytes(log.read_bytes())
+
+
+async def _main(options: argparse.Namespace) -> None:
+    results = []
+    for seed in range(options.seed, options.seed + options.runs):
+        options.seed = seed
+        result = await measure(options)
+        results.append(result)
+        print(
+            f"first update after {options.outage:g} s of outage {result.first_update_ms} ms, after a change of address "
+            f"{result.address_change_ms} ms, on a new connection {result.new_connection_ms} ms "
+            f"(round trip {result.rtt_ms:g} ms)",
+            flush=True,
+        )
+    if options.chart:
+        named = ("first_update_ms", "address_change_ms", "new_connection_ms")
+        lines = {
+            name.removesuffix("_ms").replace("_", " "): [
+                (run + 1.0, getattr(result, name) or 0.0) for run, result in enumerate(results)
+            ]
+            for name in named
+        }
+        y = linear("milliseconds to the first update", [value for line in lines.values() for _, value in line])
+        title = f"Back after {options.outage:g} s of outage, round trip {results[0].rtt_ms:g} ms"
+        save_lines(options.chart, title, linear("run", [float(len(results))]), y, lines, dots=True)
+    if options.json:
+        print(json.dumps(asdict(results[-1])))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m interop.reconnect", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_options(parser)
+    parser.add_argument("--outage", type=seconds, default=30.0, help="how long (30s)")
+    parser.add_argument("--rate", type=float, default=1000, help="updates a second, of all devices (1000)")
+    parser.add_argument("--devices", type=int, default=500, help="(500)")
+    parser.add_argument("--runs", type=int, default=1, help="how often, with another seed each time (1)")
+    parser.add_argument("--json", action="store_true", help="the last line is one object, of the last run")
+    parser.add_argument("--chart", type=Path, help="write all runs as SVG to this file")
+    parser.add_argument("--keep-logs", type=Path, help="copy the processes' logs into this folder")
+    try:
+        asyncio.run(_main(parser.parse_args()))
+    except (NeedsRoot, OSError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()
