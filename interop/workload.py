@@ -20,6 +20,10 @@ Send = Callable[[int, int], None]
 """(device, n): hand the value n of this device to the contender."""
 
 
+#: Updates handed out in one turn of the event loop, however late they are: devices do not report all at once either.
+_TURN = 8
+
+
 class Generator:
     """Hands out updates at an even pace; what it costs itself is kept apart from what the contender's call costs."""
 
@@ -44,7 +48,7 @@ class Generator:
         total = round(rate * seconds)
         while len(times) < total:
             began, in_calls = time.thread_time(), 0.0
-            due = min(total, int((time.monotonic() - start) * rate) + 1)
+            due = min(total, int((time.monotonic() - start) * rate) + 1, len(times) + _TURN)
             while len(times) < due:
                 called = time.thread_time()
                 times.append(time.monotonic())
