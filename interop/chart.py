@@ -55,7 +55,13 @@ def decades(label: str, values: Iterable[float]) -> Axis:
 
 
 def save_lines(
-    file: Path, title: str, x: Axis, y: Axis, lines: Mapping[str, Sequence[tuple[float, float]]], *, dots: bool = False
+    file: Path,
+    title: str,
+    x: Axis,
+    y: Axis,
+    lines: Mapping[str, Sequence[tuple[float, float]]],
+    *,
+    dots: bool = False,
 ) -> None:
     """Write one chart; each line by its name. `dots`: mark the points."""
     parts = [
@@ -70,7 +76,9 @@ def save_lines(
         path = " ".join(f"{across:.1f},{down:.1f}" for across, down in placed)
         parts.append(f'<polyline class="line" stroke="{colour}" points="{path}"/>')
         if dots:
-            parts += [f'<circle cx="{across:.1f}" cy="{down:.1f}" r="3.5" fill="{colour}"/>' for across, down in placed]
+            parts += [
+                f'<circle cx="{across:.1f}" cy="{down:.1f}" r="3.5" fill="{colour}"/>' for across, down in placed
+            ]
         row = _TOP + 14 + 22 * index
         left = _WIDTH - _RIGHT + 14
         parts.append(f'<rect x="{left}" y="{row - 9}" width="12" height="12" rx="2" fill="{colour}"/>')

@@ -110,7 +110,9 @@ async def _measure(
 
 
 def table(results: list[Result]) -> str:
-    lines = [f"{'contender':16}{'p50':>9}{'p90':>9}{'p99':>9}{'max ms':>10}{'delivered':>16}{'up kB':>9}{'down kB':>9}{'cpu s':>8}"]
+    lines = [
+        f"{'contender':16}{'p50':>9}{'p90':>9}{'p99':>9}{'max ms':>10}{'delivered':>16}{'up kB':>9}{'down kB':>9}{'cpu s':>8}"
+    ]
     for result in results:
         delivered = f"{result.delivered}/{result.sent}"
         lines.append(

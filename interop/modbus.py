@@ -112,7 +112,7 @@ async def _dead(options: argparse.Namespace) -> dict[str, Any]:
 async def _speed(options: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="modbus-") as name:
         async with Processes(Path(name)) as processes:
-            site = Site(processes, Path(name), Layout(1, 1, 60, 1.0, _PORTS))
+            site = Site(processes, Path(name), Layout(1, 1, 150, 1.0, _PORTS))
             await site._start_plant(_PORTS, 1)
             rates = await measure_speed(_PORTS, options.seconds / 2)
     found: dict[str, Any] = {f"{name}_registers_per_s": round(rate) for name, rate in rates.items()}

@@ -1,7 +1,7 @@
 """What a disk holds after the power failed: everything that was synced, and of the rest whatever chance left.
 
-A sync makes a file's content durable, and the first one its directory entry (SQLite syncs the directory then). What came
-after the last sync may be there whole, in part or not at all, in any order, in sectors of 512 bytes.
+A sync makes a file's content durable, and the first one its directory entry (SQLite syncs the directory then). What
+came after the last sync may be there whole, in part or not at all, in any order, in sectors of 512 bytes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Everything that the process's own SQLite does to files below one folder, in order, as it happens.
 
-The standard library's `sqlite3` uses a shared SQLite library. Its default VFS is copied there with the calls that change
-files replaced: each is noted and then done as before. So what is recorded is the store as it runs, not a double of it.
+The standard library's `sqlite3` uses a shared SQLite library. Its default VFS is copied there with the calls that
+change files replaced: each is noted and then done as before. So it is the store as it runs that is recorded.
 """
 
 from __future__ import annotations

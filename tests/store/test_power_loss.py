@@ -1,12 +1,13 @@
 """The power fails at any moment of the store's work: what was acknowledged is there when it is opened again.
 
-The store runs on the standard library's SQLite, whose writes and syncs are recorded; then every recorded moment is a cut
-point. `TWINGATEWAY_CUT_POINTS=all` tries every one of a longer recording (minutes), the suite a sample.
+The store runs on the standard library's SQLite, whose writes and syncs are recorded; then every recorded moment is a
+cut point. `TWINGATEWAY_CUT_POINTS=all` tries every one of a longer recording (minutes), the suite a sample.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import random
 import shutil
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.skipif(library() is None, reason="sqlite3 is built into
 ALL = os.environ.get("TWINGATEWAY_CUT_POINTS") == "all"
 ROUNDS = 60 if ALL else 12
 #: Recoveries that the suite tries.
-SAMPLE = 300
+SAMPLE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +158,7 @@ async def faults(log: Sequence[Any], folder: Path, most: int | None) -> tuple[in
 async def test_nothing_acknowledged_is_lost_wherever_the_power_fails(tmp_path: Path):
     log = await recorded(tmp_path / "recorded")
     tried, found = await faults(log, tmp_path / "recovered", None if ALL else SAMPLE)
-    print(f"{len(log)} moments, {tried} recoveries, {len(found)} losses")
+    logging.getLogger(__name__).warning("%d operations, %d recoveries, %d losses", len(log), tried, len(found))
     assert not found, "\n".join(found[:10])
     assert tried > SAMPLE // 2
 

@@ -43,6 +43,9 @@ class GatewayCollector(Collector):
         )
         full = float(gateway.committer.failure is not None)
         yield _gauge("twingateway_store_refusing", "1 while the store refuses writes", full)
+        repair = gateway.repair
+        yield _counter("twingateway_store_replacements", "Damaged stores that were replaced", repair.replacements)
+        yield _counter("twingateway_store_rollbacks", "Times the store was found rolled back", repair.repairs)
         yield _gauge("twingateway_registers", "Registers held", sum(1 for _ in gateway.table.registers()))
         yield from self._adapters()
         yield from self._peers()

@@ -42,12 +42,20 @@ class Repair:
         self._running = False
         self.repairs = 0
         """How often this process found its store rolled back."""
+        self.replacements = 0
+        """How often this process found its store damaged and began with a fresh one."""
 
     def begin(self, peer: Peer) -> None:
         """`peer` was told of numbers that this store does not know."""
         if not self._running:
             self._running = True
             self._tasks.start(self._run(peer.name), "repair of the store")
+
+    def replaced(self, times: int, reason: str, kept_as: str) -> None:
+        """This gateway runs on a fresh store because the one before was damaged (the `times`-th in this process)."""
+        self.replacements = times
+        message = f"the store was damaged and moved aside to {kept_as}; a fresh one is being filled by the peers"
+        self._ledger.notice("store-corrupt", message, reason=reason, kept_as=kept_as)
 
     async def _run(self, told_by: str) -> None:
         try:

@@ -3,6 +3,9 @@
 Ready means: the store is open, every listener is bound and the adapters are started. It never waits for the uplink
 or for any device. The end, on SIGTERM: adapters stop, what they said last gets a moment to reach the parent, event
 streams are closed, everything waiting is committed.
+
+A store that is found damaged, at the start or later, is moved aside; the node begins again with a fresh one, which
+its peers make whole: nothing of the damaged file is served.
 """
 
 from __future__ import annotations
@@ -12,15 +15,16 @@ import os
 import random
 import signal
 import sys
+import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import structlog
 
 from twingateway.config.load import LoadedNode
-from twingateway.errors import TwinGatewayError
+from twingateway.errors import StoreCorrupt, TwinGatewayError
 from twingateway.gateway.gateway import Gateway, open_gateway
 from twingateway.gateway.tasks import Tasks
 from twingateway.node.links import make_uplink, start_listener
@@ -35,7 +39,8 @@ from twingateway.node.parts import (
     start_webhooks,
 )
 from twingateway.plugins.registry import AdapterRegistry
-from twingateway.store.sqlite import open_store
+from twingateway.store.quarantine import set_aside
+from twingateway.store.sqlite import SqliteStore, open_store
 
 log = structlog.get_logger("node")
 
@@ -43,6 +48,17 @@ log = structlog.get_logger("node")
 DRAIN = 1.0
 #: Seconds that all parts together have to end; what is left of five is for the store.
 STOP = 3.5
+#: Seconds within which a second damaged store ends the node: fresh files do not break by themselves.
+TWICE = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Damaged:
+    """A store that was moved aside. `at`: monotonic seconds."""
+
+    at: float
+    reason: str
+    kept_as: str
 
 
 class Node:
@@ -55,6 +71,7 @@ class Node:
         self._registry = registry
         self._on_ready = on_ready
         self._stop = asyncio.Event()
+        self._damaged: list[_Damaged] = []
         self.gateway: Gateway | None = None
 
     def stop(self) -> None:
@@ -66,10 +83,26 @@ class Node:
 
     async def run(self) -> None:
         """Returns after an orderly end. Raises TwinGatewayError when a part cannot be started."""
-        try:
-            await self._live()
-        except ExceptionGroup as group:
-            raise _reason(group) from group
+        while True:
+            try:
+                await self._live()
+                return
+            except ExceptionGroup as group:
+                error = _reason(group)
+                if not isinstance(error, StoreCorrupt):
+                    raise error from group
+            except StoreCorrupt as damage:
+                error = damage
+            await self._set_store_aside(error)
+
+    async def _set_store_aside(self, error: StoreCorrupt) -> None:
+        """Raises `error` again when the last time was just before: then it is not the file."""
+        now = time.monotonic()
+        if self._stop.is_set() or (self._damaged and now - self._damaged[-1].at < TWICE):
+            raise error
+        aside = await asyncio.to_thread(set_aside, self._loaded.config.store_path)
+        log.error("the store is damaged; beginning with a fresh one", reason=error.message, kept_as=str(aside))
+        self._damaged.append(_Damaged(now, error.message, aside.name))
 
     async def _live(self) -> None:
         config = self._loaded.config
@@ -92,11 +125,11 @@ class Node:
                     )
                     stack.push_async_callback(gateway.committer.drain)
                     gateway.begin(tasks)
-                    await self._run_parts(gateway, tasks)
+                    await self._run_parts(gateway, store, tasks)
                 finally:
                     tasks.cancel()
 
-    async def _run_parts(self, gateway: Gateway, tasks: Tasks) -> None:
+    async def _run_parts(self, gateway: Gateway, store: SqliteStore, tasks: Tasks) -> None:
         config, bound = self._loaded.config, Bound()
         async with _InTime(AsyncExitStack()) as stack:
             await add_models(self._loaded, gateway)
@@ -110,14 +143,29 @@ class Node:
             stack.callback(gateway.events.close)
             uplink = make_uplink(config, gateway, random.random)
             uplink_task = None if uplink is None else tasks.start(uplink.run(), "uplink")
+            if self._damaged:
+                last = self._damaged[-1]
+                gateway.repair.replaced(len(self._damaged), last.reason, last.kept_as)
             log.info("ready", node=gateway.name, **{part: at for part, at in asdict(bound).items() if at})
             if self._on_ready is not None:
                 self._on_ready(bound)
-            await self._stop.wait()
+            damage = await self._until_stop(store)
             log.info("stopping")
         if uplink_task is not None:
             uplink_task.cancel()
             await asyncio.gather(uplink_task, return_exceptions=True)
+        if damage is not None:
+            raise damage
+
+    async def _until_stop(self, store: SqliteStore) -> StoreCorrupt | None:
+        """Until `stop` is called, None, or the store is found damaged: how."""
+        damaged, stop = asyncio.create_task(store.damaged()), asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait([damaged, stop], return_when=asyncio.FIRST_COMPLETED)
+            return None if stop.done() else damaged.result()
+        finally:
+            damaged.cancel()
+            stop.cancel()
 
     async def _drain(self, gateway: Gateway) -> None:
         """Give what was said last a moment to become durable at the parent."""

@@ -47,7 +47,7 @@ class Reader:
                     return job(connection)
                 finally:
                     connection.execute("ROLLBACK")
-            except sqlite3.Error as error:
+            except (sqlite3.Error, UnicodeDecodeError) as error:
                 raise translate(error) from error
 
     def _open(self) -> sqlite3.Connection:

@@ -86,9 +86,10 @@ def read_snapshot(connection: sqlite3.Connection) -> Snapshot:
     """Everything in the file, from one consistent state of it."""
     read = connection.execute
     read("BEGIN")
+    registers = read("SELECT * FROM register")
     try:
         return Snapshot(
-            registers=read_registers(read("SELECT * FROM register")),
+            registers=read_registers(registers),
             peers={row[0]: PeerRecord(*row) for row in read("SELECT * FROM peer")},
             models=[StoredModel(*row) for row in read("SELECT * FROM model ORDER BY rowid")],
             attempts=[
@@ -98,4 +99,5 @@ def read_snapshot(connection: sqlite3.Connection) -> Snapshot:
             boots=dict(read("SELECT * FROM boot")),
         )
     finally:
+        registers.close()  # one left half read would keep the file from being closed
         read("ROLLBACK")

@@ -9,19 +9,20 @@ import asyncio
 import os
 import secrets
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-from twingateway.errors import StoreCorrupt, StoreError
+from twingateway.errors import InvalidValue, StoreCorrupt, StoreError
 from twingateway.ports.journal import Bucket, Depth, Filing, Placed, Point, Span
 from twingateway.ports.store import Changes, Counter, Snapshot, StoreIdentity
 from twingateway.store import history, journal, rows
 from twingateway.store.lock import ProcessLock
 from twingateway.store.migrations import migrate, schema_version
 from twingateway.store.reader import Reader
-from twingateway.store.writer import Writer, translate
+from twingateway.store.wal import require_whole
+from twingateway.store.writer import Job, Writer, translate
 from twingateway.twin.entry import JournalEntry
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.register import Section
@@ -71,6 +72,9 @@ RETURNING reserved
 _BEGIN_BOOT = "INSERT INTO boot SELECT ?, coalesce((SELECT reserved FROM counter WHERE name = 'lsn'), 0)"
 
 
+T = TypeVar("T")
+
+
 class _Opened(NamedTuple):
     path: Path
     lock: ProcessLock
@@ -88,6 +92,7 @@ class SqliteStore:
         self._writer = Writer(opened.connection)
         self._reader = Reader(opened.path, BUSY_TIMEOUT)
         self._closed = False
+        self._damage: asyncio.Future[StoreCorrupt] = asyncio.get_running_loop().create_future()
 
     @property
     def identity(self) -> StoreIdentity:
@@ -108,13 +113,13 @@ class SqliteStore:
                 connection.execute("UPDATE boot SET lsn = ? WHERE boot_id = ?", (reserved, boot_id))
             return range(reserved - count + 1, reserved + 1)
 
-        return await self._writer.submit(job)
+        return await self._write(job)
 
     async def commit(self, changes: Changes) -> None:
         if not changes:
             return
         batch = _Batch(changes, self._identity.boot_id)
-        await self._writer.submit(batch.apply)
+        await self._write(batch.apply)
 
     async def renew_identity(self) -> StoreIdentity:
         identity = StoreIdentity(secrets.token_bytes(16), self._identity.boot_id)
@@ -124,7 +129,7 @@ class SqliteStore:
             connection.execute("DELETE FROM boot")
             connection.execute(_BEGIN_BOOT, (identity.boot_id,))
 
-        await self._writer.submit(job)
+        await self._write(job)
         self._identity = identity
         return identity
 
@@ -137,37 +142,55 @@ class SqliteStore:
         await self._writer.close()
         self._lock.release()
 
+    async def damaged(self) -> StoreCorrupt:
+        """Returns when an operation has found the file damaged: what it found."""
+        return await asyncio.shield(self._damage)
+
+    async def _write(self, job: Job[T]) -> T:
+        return await self._noting_damage(self._writer.submit(job))
+
+    async def _read(self, job: Job[T]) -> T:
+        return await self._noting_damage(self._reader.read(job))
+
+    async def _noting_damage(self, work: Awaitable[T]) -> T:
+        try:
+            return await work
+        except StoreCorrupt as error:
+            if not self._damage.done():
+                self._damage.set_result(error)
+            raise
+
     # --- JournalStore ---------------------------------------------------------------------------------------------
 
     async def receive(self, filings: Sequence[Filing]) -> list[JournalEntry]:
-        return await self._writer.submit(lambda connection: journal.receive(connection, filings))
+        return await self._write(lambda connection: journal.receive(connection, filings))
 
     async def journal_page(self, class_name: str, after: int, max_bytes: int) -> list[Placed]:
-        return await self._reader.read(lambda connection: journal.page(connection, class_name, after, max_bytes))
+        return await self._read(lambda connection: journal.page(connection, class_name, after, max_bytes))
 
     async def journal_depths(self) -> list[Depth]:
-        return await self._reader.read(journal.depths)
+        return await self._read(journal.depths)
 
     async def evict(self, class_name: str, max_bytes: int, before: int) -> int:
-        return await self._writer.submit(lambda connection: journal.evict(connection, class_name, max_bytes, before))
+        return await self._write(lambda connection: journal.evict(connection, class_name, max_bytes, before))
 
     async def kept_page(self, class_name: str, after: int, limit: int) -> list[Placed]:
-        return await self._reader.read(lambda connection: journal.kept_page(connection, class_name, after, limit))
+        return await self._read(lambda connection: journal.kept_page(connection, class_name, after, limit))
 
     async def prune_kept(self, class_name: str, most: int) -> int:
-        return await self._writer.submit(lambda connection: journal.prune_kept(connection, class_name, most))
+        return await self._write(lambda connection: journal.prune_kept(connection, class_name, most))
 
     async def points(self, span: Span, after: tuple[int, int], limit: int) -> list[Point]:
-        return await self._reader.read(lambda connection: history.points(connection, span, after, limit))
+        return await self._read(lambda connection: history.points(connection, span, after, limit))
 
     async def buckets(self, span: Span, step: int, limit: int) -> list[Bucket]:
-        return await self._reader.read(lambda connection: history.buckets(connection, span, step, limit))
+        return await self._read(lambda connection: history.buckets(connection, span, step, limit))
 
     async def series(self) -> list[tuple[DeviceId, str]]:
-        return await self._reader.read(history.all_series)
+        return await self._read(history.all_series)
 
     async def prune_points(self, device: DeviceId, name: str, retention: int, now: int) -> int:
-        return await self._writer.submit(lambda connection: history.prune(connection, device, name, retention, now))
+        return await self._write(lambda connection: history.prune(connection, device, name, retention, now))
 
 
 class _Batch:
@@ -226,12 +249,12 @@ def _open(path: Path) -> _Opened:
     try:
         _create(path)
         connection = _connect(path)
-        identity = _prepare(connection)
+        identity = _prepare(connection, path)
     except BaseException as error:
         if connection is not None:
             connection.close()
         lock.release()
-        if isinstance(error, (StoreError, sqlite3.Error)):
+        if isinstance(error, (StoreError, sqlite3.Error, UnicodeDecodeError)):
             translated = translate(error)
             raise type(translated)(f"{path}: {translated.message}") from error
         raise
@@ -259,31 +282,35 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _prepare(connection: sqlite3.Connection) -> StoreIdentity:
+def _prepare(connection: sqlite3.Connection, path: Path) -> StoreIdentity:
     schema_version(connection)  # first of all: another program's file must not even be turned to WAL
     (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
         raise StoreError("this file system does not support SQLite's write-ahead log: put the store on a local disk")
     for pragma in ("synchronous = FULL", "foreign_keys = ON", "cell_size_check = ON"):
         connection.execute(f"PRAGMA {pragma}")
+    _, taken, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    require_whole(path.with_name(f"{path.name}-wal"), max(taken, 0))
     (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
         raise StoreCorrupt(f"the file is damaged ({verdict}); restore a backup, or move it away to begin anew")
     migrate(connection)
-    (store_id,) = connection.execute("SELECT store_id FROM store").fetchone()
+    found = connection.execute("SELECT store_id FROM store").fetchone()
+    if found is None:
+        raise StoreCorrupt("the file has lost its identity; restore a backup, or move it away to begin anew")
     boot_id = secrets.token_bytes(16)
     # A boot begins at the counter's end: even before it reserves, this store may tell a peer its last lsn.
     connection.execute(_BEGIN_BOOT, (boot_id,))
-    return StoreIdentity(store_id, boot_id)
+    return StoreIdentity(found[0], boot_id)
 
 
 def _load(path: Path) -> Snapshot:
     connection = _connect(path)
     try:
         return rows.read_snapshot(connection)
-    except sqlite3.Error as error:
-        if not hasattr(error, "sqlite_errorcode"):  # not SQLite's complaint but Python's: text that is no UTF-8
-            raise StoreCorrupt(f"the store's file is damaged; restore a backup, or move it away ({error})") from error
+    except InvalidValue as error:
+        raise StoreCorrupt(f"the store's file is damaged; restore a backup, or move it away ({error})") from error
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise translate(error) from error
     finally:
         connection.close()

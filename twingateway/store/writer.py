@@ -37,15 +37,21 @@ def translate(error: Exception) -> StoreError:
     """What an exception of sqlite3 means to a person."""
     if isinstance(error, StoreError):
         return error
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    code = sqlite3.SQLITE_CORRUPT if _is_undecodable(error) else getattr(error, "sqlite_errorcode", 0) & 0xFF
     kind, message = _ERRORS.get(code, (StoreError, "the store refused the operation"))
     translated = kind(f"{message} ({error})")
     translated.__cause__ = error
     return translated
 
 
+def _is_undecodable(error: Exception) -> bool:
+    """Not SQLite's complaint but Python's: text, or the text of an error, that is no UTF-8."""
+    no_code = isinstance(error, sqlite3.OperationalError) and not hasattr(error, "sqlite_errorcode")
+    return no_code or isinstance(error, UnicodeDecodeError)
+
+
 def _concerns_the_file(error: Exception) -> bool:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _ERRORS
+    return _is_undecodable(error) or getattr(error, "sqlite_errorcode", 0) & 0xFF in _ERRORS
 
 
 class _Waiting(NamedTuple):

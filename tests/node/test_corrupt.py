@@ -1,0 +1,162 @@
+"""A damaged store is moved aside, the node goes on with a fresh one, and the other side fills it again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.node.sites import ModbusDevice, free_port, load, write_site
+from twingateway.gateway.events import Notice
+from twingateway.node.run import Node
+from twingateway.plugins.registry import AdapterRegistry
+
+PATIENCE = 20.0
+
+
+class Running:
+    """A node in this process, with every notice it gave; may be stopped and started again."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.notices: list[Notice] = []
+        self.node: Node | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        ready = asyncio.Event()
+        self.node = Node(load(self.file), AdapterRegistry.installed(), lambda bound: ready.set())
+        self._task = asyncio.create_task(self.node.run())
+        waiting = asyncio.create_task(ready.wait())
+        await asyncio.wait([waiting, self._task], timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        assert ready.is_set(), self._task
+
+    async def stop(self) -> None:
+        if self.node is not None and self._task is not None:
+            self.node.stop()
+            await self._task
+
+    @property
+    def store(self) -> Path:
+        assert self.node is not None
+        return load(self.file).config.store_path
+
+
+@asynccontextmanager
+async def site(folder: Path) -> AsyncIterator[tuple[Running, Running, ModbusDevice, str]]:
+    """(cloud, edge, device, the twin's URL): the device settled at 41 in r1, nothing else wanted."""
+    listen, api = free_port(), free_port()
+    async with ModbusDevice(registers=[7] * 8).serving() as device:
+        cloud, edge = map(Running, write_site(folder, device=device.port, listen=listen, api=api))
+        url = f"http://127.0.0.1:{api}/twins/plant"
+        try:
+            await cloud.start()
+            await edge.start()
+            await until(url, lambda twin: twin["spec"]["reportedProperties"].get("r0") == 7)
+            async with httpx2.AsyncClient(trust_env=False) as client:
+                answer = await client.patch(url, json={"spec": {"desiredProperties": {"r1": 41}}})
+                assert answer.status_code in (200, 202)
+            await until(url, lambda twin: state(twin, "r1") == "applied")
+            yield cloud, edge, device, url
+        finally:
+            await edge.stop()
+            await cloud.stop()
+
+
+def state(twin: Any, name: str) -> str | None:
+    shown = twin["status"]["properties"]["desired"].get(name, {})
+    return (shown.get("ack") or {}).get("state")
+
+
+async def until(url: str, holds: Callable[[Any], object]) -> Any:
+    """The twin once it is so."""
+    twin: Any = None
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE), httpx2.AsyncClient(trust_env=False) as client:
+            while True:
+                with contextlib.suppress(httpx2.HTTPError):
+                    answer = await client.get(url)
+                    twin = answer.json()
+                    if answer.status_code == 200 and holds(twin):
+                        return twin
+                await asyncio.sleep(0.05)
+    raise AssertionError(f"not so after {PATIENCE:g} s: {twin}")
+
+
+def damage(path: Path, page: int = 1) -> None:
+    """Flip bits all over one page."""
+    content = bytearray(path.read_bytes())
+    for offset in range(page * 4096, page * 4096 + 4096, 7):
+        content[offset] ^= 0x55
+    path.write_bytes(content)
+
+
+def damage_content(path: Path) -> None:
+    """One desired value is another one, in pages that are whole."""
+    connection = sqlite3.connect(path)
+    changed = connection.execute("UPDATE register SET value = '42' WHERE section = 'desired' AND name = 'r1'")
+    assert changed.rowcount == 1
+    connection.commit()
+    connection.close()
+
+
+async def metric(url: str, name: str) -> float:
+    async with httpx2.AsyncClient(trust_env=False) as client:
+        text = (await client.get(url.replace("/twins/plant", "/metrics"))).text
+    return next(float(line.split()[-1]) for line in text.splitlines() if line.startswith(f"{name} "))
+
+
+def is_whole(twin: Any) -> bool:
+    desired, reported = twin["spec"]["desiredProperties"], twin["spec"]["reportedProperties"]
+    return bool(desired == {"r1": 41} and reported.get("r1") == 41 and state(twin, "r1") == "applied")
+
+
+@pytest.mark.parametrize("side", ["cloud", "edge"])
+@pytest.mark.parametrize("how", [damage, damage_content])
+async def test_a_store_damaged_while_off_is_replaced_and_filled_again(
+    tmp_path: Path, side: str, how: Callable[[Path], None]
+):
+    async with site(tmp_path) as (cloud, edge, device, url):
+        hit = cloud if side == "cloud" else edge
+        await hit.stop()
+        how(hit.store)
+        await hit.start()
+        await until(url, is_whole)
+        assert hit.store.with_name(f"{hit.store.name}.corrupt-1").stat().st_size > 4096
+        assert hit.node is not None
+        assert hit.node.gateway is not None
+        assert hit.node.gateway.repair.replacements == 1
+        if side == "cloud":
+            assert await metric(url, "twingateway_store_replacements_total") == 1
+        assert device.written == [(1, 41)], "a finished write is not done again"
+
+
+async def test_damage_found_while_running_replaces_the_store_and_is_told(tmp_path: Path):
+    async with site(tmp_path) as (cloud, _, device, url):
+        assert cloud.node is not None
+        assert cloud.node.gateway is not None
+        before = cloud.node.gateway
+        store = before.store
+        connection = store._writer._connection  # type: ignore[attr-defined]
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        for page in range(1, cloud.store.stat().st_size // 4096):
+            damage(cloud.store, page)
+        connection.execute("PRAGMA shrink_memory")
+        device.registers[0] = 8  # something to commit
+        await until(url, lambda twin: is_whole(twin) and twin["spec"]["reportedProperties"]["r0"] == 8)
+        async with asyncio.timeout(PATIENCE):
+            while cloud.node.gateway is before or not cloud.store.with_name("cloud.db.corrupt-1").exists():
+                await asyncio.sleep(0.05)
+        await until(url, is_whole)
+        assert await metric(url, "twingateway_store_replacements_total") == 1
+        kept = [placed.entry.name for placed in await cloud.node.gateway.store.kept_page("event", 0, 100)]
+        assert "store-corrupt" in kept
+        assert device.written == [(1, 41)]
