@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import ROUND_HALF_UP, Decimal
 from typing import NamedTuple, TypeGuard
@@ -20,6 +20,7 @@ from twingateway_modbus.layout import (
     BCDS,
     BYTES,
     FLOATS,
+    SIGNED,
     TIMES,
     UNSIGNED,
     DataType,
@@ -28,7 +29,8 @@ from twingateway_modbus.layout import (
     registers_of,
 )
 from twingateway_modbus.linear import IDENTITY, Linear, decimal
-from twingateway_modbus.raw import CodecError, Raw, RawCodec, raw_codec
+from twingateway_modbus.raw import FORMATS, CodecError, Raw, RawCodec, raw_codec
+from twingateway_modbus.shortcuts import not_a_number, scaled_integer, shortest_float32
 
 #: How far, relative to its size, a float may be off and still be the same value.
 _FLOAT_TOLERANCE = {DataType.FLOAT16: 1e-3, DataType.FLOAT32: 1e-6, DataType.FLOAT64: 1e-12}
@@ -79,10 +81,13 @@ class Codec:
     names: Mapping[int, str] | None = field(default=None, hash=False)
     flags: Mapping[int, str] | None = field(default=None, hash=False)
     _raw: RawCodec = field(init=False, repr=False, compare=False)
+    decode: Callable[[bytes], Value] = field(init=False, repr=False, compare=False)
+    """Exactly `2 * self.registers` bytes → value; None is a sentinel: the device has none."""
     _scaled: dict[int, Codec] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_raw", raw_codec(self.type, self.length, self.half))
+        object.__setattr__(self, "decode", self._shortcut() or self._decode)
 
     @property
     def width(self) -> int:
@@ -108,8 +113,19 @@ class Codec:
 
     # --- registers → value --------------------------------------------------------------------------------
 
-    def decode(self, data: bytes) -> Value:
-        """Exactly `2 * self.registers` bytes → value; None is a sentinel: the device has none."""
+    def _shortcut(self) -> Callable[[bytes], Value] | None:
+        """For what most devices hold most of, the stages below in one."""
+        if self.order not in (Order.ABCD, Order.DCBA) or self.count or self.bits or self.names or self.flags:
+            return None
+        sign = "<" if self.order is Order.DCBA else ">"
+        if self.type is DataType.FLOAT32 and self.linear == IDENTITY and not self.nan_is_nothing:
+            return shortest_float32(struct.Struct(f"{sign}f"))
+        if self.type in (SIGNED | UNSIGNED) - BYTES:
+            unpack = struct.Struct(sign + FORMATS[self.type]).unpack
+            return scaled_integer(unpack, self.linear, self.sentinels)
+        return None
+
+    def _decode(self, data: bytes) -> Value:
         if self.count is None:
             return self._decode_one(data)
         size = 2 * self.width
@@ -148,7 +164,7 @@ class Codec:
         if not math.isfinite(raw):
             if self.nan_is_nothing and math.isnan(raw):
                 return None
-            raise CodecError(f"the device sent {raw}, which is not a number a twin can hold")
+            raise not_a_number(raw)
         clean = raw if self.type is DataType.FLOAT64 else _shortest(raw, self.type)
         if self.linear == IDENTITY:
             return clean

@@ -47,6 +47,7 @@ class ModbusDriver(Driver):
         self._reader = Reader(link, self._address.unit, self._address.timeout, points, settings.limits(), learned)
         for item in self._reader.rounds:
             item.phase = phase
+        self.period = max((item.period for item in self._reader.rounds), default=None)
         self._changes = Changes(self._points)
         self._told: dict[str, str] = {}
         self._tell_again = 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import lru_cache
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -34,6 +35,12 @@ Period = Annotated[Duration, Field(ge=0.02, le=86400)]
 _Interval = Annotated[Duration, Field(ge=0, le=86400 * 30)]
 _Address = Annotated[int, Field(ge=0, le=LAST_ADDRESS)]
 _Names = dict[int, str]
+
+
+@lru_cache(maxsize=4096)
+def _shared(codec: Codec) -> Codec:
+    """One codec for all that are equal: a thousand meters of one type have thirty, not thirty thousand."""
+    return codec
 
 
 class PropertySettings(BaseModel):
@@ -182,18 +189,20 @@ class PropertySettings(BaseModel):
 
     def point(self, name: str, base: int, period: float) -> Point:
         """As the planner and the driver use it; `base` is added to its addresses."""
-        codec = Codec(
-            self.data_type,
-            self.order,
-            Linear.of(self.scale, self.offset),
-            self.bit_field,
-            self.length or 0,
-            self.byte,
-            self.count,
-            self._sentinel_numbers(),
-            "nan" in self.sentinels,
-            self.enum,
-            self.flags,
+        codec = _shared(
+            Codec(
+                self.data_type,
+                self.order,
+                Linear.of(self.scale, self.offset),
+                self.bit_field,
+                self.length or 0,
+                self.byte,
+                self.count,
+                self._sentinel_numbers(),
+                "nan" in self.sentinels,
+                self.enum,
+                self.flags,
+            )
         )
         return Point(
             name,

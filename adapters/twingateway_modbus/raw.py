@@ -28,7 +28,8 @@ class RawCodec:
     pack: Callable[[Raw], bytes]
 
 
-_FORMATS: dict[DataType, str] = {
+#: The struct format of the plain numbers.
+FORMATS: dict[DataType, str] = {
     DataType.INT16: "h",
     DataType.UINT16: "H",
     DataType.BOOL: "H",
@@ -46,8 +47,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def raw_codec(data_type: DataType, length: int = 0, half: Half | None = None) -> RawCodec:
     """`length`: registers of a string. `half`: the byte that holds an 8-bit number, or each character of a string."""
-    if data_type in _FORMATS:
-        return _number(struct.Struct(">" + _FORMATS[data_type]))
+    if data_type in FORMATS:
+        return _number(struct.Struct(">" + FORMATS[data_type]))
     if data_type is DataType.STRING:
         return _text(length, half)
     if data_type in BCDS:

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 from twingateway.adapter import Value
-from twingateway.errors import DeviceError
+from twingateway.errors import DeviceError, DeviceReplyInvalid
 from twingateway_modbus.exceptions import ILLEGAL_ADDRESS, ILLEGAL_VALUE
 from twingateway_modbus.learned import Learned
 from twingateway_modbus.link import Link
 from twingateway_modbus.plan import Block, Limits, Range, hole_between, plan, split
 from twingateway_modbus.point import Point, Table
+from twingateway_modbus.raw import CodecError
 from twingateway_modbus.request import Cells
 from twingateway_modbus.schedule import Round
 
@@ -36,6 +38,36 @@ class NoValue(DeviceError):
         super().__init__(f"{name}: the device has no value for it", property=name)
 
 
+class Slot(NamedTuple):
+    """Where in a block's data a property lies. `decode`: None where it takes more than the data."""
+
+    name: str
+    start: int
+    end: int
+    decode: Callable[[bytes], Value] | None
+    point: Point
+
+
+class Layout(NamedTuple):
+    """A block's properties, ready to be decoded."""
+
+    block: Block
+    slots: tuple[Slot, ...]
+    has_scales: bool
+
+    @classmethod
+    def of(cls, block: Block) -> Layout:
+        slots = tuple(_slot(point, block) for point in block.points if not point.is_scale)
+        return cls(block, slots, len(slots) < len(block.points))
+
+
+def _slot(point: Point, block: Block) -> Slot:
+    start = block.table.width * (point.address - block.address)
+    plain = point.scale_at is None and not block.table.of_bits
+    end = start + block.table.width * point.count
+    return Slot(point.name, start, end, point.codec.decode if plain else None, point)
+
+
 class Reader:
     """`problems`: what is wrong with which property at present. `exponents`: the scale-factor registers' content."""
 
@@ -50,6 +82,7 @@ class Reader:
         self._learned = learned
         self._has_learned = False
         self._refused_until: dict[Cells, float] = {}
+        self._layouts: dict[int, Layout] = {}
         self.problems: dict[str, DeviceError] = {}
         self.exponents: dict[tuple[Table, int], int] = {}
         self.rounds = [Round(period, list(blocks)) for period, blocks in self._plan().items()]
@@ -70,6 +103,7 @@ class Reader:
         if self._has_learned:
             self._has_learned = False
             planned = self._plan()
+            self._layouts.clear()
             for each in self.rounds:
                 each.blocks = list(planned[each.period])
             self._learned.save()
@@ -135,26 +169,33 @@ class Reader:
     def decode(self, block: Block, data: bytes) -> dict[str, Value]:
         """The values of a block; what cannot be decoded becomes a problem of its property alone."""
         values: dict[str, Value] = {}
-        width, origin = block.table.width, block.address
         problems = self.problems
-        if any(point.is_scale for point in block.points):
+        known = self._layouts.get(id(block))
+        if known is None or known.block is not block:
+            known = self._layouts[id(block)] = Layout.of(block)
+        if known.has_scales:
             self._take_exponents(block, data)
-        for point in block.points:
-            if point.is_scale:
-                continue
-            start = width * (point.address - origin)
-            exponent = None if point.scale_at is None else self.exponents.get((point.table, point.scale_at))
+        for name, start, end, decode, point in known.slots:
             try:
-                value = point.decode(data[start : start + width * point.count], exponent)
-            except DeviceError as error:
-                problems[point.name] = error
+                if decode is not None:
+                    value = decode(data[start:end])
+                else:
+                    value = point.decode(data[start:end], self._exponent(point))
+            except CodecError as error:
+                problems[name] = DeviceReplyInvalid(f"{name}: {error}", property=name)
                 continue
-            values[point.name] = value
+            except DeviceError as error:
+                problems[name] = error
+                continue
+            values[name] = value
             if value is None:
-                problems[point.name] = NoValue(point.name)
+                problems[name] = NoValue(name)
             elif problems:
-                problems.pop(point.name, None)
+                problems.pop(name, None)
         return values
+
+    def _exponent(self, point: Point) -> int | None:
+        return None if point.scale_at is None else self.exponents.get((point.table, point.scale_at))
 
     def _take_exponents(self, block: Block, data: bytes) -> None:
         for point in block.points:
