@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from twingateway.gateway.events import Changed, EventBus
+from twingateway.gateway.events import Changed, Event, EventBus
 from twingateway.gateway.gateway import Gateway
 from twingateway.twin.ack import Ack, AckState
 from twingateway.twin.identity import DeviceId
@@ -24,6 +24,8 @@ class Oracle:
         self._acknowledged: dict[tuple[str, str], Value] = {}
         self._at_backup: dict[str, dict[tuple[str, str], int]] = {}
         self._excused_root = False
+        self._root_kept: dict[tuple[str, str], int] = {}
+        """How many of what was asked the oldest copy had that the root was restored from."""
         self._excused_edges: set[str] = set()
         self._shown: dict[tuple[str, str], int] = {}
         self.problems: list[str] = []
@@ -49,6 +51,9 @@ class Oracle:
     def restored(self, node: str) -> None:
         """What the root had acknowledged and no edge had got yet cannot come back from anywhere."""
         if node == "cloud":
+            kept = self._at_backup["cloud"]
+            for key, values in self._asked.items():
+                self._root_kept[key] = min(self._root_kept.get(key, len(values)), kept.get(key, 0))
             self._excused_root = True
             self._shown.clear()
         else:
@@ -58,13 +63,14 @@ class Oracle:
         """Listen to what the root shows, in this life of it."""
         publish = root.events.publish
 
-        def observed(event: object) -> None:
-            if isinstance(event, Changed):
-                self._see(event)
-            publish(event)  # type: ignore[arg-type]
+        def observed(*events: Event) -> None:
+            for event in events:
+                if isinstance(event, Changed):
+                    self._see(event)
+            publish(*events)
 
         bus: EventBus = root.events
-        bus.publish = observed  # type: ignore[assignment, method-assign]
+        bus.publish = observed  # type: ignore[method-assign]
 
     def _see(self, event: Changed) -> None:
         register = event.stored.register
@@ -106,9 +112,11 @@ class Oracle:
         desired = world.cloud.gateway.table.value(identity, Section.DESIRED, name)
         since = asked.index(acknowledged) if acknowledged in asked else 0
         if self._excused_root:
-            since = min(since, max(0, self._at_backup.get("cloud", {}).get((device, name), 0) - 1))
+            since = min(since, max(0, self._root_kept.get((device, name), len(asked)) - 1))
         nothing_yet = [None] if acknowledged is None or (self._excused_root and since == 0) else []
         allowed = [*asked[since:], *nothing_yet]
+        if self._excused_root and edge in self._excused_edges:
+            allowed = [*asked, None]  # both copies were replaced by older ones
         if asked:
             self._expect(desired in allowed, f"{device}.{name}: acknowledged {acknowledged}, kept {desired}")
         if desired is None:

@@ -51,7 +51,7 @@ def test_decision(hello, position, last, expected):
 
 
 def test_a_low_from_the_gap_between_what_was_stored_and_what_was_issued_tells_of_an_older_copy():
-    local = LocalStore("edge", b"ours", b"now", MappingProxyType({b"past": 100, b"now": 200}), 50, 100)
+    local = LocalStore("edge", b"ours", b"now", MappingProxyType({b"past": 100, b"now": 200}), ((50, 100),))
 
     def hello(low):
         return Hello("cloud", b"theirs", b"b", 1, b"ours", low, b"past", 100)

@@ -34,6 +34,7 @@ class Disk:
     store_id: bytes
     registers: dict = field(default_factory=dict)
     known: PeerKnowledge | None = None
+    gaps: list = field(default_factory=list)
     boots: dict = field(default_factory=dict)
     next_lsn: int = 1
     next_seq: int = 1
@@ -60,10 +61,11 @@ class Node:
         disk.next_lsn = -(-disk.next_lsn // BLOCK) * BLOCK + 1
         disk.next_seq = -(-disk.next_seq // BLOCK) * BLOCK + 1
         disk.boots[self.boot_id] = 10**9
+        disk.gaps.append((top, disk.next_lsn - 1))
         self.shown = dict(disk.registers)
         self.pending = []  # (what to commit, what to do then), in order
         self.session = Session(
-            LocalStore(self.name, disk.store_id, self.boot_id, disk.boots, top, disk.next_lsn - 1),
+            LocalStore(self.name, disk.store_id, self.boot_id, disk.boots, tuple(disk.gaps)),
             self.peer,
             disk.known,
             top,

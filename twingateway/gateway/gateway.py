@@ -96,7 +96,7 @@ async def open_gateway(
     events = EventBus(table, numbers.last_lsn)
     unsettled = Pending()
     ledger = Ledger(clock, numbers, table, committer, events, unsettled)
-    peers = Peers(name, store.identity, snapshot.boots, snapshot.peers, table, numbers.start, unsettled, policy.order)
+    peers = Peers(name, store.identity, snapshot, table, unsettled, policy.order)
     ledger.connect(peers)
     ledger.watch(peers.on_register)
     peers.root_name = name if is_root else None

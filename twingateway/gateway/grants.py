@@ -43,6 +43,8 @@ log = structlog.get_logger("ownership")
 
 #: Seconds between two attempts at a store that refuses.
 RETRY_SECONDS = 1.0
+#: Member of a lifecycle register while the root is not certain of its own registers: see `Grants.doubt`.
+DOUBT = "doubt"
 
 
 class Verdict(Enum):
@@ -75,13 +77,11 @@ class Grants:
         self._refused: dict[DeviceId, tuple[Claim, Peer | None]] = {}
         self._asked: dict[DeviceId, tuple[Claim, Peer]] = {}
         """Claims that wait for registers of the root's, which the claimant was asked for."""
-        self._unsure: dict[DeviceId, list[Draft]] = {}
-        """At a root found rolled back: devices whose holder has not been heard, with what was written since."""
         ledger.watch(self._on_register)
 
     def require_writable(self, device: DeviceId) -> None:
         """Raises Unavailable while it is not certain that this root has all of its own writes for the device."""
-        if device in self._unsure:
+        if self._doubt(device) is not None:
             raise Unavailable(
                 f"this root's store was restored from a backup, and the holder of {device.short}, "
                 f"{self._peers.holder(device)}, has not been heard since; try again when it is connected"
@@ -178,7 +178,7 @@ class Grants:
             self._give_back(peer, list(by_verdict[Verdict.RESTORE].values()))
 
     def _judge(self, claim: Claim) -> Verdict:
-        if claim.device in self._unsure:
+        if self._doubt(claim.device) is not None:
             return Verdict.ADOPT
         current = self._table.get(lifecycle_key(claim.device))
         value = {} if current is None else fields(current.register)
@@ -245,43 +245,57 @@ class Grants:
 
     # --- a root that lost its store ------------------------------------------------------------------------------
 
-    def doubt(self, since: int) -> None:
+    async def doubt(self, since: int) -> None:
         """This root's store was found rolled back: nothing is certain about held devices until their holders were
-        asked. `since`: the last lsn from before this process; what was written after it must not lose."""
-        for device in self._table.devices():
-            if self._peers.holder(device) not in (None, self._peers.node):
-                self._unsure[device] = [
-                    Draft(stored.register.key, stored.register.value, stored.register.time)
-                    for section in (Section.DESIRED, Section.TAGS)
-                    for stored in self._table.section(device, section).values()
-                    if stored.lsn > since
-                ]
+        asked. `since`: the last lsn from before this process; what was written after it must not lose. The doubt is
+        part of the lifecycle register, so that it outlives a crash. Raises StoreError."""
+        for device in list(self._table.devices()):
+            current = self._table.get(lifecycle_key(device))
+            if current is not None and self._peers.holder(device) not in (None, self._peers.node):
+                value = {DOUBT: since, **fields(current.register)}
+                await self._ledger.write([Draft(lifecycle_key(device), value)], version=current.register.version)
+
+    def _doubt(self, device: DeviceId) -> int | None:
+        """The lsn since which the root's own registers of a device are certain; None when all are."""
+        current = self._table.get(lifecycle_key(device))
+        since = None if current is None else fields(current.register).get(DOUBT)
+        return since if isinstance(since, int) else None
+
+    def _written_since(self, device: DeviceId, since: int) -> list[Draft]:
+        return [
+            Draft(stored.register.key, stored.register.value, stored.register.time)
+            for section in (Section.DESIRED, Section.TAGS)
+            for stored in self._table.section(device, section).values()
+            if stored.lsn > since
+        ]
 
     async def _adopt(self, claim: Claim, registers: list[Register], peer: Peer) -> None:
         """Take the root's registers back from a holder, begin a new epoch above all of them, judge the claim anew."""
-        device = claim.device
+        device, doubt = claim.device, self._doubt(claim.device)
         greatest = max((register.version for register in registers), default=ZERO)
-        if device in self._unsure or greatest > greatest_of_root(self._table, device):
+        if doubt is not None or greatest > greatest_of_root(self._table, device):
+            # What the root wrote after it was restored, before it knew, is newer than anything it wrote before.
+            kept = [] if doubt is None else self._written_since(device, doubt)
             self._ledger.apply(registers, origin=peer.name, then=lambda: None)
             async with self._locks.hold([device]):
-                while not await self._begin_epoch(device):
+                while not await self._begin_epoch(device, kept):
                     await asyncio.sleep(RETRY_SECONDS)
-            log.info("adopted from its holder", device=str(device), registers=len(registers))
+            log.info("adopted from its holder", device=str(device), registers=len(registers), kept=len(kept))
             self.tell_again(device)
         self.on_claims([replace(claim, root=ZERO)], peer)
 
-    async def _begin_epoch(self, device: DeviceId) -> bool:
+    async def _begin_epoch(self, device: DeviceId, kept: list[Draft]) -> bool:
         """False if the store refused."""
         known, current = greatest_of_root(self._table, device), self._table.get(lifecycle_key(device))
-        if current is not None:
-            version = Version(known.incarnation, known.epoch + 1, 0)
-            drafts = [Draft(lifecycle_key(device), current.register.value), *self._unsure.get(device, [])]
-            try:
-                await self._ledger.write(drafts, version=version)
-            except (StoreError, Unavailable) as error:
-                log.warning("an adoption waits for the store", device=str(device), reason=error.message)
-                return False
-        self._unsure.pop(device, None)
+        if current is None:
+            return True
+        value = {name: each for name, each in fields(current.register).items() if name != DOUBT}
+        version = Version(known.incarnation, known.epoch + 1, 0)
+        try:
+            await self._ledger.write([Draft(lifecycle_key(device), value), *kept], version=version)
+        except (StoreError, Unavailable) as error:
+            log.warning("an adoption waits for the store", device=str(device), reason=error.message)
+            return False
         return True
 
     def _on_register(self, stored: StoredRegister) -> None:

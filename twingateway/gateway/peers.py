@@ -6,7 +6,7 @@ goes down to the child through which the device's holder is reached. Nothing els
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Protocol
@@ -18,7 +18,7 @@ from twingateway.gateway.ledger import LIFECYCLE_NAME
 from twingateway.gateway.pending import Pending
 from twingateway.gateway.table import TwinTable
 from twingateway.ports.link import LinkFacts
-from twingateway.ports.store import PeerRecord, StoreIdentity
+from twingateway.ports.store import PeerRecord, Snapshot, StoreIdentity
 from twingateway.sync.journal import JournalSession
 from twingateway.sync.session import LocalStore, PeerKnowledge, Session
 from twingateway.twin.identity import DeviceId
@@ -115,22 +115,21 @@ class Peers:
         self,
         node: str,
         identity: StoreIdentity,
-        boots: Mapping[bytes, int],
-        records: Mapping[str, PeerRecord],
+        snapshot: Snapshot,
         table: TwinTable,
-        start: int,
         unsettled: Pending,
         classes: Sequence[str],
     ) -> None:
-        """`start`: the last lsn that can have been issued before this process. `classes`: of the journal, by
-        priority."""
+        """`classes`: of the journal, by priority."""
         self._classes = classes
         self.node = node
         self.parent: Peer | None = None
         self.root_name: str | None = None
         """The root's node name, as far as known."""
-        self._local = LocalStore(node, identity.store_id, identity.boot_id, dict(boots), table.highest_lsn, start)
-        self._records = dict(records)
+        self._local = LocalStore(
+            node, identity.store_id, identity.boot_id, dict(snapshot.boots), tuple(snapshot.gaps)
+        )
+        self._records = dict(snapshot.peers)
         self._table = table
         self._unsettled = unsettled
         self._children: dict[str, Peer] = {}
@@ -216,7 +215,7 @@ class Peers:
 
     def renew(self, identity: StoreIdentity) -> None:
         """The store has a new identity: every session begins anew, on new links."""
-        self._local = replace(self._local, store_id=identity.store_id, boots={})
+        self._local = replace(self._local, store_id=identity.store_id, boots={}, gaps=())
         former = list(self)
         self.parent = None
         self._children.clear()

@@ -60,9 +60,9 @@ class Repair:
     async def _run(self, told_by: str) -> None:
         try:
             log.error("the store is an older copy of itself; taking a new identity", told_by=told_by)
-            identity = await self._store.renew_identity()
             if self._grants is not None:
-                self._grants.doubt(self._numbers.start)
+                await self._grants.doubt(self._numbers.start)
+            identity = await self._store.renew_identity()
             self._peers.renew(identity)
             await self._reach_again()
             self.repairs += 1

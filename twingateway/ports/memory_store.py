@@ -32,6 +32,7 @@ class MemoryDisk:
     """By the key of the desired register that was attempted."""
     counters: dict[Counter, int] = field(default_factory=lambda: dict.fromkeys(Counter, 0))
     boots: dict[bytes, int] = field(default_factory=dict)
+    gaps: dict[int, int] = field(default_factory=dict)
     journal: MemoryJournal = field(default_factory=MemoryJournal)
 
 
@@ -48,7 +49,9 @@ class MemoryStore:
         disk.in_use = True
         disk.store_id = disk.store_id or entropy(16)
         self._boot_id = entropy(16)
-        disk.boots[self._boot_id] = disk.counters[Counter.LSN]
+        disk.boots[self._boot_id] = reserved = disk.counters[Counter.LSN]
+        if reserved:
+            disk.gaps[max((stored.lsn for stored in disk.registers.values()), default=0)] = reserved
         self._closed = False
 
     @property
@@ -63,6 +66,7 @@ class MemoryStore:
             models=list(disk.models.values()),
             attempts=list(disk.attempts.values()),
             boots=dict(disk.boots),
+            gaps=sorted(disk.gaps.items()),
         )
 
     async def reserve(self, counter: Counter, count: int) -> range:
@@ -97,6 +101,7 @@ class MemoryStore:
     async def renew_identity(self) -> StoreIdentity:
         self._require_writable()
         self._disk.store_id = self._entropy(16)
+        self._disk.gaps = {}
         self._disk.boots = {self._boot_id: self._disk.counters[Counter.LSN]}
         return self.identity
 

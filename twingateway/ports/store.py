@@ -6,7 +6,7 @@ commit concurrently and are grouped.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -98,6 +98,9 @@ class Snapshot:
     attempts: list[Attempt]
     boots: Mapping[bytes, int]
     """Every boot of this store id, with the highest lsn reserved by its end: what this store can have told others."""
+    gaps: Sequence[tuple[int, int]] = ()
+    """Ascending, each (highest lsn that was stored, highest that was reserved) at an opening: lsns above the first up
+    to the second were given up, so this store never told anybody that it had them."""
 
 
 class Store(JournalStore, Protocol):

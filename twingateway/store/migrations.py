@@ -130,7 +130,10 @@ CREATE INDEX history_time ON history (series, time);
 """
 
 #: Step n (from 1) makes version n of version n - 1.
-STEPS: tuple[str, ...] = (FIRST, SECOND)
+#: What was given up at each opening: lsns above the highest that was stored, up to the highest that was reserved.
+THIRD = "CREATE TABLE gap (below INTEGER PRIMARY KEY, upto INTEGER NOT NULL) STRICT;"
+
+STEPS: tuple[str, ...] = (FIRST, SECOND, THIRD)
 
 
 def schema_version(connection: sqlite3.Connection) -> int:

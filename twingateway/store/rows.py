@@ -97,6 +97,7 @@ def read_snapshot(connection: sqlite3.Connection) -> Snapshot:
                 for namespace, device, name, *version in read("SELECT * FROM attempt")
             ],
             boots=dict(read("SELECT * FROM boot")),
+            gaps=list(read("SELECT below, upto FROM gap ORDER BY below")),
         )
     finally:
         registers.close()  # one left half read would keep the file from being closed

@@ -69,6 +69,10 @@ INSERT INTO counter VALUES (?, ?)
 ON CONFLICT DO UPDATE SET reserved = reserved + excluded.reserved
 RETURNING reserved
 """
+_GIVE_UP = """
+INSERT INTO gap SELECT (SELECT coalesce(max(lsn), 0) FROM register), reserved FROM counter WHERE name = 'lsn'
+ON CONFLICT DO UPDATE SET upto = excluded.upto
+"""
 _BEGIN_BOOT = "INSERT INTO boot SELECT ?, coalesce((SELECT reserved FROM counter WHERE name = 'lsn'), 0)"
 
 
@@ -127,6 +131,7 @@ class SqliteStore:
         def job(connection: sqlite3.Connection) -> None:
             connection.execute("UPDATE store SET store_id = ?", (identity.store_id,))
             connection.execute("DELETE FROM boot")
+            connection.execute("DELETE FROM gap")
             connection.execute(_BEGIN_BOOT, (identity.boot_id,))
 
         await self._write(job)
@@ -300,6 +305,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> StoreIdentity:
         raise StoreCorrupt("the file has lost its identity; restore a backup, or move it away to begin anew")
     boot_id = secrets.token_bytes(16)
     # A boot begins at the counter's end: even before it reserves, this store may tell a peer its last lsn.
+    connection.execute(_GIVE_UP)
     connection.execute(_BEGIN_BOOT, (boot_id,))
     return StoreIdentity(found[0], boot_id)
 

@@ -5,7 +5,8 @@ These mirror the records of the store port, which this layer must not import.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -14,17 +15,22 @@ class LocalStore:
     """This node's store.
 
     `boots`: every boot of this store id with the highest lsn that it can have issued: all that this store can have
-    told others. `durable`: the highest lsn that it held when it was opened; `start`: the highest that can have been
-    issued before. Between the two lies what was given up, so no `low` of ours was ever there, unless the store is an
-    older copy of itself.
+    told others. `gaps`: ascending, each (highest lsn stored, highest reserved) at an opening; what lies above the
+    first up to the second was given up, so no `low` of ours was ever there, unless the store is an older copy of
+    itself.
     """
 
     node: str
     store_id: bytes
     boot_id: bytes
     boots: Mapping[bytes, int]
-    durable: int = 0
-    start: int = 0
+    gaps: Sequence[tuple[int, int]] = ()
+
+    def gap(self, lsn: int) -> tuple[int, int] | None:
+        """The gap that this lsn lies in."""
+        index = bisect_left(self.gaps, (lsn, 0)) - 1
+        found = self.gaps[index] if index >= 0 else None
+        return found if found is not None and found[0] < lsn <= found[1] else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,7 +115,8 @@ class Session:
         low, unsettled = self.outbox.low(self.last_lsn), self._unsettled()
         if unsettled is not None:
             low = min(low, unsettled - 1)
-        return low if low > self._local.start else min(low, self._local.durable)
+        gap = self._local.gap(low)
+        return low if gap is None else gap[0]
 
     # --- links ----------------------------------------------------------------------------------------------------
 
