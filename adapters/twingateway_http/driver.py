@@ -58,6 +58,7 @@ class HttpDriver(Driver):
         self._endpoint = None if settings.address is None else Endpoint(settings.address, names, clients)
         self._standing = Standing(port, {name: each.deadband for name, each in settings.properties.items()})
         self._polls = _polls(settings, names)
+        self.period = max((poll.period for poll in self._polls), default=None)
         self._commands = {
             name: Command.of(each, names) for name, each in settings.properties.items() if each.command is not None
         }

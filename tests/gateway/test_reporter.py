@@ -191,3 +191,87 @@ async def test_a_name_that_no_peer_could_be_told_is_refused() -> None:
         port = reporter(b)
         port.report({"x" * 2000: 1, "": 2, "flow": 3})
         assert list(b.gateway.table.section(PUMP, Section.REPORTED)) == ["flow"]
+
+
+def state_of(b: Bench) -> object:
+    value = presence(b, "state")
+    return None if value is None else value["state"]
+
+
+async def test_three_silent_periods_make_a_device_stale_and_its_next_word_brings_it_back() -> None:
+    async with bench() as b:
+        online: list[str] = []
+        port = reporter(b, online=online)
+        port.report({"flow": 1})
+        await until(lambda: state_of(b) == "online")
+        for _ in range(3):
+            b.clock.seconds += 29.9
+            port.expect(10)
+            port.online()
+        await turns()
+        assert state_of(b) == "online", "a word in time, also one without news"
+        b.clock.seconds += 30
+        b.clock.wall += 30_000
+        port.expect(10)
+        await until(lambda: state_of(b) == "stale")
+        stale = presence(b, "state")
+        assert (stale["since"], stale["code"]) == (b.clock.wall, "silent")
+        b.clock.seconds += 60
+        b.clock.wall += 60_000
+        port.expect(10)
+        await turns()
+        assert presence(b, "state") == stale, "it is stale since then, however long"
+        assert port.is_online, "desired values are tried still"
+        port.online()
+        await until(lambda: state_of(b) == "online")
+        assert presence(b, "state")["since"] == b.clock.wall
+        assert online == ["online", "online"]
+
+
+async def test_a_short_period_does_not_make_a_busy_moment_a_silence() -> None:
+    async with bench() as b:
+        port = reporter(b)
+        port.online()
+        await until(lambda: state_of(b) == "online")
+        b.clock.seconds += 2.9
+        port.expect(0.1)
+        await turns()
+        assert state_of(b) == "online"
+
+
+async def test_a_node_that_was_held_up_itself_blames_no_device() -> None:
+    async with bench() as b:
+        port = reporter(b)
+        port.online()
+        await until(lambda: state_of(b) == "online")
+        b.clock.seconds += 3600
+        port.excuse()
+        b.clock.seconds += 29
+        port.expect(10)
+        await turns()
+        assert state_of(b) == "online"
+
+
+async def test_offline_stays_offline_however_long_and_a_stale_device_may_go_offline() -> None:
+    async with bench() as b:
+        port = reporter(b)
+        port.online()
+        b.clock.seconds += 30
+        await until(lambda: presence(b, "state") is not None)
+        port.expect(10)
+        port.offline(DeviceUnreachable("nobody answers"))
+        b.clock.seconds += 300
+        port.expect(10)
+        await until(lambda: state_of(b) == "offline")
+        await turns()
+        assert presence(b, "state")["code"] == "device-unreachable"
+
+
+async def test_a_device_that_was_online_before_a_restart_and_says_nothing_after_it_is_stale() -> None:
+    async with bench() as b:
+        reporter(b).online()
+        await until(lambda: state_of(b) == "online")
+        again = reporter(b)
+        b.clock.seconds += 30
+        again.expect(10)
+        await until(lambda: state_of(b) == "stale")

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from twingateway.errors import DeviceUnreachable, NotRoot, VersionMismatch
+from twingateway.gateway import host, reporter
 from twingateway.testing.joined import FakeMachine, MemoryNode, until
 from twingateway.twin.ack import AckState
 from twingateway.twin.identity import DeviceId
@@ -189,3 +190,18 @@ async def test_a_moved_device_is_run_by_its_new_node_and_fenced_at_the_old_one()
         assert other.machines["pump"].written == [("speed", 70)]
         assert edge.machines["pump"].written == []
         assert reported(cloud, "flow") == 50.0
+
+
+async def test_a_device_that_falls_silent_is_stale_at_the_cloud_until_it_speaks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(host, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(reporter, "STALE_LEAST", 0.0)
+    cloud, edge = pair()
+    edge.machines["pump"].period = 0.1
+    async with cloud.running(), edge.running(cloud):
+        await until(lambda: cloud.gateway.queries.presence(PUMP).state == "online")
+        await until(lambda: cloud.gateway.queries.presence(PUMP).state == "stale")
+        assert cloud.gateway.queries.presence(PUMP).since > 0
+        edge.machines["pump"].say(flow=1.5)
+        await until(lambda: cloud.gateway.queries.presence(PUMP).state == "online")

@@ -36,6 +36,8 @@ from twingateway.twin.register import Section, StoredRegister
 
 log = structlog.get_logger("adapter")
 
+#: Seconds between two looks for devices that keep silent.
+LOOK_SECONDS = 1.0
 #: Seconds that adapters have to stop.
 STOP_TIMEOUT = 2.0
 
@@ -117,6 +119,8 @@ class AdapterHost:
 
     def run(self, devices: Iterable[ConfiguredDevice]) -> None:
         """Start every device's driver."""
+        if not self._work:
+            self._work.append(self._tasks.start(self._watch_silence(), "silence"))
         for configured in devices:
             self._start(self._running[configured.adapter], configured)
 
@@ -181,6 +185,17 @@ class AdapterHost:
         self._actuators[device] = actuator
         self._work.append(self._tasks.start(runner.run(), f"device {device}"))
         self._work.append(self._tasks.start(actuator.run(), f"desired of {device}"))
+
+    async def _watch_silence(self) -> None:
+        while True:
+            due = self._clock.now() + LOOK_SECONDS
+            await asyncio.sleep(LOOK_SECONDS)
+            was_held_up = self._clock.now() > due + LOOK_SECONDS
+            for runner in [runner for running in self._running.values() for runner in running.runners]:
+                if was_held_up:
+                    runner.reporter.excuse()
+                elif runner.driver.period is not None:
+                    runner.reporter.expect(runner.driver.period)
 
     def _model(self, device: DeviceId, ref: str | None) -> Model | None:
         found = None if ref is None else self._models.find(device.namespace, ref)

@@ -4,6 +4,9 @@ Implements the SDK's DevicePort. A refused value replaces nothing and hinders no
 broke, in the presence register `refused` until the property reports well again. After a start the first report of
 every property is minted even if it equals the stored one: a crash may have taken back a newer value that the
 parent has.
+
+A device is online while it says something, stale when it has said nothing for three of its periods, and online again
+with its next word; offline is what its driver says. `since` is when it became so.
 """
 
 from __future__ import annotations
@@ -27,6 +30,9 @@ STATE, SOURCE, REFUSED, QUALITY = "state", "source", "refused", "quality"
 MODEL, ADAPTER = "model", "adapter"
 #: Characters that a property's name may have.
 MAX_NAME = 128
+#: Periods without a word after which a device is stale, and the seconds that this takes at least: a busy moment of
+#: the node is no silence of the device.
+STALE_PERIODS, STALE_LEAST = 3, 3.0
 #: Characters of a refused value that are shown.
 SHOWN = 200
 
@@ -54,6 +60,8 @@ class Reporter:
         self._said: set[str] = set()
         self._refused: dict[str, Value] = {}
         self._source_shown = True
+        self._heard = clock.now()
+        self._is_stale = False
         self.is_online = False
         self.error: TwinGatewayError | None = None
         """Why the device is offline, or what was wrong with it last."""
@@ -84,13 +92,29 @@ class Reporter:
         self.online()
 
     def online(self) -> None:
-        if self.is_online:
+        self._heard = self._clock.now()
+        if self.is_online and not self._is_stale:
             return
-        self.is_online = True
+        self.is_online, self._is_stale = True, False
         self.error = None
         self._presence(Presence(PresenceState.ONLINE, self._clock.wall_ms()))
         self._clear_source()
         self._on_online()
+
+    def expect(self, period: float) -> None:
+        """Look whether the device has kept silent for too long; so it also comes out that a device which was online
+        in the node's last life has not been heard in this one."""
+        silence = self._clock.now() - self._heard
+        if self._is_stale or silence < max(STALE_PERIODS * period, STALE_LEAST):
+            return
+        if Presence.from_value(self._said_last(Section.PRESENCE, STATE)).state is PresenceState.ONLINE:
+            self._is_stale = True
+            message = f"nothing was heard for {STALE_PERIODS} periods of {period:g} s"
+            self._presence(Presence(PresenceState.STALE, self._clock.wall_ms(), "silent", message))
+
+    def excuse(self) -> None:
+        """This node was held up itself: silence is counted from now on."""
+        self._heard = self._clock.now()
 
     def offline(self, error: DeviceError) -> None:
         """`error.detail["retry_in"]`: seconds until the driver itself tries again."""
@@ -114,6 +138,7 @@ class Reporter:
     def fail(self, error: TwinGatewayError, next_try: int | None) -> None:
         """Offline because of `error`; the host tries again at `next_try` (Unix milliseconds)."""
         was_online, self.is_online = self.is_online, False
+        self._is_stale = False
         self.error = error
         before = Presence.from_value(self._said_last(Section.PRESENCE, STATE))
         if was_online or before.state is not PresenceState.OFFLINE or before.code != error.code:

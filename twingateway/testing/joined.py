@@ -62,6 +62,7 @@ class FakeMachine:
     confirms: bool = True
     written: list[tuple[str, Value]] = field(default_factory=list)
     port: DevicePort | None = None
+    period: float | None = None
 
     def say(self, **values: Value) -> None:
         """The device changes and reports."""
@@ -74,6 +75,7 @@ class _FakeDriver(Driver):
     def __init__(self, machine: FakeMachine, port: DevicePort) -> None:
         self._machine = machine
         self.writable = machine.writable
+        self.period = machine.period
         machine.port = port
 
     async def run(self) -> None:
