@@ -26,6 +26,9 @@ _REMEMBERED = 16
 #: Characters of silence that end a frame on a serial line, and the baud rate above which the pause stays the same.
 _SILENT_CHARACTERS, _FAST = 3.5, 19200
 
+#: An alarm that comes so late was held up in this process, and the reply may lie unread: so long it is given yet.
+_STALL, _GRACE = 0.05, 0.02
+
 #: Unit, request and reply as PDUs.
 Tap = Callable[[int, bytes, bytes], None]
 
@@ -46,6 +49,8 @@ class Connection:
         self._silences = 0
         self._pause = max(address.delay, _silence(address))
         self._free_at = 0.0
+        self._deadline = 0.0
+        self._alarm: asyncio.TimerHandle
         self._sent: Sent | None = None
         self._buffer = b""
         self._reply: asyncio.Future[bytes] | None = None
@@ -77,7 +82,8 @@ class Connection:
         if self._free_at and (wait := self._free_at - self._loop.time()) > 0:
             await asyncio.sleep(wait)
         reply = self._send(unit, request)
-        alarm = self._loop.call_later(timeout, self._give_up, timeout)
+        self._deadline = self._loop.time() + timeout
+        self._alarm = self._loop.call_at(self._deadline, self._give_up, timeout)
         try:
             pdu = await reply
         except asyncio.CancelledError:
@@ -86,7 +92,7 @@ class Connection:
         except DeviceError as error:
             raise type(error)(f"unit {unit} at {self.where} {error.message} {request.doing}") from None
         finally:
-            alarm.cancel()
+            self._alarm.cancel()
             self._reply, self._buffer = None, b""
             if self._pause:
                 self._free_at = self._loop.time() + self._pause
@@ -137,6 +143,10 @@ class Connection:
 
     def _give_up(self, timeout: float) -> None:
         if self._reply is None or self._reply.done():
+            return
+        if self._loop.time() > self._deadline + _STALL:
+            self._deadline = self._loop.time() + _GRACE
+            self._alarm = self._loop.call_at(self._deadline, self._give_up, timeout)
             return
         half = f"; only {len(self._buffer)} bytes came" if self._buffer else ""
         self._silences += 1

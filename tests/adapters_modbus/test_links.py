@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import ssl
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from pymodbus.server import ModbusTcpServer, ModbusTlsServer, ModbusUdpServer
 from twingateway_modbus import ADAPTER
 from twingateway_modbus.address import AddressSettings, Transport
 from twingateway_modbus.link import Link
+from twingateway_modbus.point import Table
+from twingateway_modbus.request import Cells
 from twingateway_modbus.simulator.faults import Fault, FaultKind, Faults
 
 from tests.adapters_modbus.plant import sim_device
@@ -236,3 +239,22 @@ async def test_a_line_that_is_not_there_is_unreachable() -> None:
     driver, _ = make_driver(make_adapter(), address, {"value": {"table": "holding", "address": 0, "type": "uint16"}})
     with pytest.raises(DeviceUnreachable, match="the serial line /dev/no-such-line cannot be used"):
         await driver.read()
+
+
+async def test_a_reply_that_lay_unread_while_this_process_was_held_up_is_not_called_late(closing: list[Any]) -> None:
+    """As libuv's loop does it: alarms first, then what can be read."""
+    slow = Faults([Fault(FaultKind.DELAY, 1.0, 0.01)])
+    server = make_server(Transport.TCP, 3, faults=slow)
+    closing.append(server)
+    link = Link(AddressSettings.model_validate(await serve(Transport.TCP, server)))
+    closing.append(link)
+    await link.read(3, 0.05, Cells(Table.INPUT, 0, 1))
+    connection = link._connections[0]
+    assert connection is not None
+
+    reading = asyncio.ensure_future(link.read(3, 0.05, Cells(Table.INPUT, 5, 1)))
+    await asyncio.sleep(0.001)
+    time.sleep(0.15)
+    connection._alarm.cancel()
+    connection._give_up(0.05)
+    assert await reading == bytes([0, 5])
