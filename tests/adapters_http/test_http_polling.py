@@ -41,7 +41,7 @@ async def test_named_requests_have_their_own_path_period_body_and_time(plant: Pl
         return reply({"value": asked.path, "at": "2026-01-02T03:04:05Z"})
 
     server = await plant.serve(answer)
-    _, recorder = plant.run(
+    driver, recorder = plant.run(
         server,
         {"fast": {"request": "live", "pick": "value"}, "slow": {"request": "rare", "pick": "value"}},
         requests={
@@ -50,6 +50,7 @@ async def test_named_requests_have_their_own_path_period_body_and_time(plant: Pl
             "unused": {"path": "/unused"},
         },
     )
+    assert driver.period == 3600, "the slowest decides when silence is too long"
     await server.until(lambda s: len(s.asked) >= 4)
     assert recorder.values == {"fast": "/live/device-1", "slow": "/rpc?x=1"}
     rare = [asked for asked in server.asked if asked.path == "/rpc?x=1"]

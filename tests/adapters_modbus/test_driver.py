@@ -124,6 +124,7 @@ async def test_a_write_is_confirmed_by_what_the_device_then_holds(plant: Plant) 
         },
     )
     assert driver.writable == {"setpoint", "energy", "fan", "name"}
+    assert driver.period == 0.02
     for name, value in {"setpoint": 21.5, "energy": 1234.5, "fan": True, "name": "north"}.items():
         written = await driver.write(name, value)
         assert (written.confirmed, written.observed) == (True, value)
