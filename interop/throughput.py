@@ -98,6 +98,7 @@ async def _until_complete(cloud: Cloud, devices: int, last: int, patience: float
 
 
 async def _sample(cloud: Cloud, points: list[tuple[float, float]]) -> None:
+    await asyncio.sleep(1.0)
     while True:
         points.append((time.monotonic(), await cloud.committed()))
         await asyncio.sleep(1.0)
@@ -165,7 +166,7 @@ async def _measure(
     durable = await api.committed() - committed
     sent, generated = said["sent"] * properties, said["generator_cpu_s"]
     return Result(
-        updates_per_s=round(during / lasted),
+        updates_per_s=round(_slope(points)),
         offered_per_s=round(sent / lasted),
         superseded=round(max(0.0, 1 - durable / sent), 4),
         lost=lost,
@@ -175,6 +176,12 @@ async def _measure(
         rss_mb_edge=round(rss[0], 1),
         rss_mb_cloud=round(rss[1], 1),
     ), points
+
+
+def _slope(points: list[tuple[float, float]]) -> float:
+    """Commits a second between the first and the last sample."""
+    (began, before), (ended, after) = points[0], points[-1]
+    return (after - before) / (ended - began)
 
 
 def _tell(result: Result) -> None:

@@ -11,6 +11,7 @@ import json
 import sqlite3
 import zlib
 from collections.abc import Iterable
+from math import isfinite
 from typing import Any, TypeAlias
 
 from twingateway.errors import StoreCorrupt, StoreError
@@ -28,6 +29,8 @@ _SECTIONS = {section.value: section for section in Section}
 
 def encode_value(value: Value) -> str:
     """Canonical JSON; raises StoreError for what no `Value` may hold (NaN, lone surrogates, foreign types)."""
+    if type(value) is int or (type(value) is float and isfinite(value)):
+        return repr(value)  # what the encoder says, at a fifth of the cost
     try:
         text = _encode(value)
         text.encode()

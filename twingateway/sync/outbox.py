@@ -31,6 +31,10 @@ class Queue(Enum):
     ROUTINE = auto()
     STREAM = auto()
 
+    __hash__ = (
+        object.__hash__
+    )  # members are single; Enum's own is written in Python and the queues are looked up often
+
 
 class Entry:
     """One register on its way. All but `register`, `lsn`, `size`, `urgent` and `live` belong to the active link."""
