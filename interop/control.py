@@ -1,4 +1,4 @@
-"""Commands to the processes of a measurement: one JSON line each way over a Unix socket, which namespaces do not part."""
+"""Commands to the processes of a measurement: a JSON line each way over Unix sockets, which no namespace parts."""
 
 from __future__ import annotations
 

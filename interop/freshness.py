@@ -3,8 +3,8 @@
     python -m interop.freshness --loss 0.2 --delay 50ms
 
 The clock starts at the moment the edge is handed a value (the product: `port.report` of an adapter; mosquitto: the
-publisher writes it to the edge's broker) and stops when an observer at the cloud has that version or a newer one. Needs
-root, and mosquitto for its contenders.
+publisher writes it to the edge's broker) and stops when an observer at the cloud has that version or a newer one.
+Needs root, and mosquitto for its contenders.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _LOOK_EVERY = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One contender's figures. `bytes_*`: IP packets handed to the link. `cpu_s`: both ends, the generator's apart."""
+    """One contender's figures. `bytes_*`: IP packets handed to the link. `cpu_s`: both ends, no generator."""
 
     contender: str
     p50_ms: float
@@ -78,9 +78,7 @@ async def measure(name: str, options: argparse.Namespace) -> tuple[Result, Laten
             try:
                 return await _measure(name, contender, link, options, folder)
             finally:
-                if options.keep_logs:
-                    for log in folder.glob("*.log"):
-                        (options.keep_logs / f"{name}-{log.name}").write_bytes(log.read_bytes())
+                processes.save_logs(options.keep_logs, name)
 
 
 async def _measure(
@@ -105,14 +103,13 @@ async def _measure(
     await ask(contender.observer, "dump", record=str(folder / "seen"))
     late = lateness(read_times(folder / "sent"), first, options.devices, read_sightings(folder / "seen"), end)
     own = 0.0 if contender.generator_is_apart else said["generator_cpu_s"]
-    percentiles = [late.percentile_ms(share) for share in (0.5, 0.9, 0.99, 1.0)]
-    return Result(name, *percentiles, late.delivered, said["sent"], up, down, round(cpu - own, 2)), late
+    p50, p90, p99, most = (late.percentile_ms(share) for share in (0.5, 0.9, 0.99, 1.0))
+    return Result(name, p50, p90, p99, most, late.delivered, said["sent"], up, down, round(cpu - own, 2)), late
 
 
 def table(results: list[Result]) -> str:
-    lines = [
-        f"{'contender':16}{'p50':>9}{'p90':>9}{'p99':>9}{'max ms':>10}{'delivered':>16}{'up kB':>9}{'down kB':>9}{'cpu s':>8}"
-    ]
+    names = f"{'contender':16}{'p50':>9}{'p90':>9}{'p99':>9}{'max ms':>10}"
+    lines = [f"{names}{'delivered':>16}{'up kB':>9}{'down kB':>9}{'cpu s':>8}"]
     for result in results:
         delivered = f"{result.delivered}/{result.sent}"
         lines.append(

@@ -211,7 +211,7 @@ def _remove_stale() -> None:
             _remove(namespace)
 
 
-# --- options and the command ------------------------------------------------------------------------------------------
+# --- options and the command --------------------------------------------------------------------------------------
 
 
 def add_options(parser: argparse.ArgumentParser, *, delay: str = "50ms") -> None:
@@ -230,8 +230,8 @@ def add_options(parser: argparse.ArgumentParser, *, delay: str = "50ms") -> None
 
 def conditions_of(options: argparse.Namespace) -> Conditions:
     """Fresh conditions from the options that `add_options` added."""
-    named = {field.name: getattr(options, field.name, field.default) for field in fields(Conditions)}
-    return Conditions(**named | {"rate": options.bandwidth})
+    named = ("delay", "jitter", "loss", "burst", "queue", "reorder", "duplicate")
+    return Conditions(rate=options.bandwidth, **{name: getattr(options, name) for name in named})
 
 
 def _change(conditions: Conditions, line: str) -> None:
@@ -241,7 +241,7 @@ def _change(conditions: Conditions, line: str) -> None:
     }  # fmt: skip
     name, _, text = line.strip().partition("=")
     if name not in {field.name for field in fields(Conditions)}:
-        raise argparse.ArgumentTypeError(f"{name!r} is none of " + ", ".join(f.name for f in fields(Conditions)))
+        raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(f.name for f in fields(Conditions))}")
     setattr(conditions, name, parsers.get(name, share)(text))
 
 

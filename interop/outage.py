@@ -45,7 +45,7 @@ class Result:
 def age(sent: list[tuple[int, float]], seen: list[tuple[int, float]], devices: int, at: float) -> float:
     """The age of the oldest value at the cloud: how long ago it ceased to be the edge's, the worst of all devices."""
     newest = {(n - 1) % devices: n for n, time in seen if time <= at}
-    waiting = {}
+    waiting: dict[int, float] = {}
     for n, handed in sent:
         device = (n - 1) % devices
         if handed <= at and n > newest.get(device, 0):
@@ -65,9 +65,7 @@ async def measure(name: str, options: argparse.Namespace) -> tuple[Result, list[
             try:
                 return await _measure(name, contender, link, options, folder)
             finally:
-                if options.keep_logs:
-                    for log in folder.glob("*.log"):
-                        (options.keep_logs / f"{name}-{log.name}").write_bytes(log.read_bytes())
+                processes.save_logs(options.keep_logs, f"outage-{name}")
 
 
 async def _measure(

@@ -1,7 +1,7 @@
 """One direction of an emulated link: which packets get lost, and when the others arrive. Pure: time is a parameter.
 
 A packet is lost (at random, or in the bad state of a Gilbert-Elliott chain) before it reaches the bottleneck, as on a
-radio hop in front of a slow line; then it waits in a finite queue for its turn at the link's rate, and travels for the
+radio hop before a slow line; then it waits in a finite queue for its turn at the link's rate, and travels for the
 delay. Jitter keeps the order; reordering holds single packets back so that later ones overtake them.
 """
 
@@ -18,8 +18,8 @@ HELD_BACK = 0.01
 class Conditions:
     """Of both directions alike; every field may be changed while the link runs. Seconds, bit/s and shares.
 
-    `burst`: mean run of lost packets, 1 for independent losses. `queue`: how long a packet may wait at the bottleneck;
-    one that would wait longer is dropped. `down`: nothing passes.
+    `burst`: mean run of lost packets, 1 for independent losses. `queue`: how long a packet may wait at the
+    bottleneck; one that would wait longer is dropped. `down`: nothing passes.
     """
 
     delay: float = 0.0

@@ -77,6 +77,12 @@ class Processes:
         for running in reversed(self._running):
             await running.end()
 
+    def save_logs(self, folder: Path | None, prefix: str) -> None:
+        """Copy what all of them have written into `folder`, if there is one."""
+        for log in self.folder.glob("*.log") if folder is not None else ():
+            assert folder is not None
+            (folder / f"{prefix}-{log.name}").write_bytes(log.read_bytes())
+
     async def start(self, name: str, command: Sequence[str], *, path: Sequence[str] = ()) -> Running:
         """`path`: folders to add to where Python looks for packages."""
         log = self.folder / f"{name}.log"

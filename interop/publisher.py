@@ -1,7 +1,7 @@
 """The generator of a contender that is fed over MQTT: publishes the updates to a broker nearby, QoS 1.
 
-Topic and payload are what the product itself uses towards brokers that know nothing of it: `twins/default/d7/reported`
-and `{"p0":4711}`. (The product's frames carry a version and a time as well.)
+Topic and payload are what the product itself uses towards brokers that know nothing of it:
+`twins/default/d7/reported` and `{"p0":4711}`. (The product's frames carry a version and a time as well.)
 """
 
 from __future__ import annotations

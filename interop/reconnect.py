@@ -4,8 +4,8 @@
 
 Three things are tried, updates going on all the while: an outage that the connection survives; the edge's address
 changes under a live connection; the edge's node is killed and started again, which needs a new connection (counted
-from its first packet). An update counts when it was made after the event and an observer at the cloud has it, or, after
-the outage, when anything new arrives.
+from its first packet). After the outage the first new value counts that an observer at the cloud sees, after the
+change of address the first that was made after it.
 """
 
 from __future__ import annotations
@@ -147,9 +147,7 @@ async def measure(options: argparse.Namespace) -> Result:
             try:
                 return await Measurement(options, folder, link, processes).run()
             finally:
-                if options.keep_logs:
-                    for log in folder.glob("*.log"):
-                        (options.keep_logs / f"reconnect-{log.name}").write_bytes(log.read_bytes())
+                processes.save_logs(options.keep_logs, "reconnect")
 
 
 async def _main(options: argparse.Namespace) -> None:
@@ -159,8 +157,8 @@ async def _main(options: argparse.Namespace) -> None:
         result = await measure(options)
         results.append(result)
         print(
-            f"first update after {options.outage:g} s of outage {result.first_update_ms} ms, after a change of address "
-            f"{result.address_change_ms} ms, on a new connection {result.new_connection_ms} ms "
+            f"first update after {options.outage:g} s of outage {result.first_update_ms} ms, after a change of "
+            f"address {result.address_change_ms} ms, on a new connection {result.new_connection_ms} ms "
             f"(round trip {result.rtt_ms:g} ms)",
             flush=True,
         )

@@ -17,6 +17,7 @@ import tempfile
 import time
 import urllib.request
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,8 @@ _SETTLE = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """`lost`: registers whose last value the cloud does not have; `superseded`: share of the versions that a newer one
-    replaced before it was durable at the cloud. CPU in µs for each update made durable there."""
+    """`lost`: registers whose last value the cloud does not have; `superseded`: share of the versions that a newer
+    one replaced before it was durable at the cloud. CPU in µs for each update made durable there."""
 
     updates_per_s: float
     offered_per_s: float
@@ -59,7 +60,8 @@ class Cloud:
 
     async def twins(self) -> dict[str, dict[str, Any]]:
         """Reported properties by twin."""
-        found, after = {}, ""
+        found: dict[str, dict[str, Any]] = {}
+        after = ""
         while True:
             page = json.loads(await self._get(f"/twins?limit={_PAGE}{after}"))
             found |= {twin["metadata"]["name"]: twin["spec"]["reportedProperties"] for twin in page["items"]}
@@ -122,14 +124,10 @@ async def _main(options: argparse.Namespace) -> None:
             if options.pids:
                 print(f"edge {edge.pid} cloud {cloud.pid}", flush=True)
             result, points = await _measure(options, nodes, Cloud(port), edge, cloud)
-            for running in (edge, cloud):
-                if options.keep_logs:
-                    (options.keep_logs / running.log.name).write_bytes(running.log.read_bytes())
+            processes.save_logs(options.keep_logs, "throughput")
     _tell(result)
     if options.chart:
-        rates = [
-            ((b[0] - points[0][0]), (b[1] - a[1]) / (b[0] - a[0])) for a, b in zip(points, points[1:], strict=False)
-        ]
+        rates = [((b[0] - points[0][0]), (b[1] - a[1]) / (b[0] - a[0])) for a, b in pairwise(points)]
         x = linear("seconds", [at for at, _ in rates])
         y = linear("updates/s durable at the cloud", [rate for _, rate in rates])
         title = f"{options.devices * options.properties:,} registers changing every {options.period:g} s"

@@ -56,7 +56,7 @@ class Generator:
                 in_calls += time.thread_time() - called
             own_cpu += time.thread_time() - began - in_calls
             await asyncio.sleep(max(0.0, start + len(times) / rate - time.monotonic()))
-        Path(record).write_bytes(times.tobytes())
+        _save(record, times)
         return {"last": self._n, "sent": len(times), "generator_cpu_s": own_cpu}
 
     def _next(self) -> None:
@@ -90,8 +90,12 @@ class Sightings:
         return {"at": next((at for at in self._times if at > time), None)}
 
     async def dump(self, record: str) -> dict[str, Any]:
-        Path(record).write_bytes(self._numbers.tobytes() + self._times.tobytes())
+        _save(record, self._numbers, self._times)
         return {"seen": len(self._numbers)}
+
+
+def _save(record: str, *columns: array[Any]) -> None:
+    Path(record).write_bytes(b"".join(column.tobytes() for column in columns))
 
 
 def read_times(record: Path) -> Sequence[float]:
