@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -15,10 +16,12 @@ async def serve(path: Path, handlers: Mapping[str, Handler]) -> asyncio.Server:
     """Answer `{"do": name, …}` with what the handler of that name returns for the other members."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked = json.loads(await reader.readline())
-        said = await handlers[asked.pop("do")](**asked)
-        writer.write(json.dumps(said).encode() + b"\n")
-        await writer.drain()
+        with contextlib.suppress(ConnectionError):  # who asked may have been killed
+            asked = json.loads(await reader.readline() or b'{"do": ""}')
+            if asked["do"]:
+                said = await handlers[asked.pop("do")](**asked)
+                writer.write(json.dumps(said).encode() + b"\n")
+                await writer.drain()
         writer.close()
 
     return await asyncio.start_unix_server(answer, path)

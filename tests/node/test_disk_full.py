@@ -1,0 +1,126 @@
+"""A real node whose disk is full: it refuses what it could not keep, goes on with everything else, and recovers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.node.sites import ModbusDevice, free_port, write_device
+from twingateway.store.sqlite import open_store
+from twingateway.twin.register import Section
+
+UNSHARE = ["unshare", "-rm"]
+RECOVERY = 5.0
+
+
+def can_mount() -> bool:
+    return bool(shutil.which("unshare")) and not subprocess.run([*UNSHARE, "true"], check=False).returncode
+
+
+pytestmark = pytest.mark.skipif(not can_mount(), reason="no private mounts here: no small disk")
+
+
+@asynccontextmanager
+async def node(folder: Path, api: int) -> AsyncIterator[Path]:
+    """A node with its data on a disk of 2 MiB; yields that disk as seen from here."""
+    (folder / "data").mkdir()
+    (folder / "node.yaml").write_text(
+        f'node: {{name: lone}}\napi: {{address: "127.0.0.1:{api}"}}\ndevices: [plant.yaml]\nlog: {{format: json}}\n'
+    )
+    script = f"mount -t tmpfs -o size=2m none {folder}/data && exec {sys.executable} -m twingateway run node.yaml"
+    with (folder / "log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(*UNSHARE, "sh", "-c", script, cwd=folder, stderr=log)
+    try:
+        async with asyncio.timeout(20):
+            while '"event": "ready"' not in (folder / "log").read_text():
+                assert process.returncode is None, (folder / "log").read_text()
+                await asyncio.sleep(0.05)
+        yield Path(f"/proc/{process.pid}/root{folder}/data")
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+def fill(disk: Path) -> Path:
+    ballast = disk / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        try:
+            while file.write(bytes(4096)):
+                pass
+        except OSError:
+            pass
+    return ballast
+
+
+async def set_desired(client: httpx2.AsyncClient, name: str, value: int) -> httpx2.Response:
+    return await client.patch("/twins/plant", json={"spec": {"desiredProperties": {name: value}}})
+
+
+async def until_reported(client: httpx2.AsyncClient, name: str, value: int) -> None:
+    async with asyncio.timeout(RECOVERY):
+        while (await client.get("/twins/plant")).json()["spec"]["reportedProperties"].get(name) != value:
+            await asyncio.sleep(0.05)
+
+
+async def next_reported(client: httpx2.AsyncClient, device: ModbusDevice, value: int) -> Any:
+    """What the event stream tells of a register that the device changes now."""
+    async with asyncio.timeout(RECOVERY), client.stream("GET", "/events") as stream:
+        device.registers[3] = value
+        async for line in stream.aiter_lines():
+            if line.startswith("data: ") and json.loads(line[6:]).get("value") == value:
+                return json.loads(line[6:])
+    raise AssertionError("the stream ended")
+
+
+async def test_a_full_disk_refuses_writes_goes_on_with_the_rest_and_recovers(tmp_path: Path):
+    api = free_port()
+    async with (
+        ModbusDevice(registers=[7] * 8).serving() as device,
+        httpx2.AsyncClient(trust_env=False, base_url=f"http://127.0.0.1:{api}") as client,
+    ):
+        write_device(tmp_path, device.port)
+        async with node(tmp_path, api) as disk:
+            await until_reported(client, "r0", 7)
+            ballast = fill(disk)
+            acknowledged, answer = 0, await set_desired(client, "r1", 1)
+            while answer.status_code != 507 and acknowledged < 2000:
+                assert answer.status_code in (200, 202), answer.text
+                acknowledged += 1
+                answer = await set_desired(client, "r1", acknowledged + 1)
+            assert answer.status_code == 507
+            assert answer.json()["code"] == "store-full"
+            assert "no space left" in answer.json()["detail"]
+            ready = await client.get("/readyz")
+            assert (ready.status_code, ready.json()["code"]) == (503, "store-full")
+            assert (await client.get("/healthz")).status_code == 200
+            assert (await next_reported(client, device, 77))["value"] == 77
+            await until_reported(client, "r3", 77)
+
+            ballast.unlink()
+            async with asyncio.timeout(RECOVERY):
+                while (await client.get("/readyz")).status_code != 200:
+                    await asyncio.sleep(0.05)
+            desired = (await client.get("/twins/plant")).json()["spec"]["desiredProperties"]
+            assert desired.get("r1", 0) == acknowledged, "what was refused is not there, what was acknowledged is"
+            assert (await set_desired(client, "r2", 5)).status_code in (200, 202)
+            async with asyncio.timeout(RECOVERY):
+                while device.registers[1:3] != [acknowledged or 7, 5]:
+                    await asyncio.sleep(0.05)
+            for file in disk.glob("lone.db*"):
+                shutil.copy(file, tmp_path / file.name)
+            kept = await open_store(tmp_path / "lone.db")
+            snapshot = await kept.load()
+            await kept.close()
+    values = {each.register.key[1:]: each.register.value for each in snapshot.registers}
+    assert values[Section.DESIRED, "r2"] == 5
+    assert values[Section.REPORTED, "r3"] == 77
