@@ -196,7 +196,7 @@ async def test_a_device_that_falls_silent_is_stale_at_the_cloud_until_it_speaks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(host, "LOOK_SECONDS", 0.02)
-    monkeypatch.setattr(reporter, "STALE_LEAST", 0.0)
+    monkeypatch.setattr(reporter, "STALE_LEAST", 0.7)
     cloud, edge = pair()
     edge.machines["pump"].period = 0.1
     async with cloud.running(), edge.running(cloud):
