@@ -125,7 +125,8 @@ class Oracle:
         applied = isinstance(ack, Ack) and ack.state is AckState.APPLIED
         self._expect(applied, f"{device}.{name}={desired} ended as {ack}")
         at_device = machine.values.get(name)
-        self._expect(at_device == desired, f"{device}.{name}: desired {desired}, at the device {at_device}")
+        if not (self._excused_root and edge in self._excused_edges):  # else nobody knows of the last write any more
+            self._expect(at_device == desired, f"{device}.{name}: desired {desired}, at the device {at_device}")
         if edge not in self._excused_edges:
             values = [value for written, value in machine.written if written == name]
             twice = sorted({str(value) for value in values if values.count(value) > 1})

@@ -21,7 +21,7 @@ from twingateway.twin.identity import DeviceId
 
 EDGES = {"edge-a": ("pump", "fan"), "edge-b": ("lamp",)}
 #: Seconds in which faults happen, and seconds of quiet after which everything must be right.
-TROUBLE = 12.0
+TROUBLE = 8.0
 QUIET = 40.0
 
 
@@ -252,7 +252,7 @@ EVENTS: dict[str, int] = {
 }
 
 
-async def simulate(world: World, events: int = 60) -> None:
+async def simulate(world: World, events: int = 45) -> None:
     """Trouble, then quiet, then judgement: raises AssertionError with what is wrong, TimeoutError if a process that
     was killed does not end."""
     async with asyncio.timeout(10 * (TROUBLE + QUIET)):
