@@ -101,7 +101,7 @@ async def _measure(
     await ask(contender.observer, "dump", record=str(folder / "seen"))
     sent = list(enumerate(read_times(folder / "sent"), first))
     seen = read_sightings(folder / "seen")
-    caught_up = _caught_up(sent, seen, options.devices, back)
+    caught_up = caught_up_at(sent, seen, options.devices, back)
     news = next((at for n, at in seen if at > back), None)
     result = Result(
         contender=name,
@@ -115,7 +115,7 @@ async def _measure(
     return result, [(at + 2, each) for at, each in points]
 
 
-def _caught_up(
+def caught_up_at(
     sent: list[tuple[int, float]], seen: list[tuple[int, float]], devices: int, back: float
 ) -> float | None:
     """When the last device's newest value from before `back` was seen."""
