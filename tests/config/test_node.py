@@ -68,6 +68,24 @@ def test_an_uplink_has_a_url_and_a_keep_alive(write: Write) -> None:
     assert config.uplink is not None
     assert config.uplink.url == Url("quic", "cloud.example", 14567)
     assert config.uplink.keep_alive == 0.5
+    assert config.uplink.parents == (config.uplink.url,)
+    assert config.uplink.tls
+
+
+def test_a_parent_may_have_several_addresses_in_order(write: Write) -> None:
+    config = config_of(write, IDENTITY + "uplink: {urls: ['quic://a', 'quic://b:99'], tls_port: 443}\n")
+    assert config.uplink is not None
+    assert config.uplink.parents == (Url("quic", "a", 14567), Url("quic", "b", 99))
+    assert config.uplink.tls_port == 443
+
+
+def test_tls_listens_beside_quic_unless_told_otherwise(write: Write) -> None:
+    config = config_of(write, IDENTITY + "listen: {tls_address: '[::]:443'}\n")
+    assert config.listen is not None
+    assert (config.listen.tls, str(config.listen.tls_address)) == (True, "[::]:443")
+    config = config_of(write, IDENTITY + "listen: {tls: false}\n")
+    assert config.listen is not None
+    assert not config.listen.tls
 
 
 def test_a_listener_may_name_its_children(write: Write) -> None:
@@ -110,6 +128,10 @@ NAME = "node: {name: n}\n"
         (NAME + "log:\n  level: loud", "n.yaml:3: log.level: must be 'debug', 'info', 'warning' or 'error', not"),
         (NAME + "uplink: {url: 'quic://h'}", "n.yaml:2: uplink: uplink needs an identity section"),
         (NAME + "listen:", "n.yaml:2: listen: listen needs an identity section"),
+        (NAME + IDENTITY + "uplink: {}", "n.yaml:3: uplink.url: the parent's address is missing"),
+        (NAME + IDENTITY + "uplink: {url: 'quic://h', urls: ['quic://i']}", "n.yaml:3: uplink.urls: give url (one"),
+        (NAME + IDENTITY + "uplink: {url: 'quic://h', tls: false, tls_port: 1}", "n.yaml:3: uplink.tls_port: a TLS"),
+        (NAME + IDENTITY + "listen: {tls: false, tls_address: 'h:1'}", "n.yaml:3: listen.tls_address: a TLS address"),
         (NAME + IDENTITY + "uplink: {url: 'tcp://h'}", "n.yaml:3: uplink.url: 'tcp://h' is not of the form quic://host"),
         (
             NAME + IDENTITY + "uplink:\n  url: 'quic://h'\n  keep_alive: 0s",

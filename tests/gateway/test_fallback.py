@@ -14,9 +14,11 @@ import pytest
 
 from tests.link.authority import Authority
 from twingateway.demo.relay import Relay
-from twingateway.gateway import route, uplink
-from twingateway.gateway.events import Changed
+from twingateway.gateway import acceptor, route, uplink
+from twingateway.gateway.events import Changed, Notice
+from twingateway.gateway.route import Attempt, Dial
 from twingateway.gateway.uplink import Parent, Uplink
+from twingateway.link import quic_link
 from twingateway.link.quic_client import QuicDialer
 from twingateway.link.quic_server import QuicListener, listen_quic
 from twingateway.link.server_identity import ServerIdentity
@@ -69,6 +71,12 @@ class Site:
     def links(self) -> int:
         parent = self.edge.gateway.peers.parent
         return 0 if parent is None else len(parent.lines)
+
+
+@pytest.fixture(autouse=True)
+def _brisk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(route, "GRACE", 0.2)
+    monkeypatch.setattr(quic_link, "CLOSE_PATIENCE", 0.2)
 
 
 @pytest.fixture(scope="module")
@@ -210,3 +218,56 @@ async def test_a_silent_child_is_out_of_reach_though_its_link_is_kept(identity, 
         whole.relay.conditions.cut = False
         await until(lambda: queries.presence(PUMP).state == "online", 5.0)
         assert child.links == 1
+
+
+async def test_the_journal_goes_on_over_the_other_link_and_each_entry_arrives_once(identity, monkeypatch) -> None:
+    monkeypatch.setattr(route, "PROBE", (0.3, 0.3))
+    async with site(identity) as whole:
+        notices: list[str] = []
+        listening = whole.cloud.gateway.events.listen(0, 0)
+
+        async def note() -> None:
+            while True:
+                notices.extend(e.message for e in await listening.next_batch() if isinstance(e, Notice))
+
+        noting = asyncio.create_task(note())
+        written = 0
+
+        async def write(until_true: Any) -> None:
+            nonlocal written
+            async with asyncio.timeout(12):
+                while not until_true():
+                    whole.edge.gateway.ledger.notice("test", f"entry {written}")
+                    written += 1
+                    await asyncio.sleep(0.01)
+
+        await until(lambda: whole.transport == "quic")
+        await write(lambda: written > 20)
+        whole.relay.conditions.cut = True
+        await write(lambda: whole.transport == "tls")
+        await write(lambda: whole.links == 1)
+        whole.relay.conditions.cut = False
+        await write(lambda: whole.transport == "quic" and whole.links == 1)
+        wanted = [f"entry {number}" for number in range(written)]
+        await until(lambda: f"entry {written - 1}" in notices, 10.0)
+        noting.cancel()
+        assert [text for text in notices if text.startswith("entry")] == wanted
+
+
+async def test_a_child_has_few_connections_at_a_time_and_what_it_forgets_is_closed(identity, monkeypatch) -> None:
+    monkeypatch.setattr(acceptor, "OVERLAP", 0.3)
+    monkeypatch.setattr(route, "GRACE", 60.0)
+    async with site(identity) as whole:
+        await until(lambda: whole.transport == "quic")
+        for _ in range(6):
+            attempt = whole.edge.made._route.current
+            assert attempt is not None
+            whole.edge.made._dial(Dial(Attempt(1000 + whole.links, attempt.way)))
+            before = whole.edge.gateway.peers.parent
+            assert before is not None
+            number = before.links
+            await until(lambda before=before, number=number: before.links > number)
+        child = next(iter(whole.cloud.gateway.peers))
+        assert len(child.lines) <= acceptor.MOST_LINKS
+        await until(lambda: len(child.lines) == 1)
+        await counting(whole, lambda: len(whole.seen) > 5, 5)

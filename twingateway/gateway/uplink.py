@@ -21,15 +21,16 @@ from twingateway.mqtt.auth import Credential
 from twingateway.mqtt.client import ClientConnection
 from twingateway.mqtt.events import Connected, Refused
 from twingateway.mqtt.streams import JOURNAL_STREAMS, STATE_STREAM
-from twingateway.ports.link import Dialer, Link
+from twingateway.ports.link import Dialer, Link, LinkFacts
 
 log = structlog.get_logger("uplink")
 
 #: The keep-alive that CONNECT asks for, at least, in seconds: links are to outlast an outage of one and a half times
 #: that. How soon a dead path is noticed depends on how often we ask, not on when the parent gives us up.
 KEEP_ALIVE = 40
-#: Seconds after which state that stays unanswered means that another way is to be looked for.
+#: Seconds after which what stays unanswered means that another way is to be looked for, and between two looks.
 UNANSWERED = 1.0
+LOOK_EVERY = 0.25
 
 #: A PINGREQ (MQTT 5, 3.12), which the server answers on the stream it came on. QUIC tells the server of a stream with
 #: its first bytes, and the server may have state for it before we do. (On the journal's streams we speak first.)
@@ -200,6 +201,9 @@ class UplinkCarrier(Carrier):
         self._ping_every = ping_every
         self._quiet_after = QUIET_AFTER * ping_every
         self._settled = False
+        self._looked_at = 0.0
+        self._stalled: tuple[float, int] | None = None
+        """Since when, and at how many bytes received, there is something in flight and nothing comes."""
         self._refusal: LinkError | None = None
         handlers: dict[type, Callable[[Any, float], None]] = {
             Connected: self._on_connected,
@@ -264,9 +268,22 @@ class UplinkCarrier(Carrier):
     def _is_quiet(self, now: float) -> bool:
         if super()._is_quiet(now):
             return True
-        if now < self._heard_at + UNANSWERED or self._peer is None or self._peer.line is not self:
+        if now < self._looked_at + LOOK_EVERY or self._peer is None or self._link is None:
             return False
-        return self._peer.session.quality(self._number).silent
+        self._looked_at = now
+        if now >= self._heard_at + UNANSWERED and self._peer.session.quality(self._number).silent:
+            return True
+        return self._is_stalled(self._link.facts(), now)
+
+    def _is_stalled(self, facts: LinkFacts, now: float) -> bool:
+        """Whether the transport waits for an acknowledgement in vain."""
+        if not facts.bytes_in_flight:
+            self._stalled = None
+        elif self._stalled is None or self._stalled[1] != facts.bytes_received:
+            self._stalled = now, facts.bytes_received
+        else:
+            return now >= self._stalled[0] + UNANSWERED + 2 * (facts.smoothed_rtt or 0.0)
+        return False
 
     def _watch(self, peer: Peer, now: float) -> None:
         super()._watch(peer, now)
@@ -275,4 +292,4 @@ class UplinkCarrier(Carrier):
             self._uplink.settled(self)
 
     def _own_deadlines(self) -> list[float | None]:
-        return [*super()._own_deadlines(), self._heard_at + UNANSWERED]
+        return [*super()._own_deadlines(), self._looked_at + LOOK_EVERY]
