@@ -60,4 +60,5 @@ class JournalSection(Section):
             given.priority if stated.priority is None else stated.priority,
             given.ttl if stated.ttl is None else stated.ttl,
             given.max_bytes if stated.max_bytes is None else stated.max_bytes,
+            given.linger,
         )

@@ -126,7 +126,10 @@ class Journal:
             device, _, name = stored.register.key
             if self._wants(device, name):
                 register = stored.register
-                filings.append(self._filing(HISTORY, device, name, register.value, register.time))
+                entry = JournalEntry(
+                    HISTORY, device.namespace, self._node, device.name, name, register.time, register.value
+                )
+                filings.append(self.placed(entry))
         if filings:
             self._file(filings)
 

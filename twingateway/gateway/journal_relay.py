@@ -68,6 +68,7 @@ class JournalRelay:
         self._journal = journal
         self._clock = clock
         self._retention_of = retention_of
+        self._lingering: set[str] = set()
         self._arrivals: list[_Arrival] = []
         self._arrived = asyncio.Event()
         self._hungry = asyncio.Event()
@@ -118,6 +119,15 @@ class JournalRelay:
             self._committer.add(delivered={event.class_name: event.position})
 
     def _on_appended(self, class_name: str) -> None:
+        known = self._journal.policy.classes.get(class_name)
+        if known is None or not known.linger:
+            self._offer(class_name)
+        elif class_name not in self._lingering:
+            self._lingering.add(class_name)
+            asyncio.get_running_loop().call_later(known.linger, self._offer, class_name)
+
+    def _offer(self, class_name: str) -> None:
+        self._lingering.discard(class_name)
         parent = self._peers.parent
         if parent is not None:
             parent.journal.appended(class_name)

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterable
 
 from twingateway.ports.journal import Bucket, Point, Span
+from twingateway.store.bulk import Bulk
 from twingateway.store.rows import encode_value
 from twingateway.twin.entry import JournalEntry
 from twingateway.twin.identity import DeviceId
@@ -15,7 +16,7 @@ from twingateway.twin.value import Value
 
 _GET_SERIES = "SELECT id FROM series WHERE namespace = ? AND device = ? AND name = ?"
 _PUT_SERIES = "INSERT INTO series (namespace, device, name) VALUES (?, ?, ?) RETURNING id"
-_PUT_POINT = "INSERT INTO history (series, time, value) VALUES (?, ?, ?)"
+_PUT_POINTS = Bulk("INSERT INTO history (series, time, value) VALUES (?, ?, ?)")
 _POINTS = """
 SELECT time, id, value FROM history
 WHERE series = ? AND time >= ? AND time < ? AND (time, id) > (?, ?) ORDER BY time, id LIMIT ?
@@ -39,7 +40,7 @@ def add(connection: sqlite3.Connection, points: Iterable[JournalEntry]) -> None:
         if name not in known:
             known[name] = _series(connection, name, create=True)
         rows.append((known[name], point.time, _encode(point.value)))
-    connection.executemany(_PUT_POINT, rows)
+    _PUT_POINTS.run(connection, rows)
 
 
 def points(connection: sqlite3.Connection, span: Span, behind: tuple[int, int], limit: int) -> list[Point]:

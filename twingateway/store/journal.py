@@ -14,6 +14,7 @@ from dataclasses import replace
 from twingateway.errors import StoreCorrupt
 from twingateway.ports.journal import Depth, Filing, Placed
 from twingateway.store import history
+from twingateway.store.bulk import Bulk
 from twingateway.store.rows import Row, checksum, encode_value
 from twingateway.twin.entry import EVICTED, EXPIRED, HISTORY, LOST, JournalEntry, after
 
@@ -26,13 +27,14 @@ SELECT first, last FROM journal_hole
 WHERE namespace = ? AND journal = ? AND class = ? AND first <= ? ORDER BY first DESC LIMIT 1
 """
 _DELETE_HOLE = "DELETE FROM journal_hole WHERE namespace = ? AND journal = ? AND class = ? AND first = ?"
-_QUEUE = f"INSERT INTO journal_queue (class, position, stamp, size, {_COLUMNS}) VALUES ({'?, ' * 14}?)"
-_KEEP = f"INSERT INTO journal_kept (class, size, {_COLUMNS}) VALUES ({'?, ' * 12}?)"
+_QUEUE = Bulk(f"INSERT INTO journal_queue (class, position, stamp, size, {_COLUMNS}) VALUES ({'?, ' * 14}?)")
+_KEEP = Bulk(f"INSERT INTO journal_kept (class, size, {_COLUMNS}) VALUES ({'?, ' * 12}?)")
 _PUT_CLASS = """
 INSERT INTO journal_class VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET
     position = max(position, excluded.position), entries = entries + excluded.entries, bytes = bytes + excluded.bytes
 """
-_DELETE_QUEUED = "DELETE FROM journal_queue WHERE class = ? AND position <= ? RETURNING size"
+_SUM_QUEUED = "SELECT count(*), coalesce(sum(size), 0) FROM journal_queue WHERE class = ? AND position <= ?"
+_DELETE_QUEUED = "DELETE FROM journal_queue WHERE class = ? AND position <= ?"
 _PAGE = f"SELECT position, size, {_COLUMNS} FROM journal_queue WHERE class = ? AND position > ? ORDER BY position"
 _DEPTHS = """
 SELECT class, entries, bytes,
@@ -77,7 +79,7 @@ def receive(connection: sqlite3.Connection, filings: Sequence[Filing]) -> list[J
         news = after(came, cursors.get(*name))
         for entry in news:
             cursors.put(*name, entry.last)
-            taken.append(replace(filing, entry=entry))
+            taken.append(filing if entry is came else replace(filing, entry=entry))
             if entry.gap == LOST:
                 connection.execute(_PUT_HOLE, (*name, entry.seq, entry.last))
         if not news and not came.gap and _found(connection, name, came.seq):
@@ -89,8 +91,8 @@ def receive(connection: sqlite3.Connection, filings: Sequence[Filing]) -> list[J
 
 def delivered(connection: sqlite3.Connection, positions: Mapping[str, int]) -> None:
     for class_name, upto in positions.items():
-        sizes = connection.execute(_DELETE_QUEUED, (class_name, upto)).fetchall()
-        connection.execute(_PUT_CLASS, (class_name, upto, -len(sizes), -sum(size for (size,) in sizes)))
+        count, size = _delete(connection, class_name, upto)
+        connection.execute(_PUT_CLASS, (class_name, upto, -count, -size))
 
 
 def page(connection: sqlite3.Connection, class_name: str, behind: int, max_bytes: int) -> list[Placed]:
@@ -187,10 +189,10 @@ def _file(connection: sqlite3.Connection, filings: Iterable[Filing]) -> None:
     for class_name, rows in queued.items():
         known = connection.execute("SELECT position FROM journal_class WHERE class = ?", (class_name,)).fetchone()
         first = 1 if known is None else known[0] + 1
-        connection.executemany(_QUEUE, [(class_name, first + n, *row) for n, row in enumerate(rows)])
+        _QUEUE.run(connection, [(class_name, first + n, *row) for n, row in enumerate(rows)])
         total = sum(row[1] for row in rows)
         connection.execute(_PUT_CLASS, (class_name, first + len(rows) - 1, len(rows), total))
-    connection.executemany(_KEEP, kept)
+    _KEEP.run(connection, kept)
     history.add(connection, points)
 
 
@@ -254,7 +256,7 @@ def _excess_upto(connection: sqlite3.Connection, class_name: str, excess: int) -
 
 def _replace_by_gaps(connection: sqlite3.Connection, class_name: str, upto: int, reason: str) -> None:
     found = connection.execute(_GAPS, (class_name, upto)).fetchall()
-    sizes = connection.execute(_DELETE_QUEUED, (class_name, upto)).fetchall()
+    gone, freed = _delete(connection, class_name, upto)
     rows = []
     for namespace, journal_id, first, last, node, position, stamp, time in found:
         gap = JournalEntry(
@@ -262,6 +264,13 @@ def _replace_by_gaps(connection: sqlite3.Connection, class_name: str, upto: int,
         )
         row = _row(gap)
         rows.append((class_name, position, stamp, _size(row), *row))
-    connection.executemany(_QUEUE, rows)
-    entries, size = len(rows) - len(sizes), sum(row[3] for row in rows) - sum(size for (size,) in sizes)
-    connection.execute(_PUT_CLASS, (class_name, upto, entries, size))
+    _QUEUE.run(connection, rows)
+    added = sum(row[3] for row in rows)
+    connection.execute(_PUT_CLASS, (class_name, upto, len(rows) - gone, added - freed))
+
+
+def _delete(connection: sqlite3.Connection, class_name: str, upto: int) -> tuple[int, int]:
+    """Delete from the front of a queue; how many entries and bytes went."""
+    count, size = connection.execute(_SUM_QUEUED, (class_name, upto)).fetchone()
+    connection.execute(_DELETE_QUEUED, (class_name, upto))
+    return count, size

@@ -10,7 +10,6 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Awaitable, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -18,6 +17,7 @@ from twingateway.errors import InvalidValue, StoreCorrupt, StoreError
 from twingateway.ports.journal import Bucket, Depth, Filing, Placed, Point, Span
 from twingateway.ports.store import Changes, Counter, Snapshot, StoreIdentity
 from twingateway.store import history, journal, rows
+from twingateway.store.bulk import Bulk
 from twingateway.store.lock import ProcessLock
 from twingateway.store.migrations import migrate, schema_version
 from twingateway.store.reader import Reader
@@ -48,14 +48,7 @@ UPDATE register SET
     checksum = register_checksum(namespace, device, section, name, incarnation, epoch, seq, value, time, ?1)
 WHERE namespace = ?2 AND device = ?3 AND section = ?4 AND name = ?5 AND lsn < ?1
 """
-#: Rows in one statement: SQLite works on it without Python's lock, and each return to Python must wait for that.
-_CHUNKS = (256, 16, 1)
-_PUT_REGISTERS = {
-    size: _PUT_REGISTER.replace(
-        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", ",".join(["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"] * size)
-    )
-    for size in _CHUNKS
-}
+_PUT_REGISTERS = Bulk(_PUT_REGISTER)
 _PUT_PEER = "INSERT OR REPLACE INTO peer VALUES (?, ?, ?, ?, ?)"
 _PUT_MODEL = """
 INSERT INTO model VALUES (?, ?, ?, ?)
@@ -213,7 +206,7 @@ class _Batch:
 
     def apply(self, connection: sqlite3.Connection) -> None:
         put = connection.executemany
-        if self.registers and _put_registers(connection, self.registers) < len(self.registers):
+        if self.registers and _PUT_REGISTERS.run(connection, self.registers) < len(self.registers):
             put(_MOVE_REGISTER, [(row[9], *row[:4]) for row in self.registers])
         put(_PUT_PEER, self.peers)
         put(_PUT_MODEL, self.models)
@@ -222,17 +215,6 @@ class _Batch:
         put(_FORGET_ATTEMPT, [(*row[:2], row[3]) for row in self.forget if row[2] == Section.DESIRED])
         journal.begin(connection, self.journal, self.boot_id)
         journal.delivered(connection, self.delivered)
-
-
-def _put_registers(connection: sqlite3.Connection, registers: list[rows.Row]) -> int:
-    """How many of them were newer than what was there."""
-    put = done = 0
-    for size in _CHUNKS:
-        while len(registers) - done >= size:
-            values = list(chain.from_iterable(registers[done : done + size]))
-            put += connection.execute(_PUT_REGISTERS[size], values).rowcount
-            done += size
-    return put
 
 
 async def open_store(path: Path) -> SqliteStore:

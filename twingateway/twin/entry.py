@@ -29,12 +29,14 @@ class JournalKey(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class JournalClass:
     """How entries of one kind are treated on their way. `priority`: 0 goes first; `ttl`: seconds that an entry waits
-    at one node (of its running time) until a gap record takes its place; `max_bytes`: of those that wait there."""
+    at one node (of its running time) until a gap record takes its place; `max_bytes`: of those that wait there;
+    `linger`: seconds that a new entry may wait for company before it is sent on."""
 
     name: str
     priority: int
     ttl: float
     max_bytes: int
+    linger: float = 0.0
 
 
 _MIB, _DAY = 1024 * 1024, 86400.0
@@ -48,8 +50,8 @@ CLASSES: Mapping[str, JournalClass] = MappingProxyType(
         for each in (
             JournalClass(ALARM, 0, 30 * _DAY, 64 * _MIB),
             JournalClass(EVENT, 1, 14 * _DAY, 64 * _MIB),
-            JournalClass(HISTORY, 2, 7 * _DAY, 1024 * _MIB),
-            JournalClass(RAW, 3, 1 * _DAY, 256 * _MIB),
+            JournalClass(HISTORY, 2, 7 * _DAY, 1024 * _MIB, 0.25),
+            JournalClass(RAW, 3, 1 * _DAY, 256 * _MIB, 0.25),
         )
     }
 )
