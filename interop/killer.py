@@ -32,7 +32,6 @@ import httpx2
 
 from interop.counting import WRITABLE, Witness
 from interop.processes import Processes, Running
-from interop.throughput import free_port
 from twingateway.pki.authority import create_authority, issue
 
 READY = 5.0
@@ -65,7 +64,7 @@ class Site:
         self._processes = processes
         self._folder = folder
         self.device = folder / "device.socket"
-        quic, api = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_STREAM)
+        quic, api = _lasting_port(socket.SOCK_DGRAM), _lasting_port(socket.SOCK_STREAM)
         self.url = f"http://127.0.0.1:{api}/twins/plant"
         create_authority(folder)
         issue(folder, "cloud", hosts=["127.0.0.1"])
@@ -130,6 +129,14 @@ class Load:
             except httpx2.HTTPError:
                 self.refused += 1
             await asyncio.sleep(1 / _TRIES_PER_SECOND)
+
+
+def _lasting_port(kind: socket.SocketKind) -> int:
+    """One that nobody is given by chance while the node that listens on it is dead."""
+    while True:
+        with socket.socket(type=kind) as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", random.randrange(20_000, 32_000)))
+            return int(probe.getsockname()[1])
 
 
 def _copy_logs(folder: Path, to: Path) -> None:
