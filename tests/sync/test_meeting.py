@@ -21,6 +21,12 @@ from twingateway.sync.session import PeerKnowledge
 from twingateway.twin.register import StoredRegister
 
 
+@pytest.fixture(autouse=True)
+def _loss_is_known(monkeypatch):
+    """So that nothing goes twice without need."""
+    monkeypatch.setattr("twingateway.sync.path._KNOWN", 0)
+
+
 def hundred_registers():
     world = World()
     world.connect()

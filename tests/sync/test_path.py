@@ -36,3 +36,22 @@ def test_resending_follows_the_rtt():
     for _ in range(50):
         path.sample(0.1)
     assert 0.125 <= path.resend_after <= 0.135 < unknown
+
+
+def test_before_loss_is_known_everything_goes_twice():
+    path = Path()
+    assert path.copies == 2
+    for _ in range(100):
+        path.resolved(False)
+    assert path.copies == 1
+
+
+def test_the_next_link_begins_with_what_was_learnt_and_soon_learns_anew():
+    former = Path()
+    for number in range(2000):
+        former.resolved(number % 5 == 0)
+    path = Path(former)
+    assert path.copies == 5
+    for _ in range(400):
+        path.resolved(False)
+    assert path.copies == 2

@@ -12,6 +12,12 @@ from twingateway.sync.lane import _MIN_ROOM
 from twingateway.twin.register import Section, StoredRegister
 
 
+@pytest.fixture(autouse=True)
+def _loss_is_known(monkeypatch):
+    """So that nothing goes twice without need."""
+    monkeypatch.setattr("twingateway.sync.path._KNOWN", 0)
+
+
 @pytest.fixture
 def world():
     """Two nodes that have met."""

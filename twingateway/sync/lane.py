@@ -15,7 +15,7 @@ from twingateway.sync.events import Event
 from twingateway.sync.frame import MAX_FRAME, Frame
 from twingateway.sync.hello import Hello
 from twingateway.sync.outbox import Outbox, Queue
-from twingateway.sync.path import FLUSH
+from twingateway.sync.path import FLUSH, Path
 from twingateway.sync.receiver import Receiver
 from twingateway.sync.resume import Resume
 from twingateway.sync.sender import Sender
@@ -44,10 +44,10 @@ _ANNOUNCE_TIMES = 2
 class Lane:
     """`low_holds`: the peer's hello was answered on this link, so `low` may be told."""
 
-    def __init__(self, link: int, outbox: Outbox, datagrams: int, now: float) -> None:
+    def __init__(self, link: int, outbox: Outbox, datagrams: int, path: Path, now: float) -> None:
         self.link = link
         self.datagrams = datagrams
-        self.sender = Sender(outbox, datagrams)
+        self.sender = Sender(outbox, datagrams, path)
         self.receiver = Receiver()
         self.control: deque[bytes] = deque()
         self.hello: Hello | None = None

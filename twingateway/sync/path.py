@@ -2,7 +2,8 @@
 
 RTT is smoothed as in RFC 9002. Loss is an exponential mean over frames in the order they were sent (quick at first,
 and over more frames where losses come in bursts), burst the mean length of runs of lost ones. Redundancy: as few
-copies n as make loss^n < 0.1 %, spaced so that together they outlast a burst twice as long as usual.
+copies n as make loss^n < 0.1 %, spaced so that together they outlast a burst twice as long as usual; two at
+least until enough is known. A new link begins with what the one before it has learnt of loss, in less certainty.
 """
 
 from __future__ import annotations
@@ -16,20 +17,23 @@ _RTT_GAIN = 1 / 8
 _LOSS_FRAMES = 128
 _BURST_GAIN = 1 / 8
 _ENOUGH = 0.001
+#: Frames until loss counts as known, and how many what a former link has learnt counts for.
+_KNOWN = 32
 MAX_COPIES = 5
 
 
 class Path:
     __slots__ = ("_resolved", "_run", "burst", "copies", "loss", "rtt", "rtt_variation")
 
-    def __init__(self) -> None:
+    def __init__(self, former: Path | None = None) -> None:
+        """`former`: of the link before this one."""
         self.rtt: float | None = None
         self.rtt_variation = 0.0
-        self.loss = 0.0
-        self.burst = 1.0
-        self.copies = 1
-        self._resolved = 0
+        self.loss = 0.0 if former is None else former.loss
+        self.burst = 1.0 if former is None else former.burst
+        self._resolved = 0 if former is None else min(former._resolved, _KNOWN)
         self._run = 0
+        self.copies = self._wanted()
 
     @property
     def resend_after(self) -> float:
@@ -57,7 +61,11 @@ class Path:
         elif self._run:
             self.burst += (self._run - self.burst) * _BURST_GAIN
             self._run = 0
-        self.copies = copies_for(self.loss)
+        self.copies = self._wanted()
+
+    def _wanted(self) -> int:
+        copies = copies_for(self.loss)
+        return copies if self._resolved >= _KNOWN else max(copies, 2)
 
 
 def copies_for(loss: float) -> int:

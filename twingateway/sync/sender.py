@@ -57,7 +57,7 @@ class Record:
 class Sender:
     """`number` is the last frame number used."""
 
-    def __init__(self, outbox: Outbox, datagrams: int) -> None:
+    def __init__(self, outbox: Outbox, datagrams: int, path: Path) -> None:
         self._outbox = outbox
         self._datagrams = datagrams
         self._queues: dict[Queue, deque[Entry]] = {queue: deque() for queue in Queue if queue is not Queue.NONE}
@@ -71,7 +71,7 @@ class Sender:
         self._durable = Ranges(_INTERVALS)
         self._durable_after = _DURABLE_AFTER
         self.giver = NameGiver()
-        self.path = Path()
+        self.path = path
         self.active = False
         self.number = 0
         self.frames = 0

@@ -38,6 +38,7 @@ from twingateway.sync.hello import (
 from twingateway.sync.knowledge import LocalStore, PeerKnowledge
 from twingateway.sync.lane import Lane
 from twingateway.sync.outbox import Outbox
+from twingateway.sync.path import Path
 from twingateway.sync.resume import Position, Resume, decide
 from twingateway.twin.register import RegisterKey, Section, StoredRegister, Version
 
@@ -90,6 +91,8 @@ class Session:
         self._unsettled = unsettled
         self._lanes: dict[int, Lane] = {}
         self._active: Lane | None = None
+        self._path: Path | None = None
+        """The newest link's, which the next one begins with."""
 
     @property
     def known(self) -> PeerKnowledge | None:
@@ -123,7 +126,8 @@ class Session:
     def attach(self, link: int, *, datagrams: int, now: float) -> None:
         """A new link, numbered higher than all before. `datagrams`: the largest state frame, in bytes, that fits a
         datagram on it; 0 when it has none."""
-        lane = self._lanes[link] = Lane(link, self.outbox, datagrams, now)
+        lane = self._lanes[link] = Lane(link, self.outbox, datagrams, Path(self._path), now)
+        self._path = lane.sender.path
         known = self._known or PeerKnowledge(b"")
         hello = Hello(
             self._local.node,
