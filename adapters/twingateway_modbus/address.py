@@ -9,7 +9,12 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
 from twingateway.adapter import Duration
-from twingateway_modbus.framing import FramingName
+
+
+class FramingName(StrEnum):
+    TCP = "tcp"
+    RTU = "rtu"
+    ASCII = "ascii"
 
 
 class Transport(StrEnum):

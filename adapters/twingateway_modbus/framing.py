@@ -1,5 +1,8 @@
 """How a PDU travels: Modbus/TCP (also TLS and UDP), RTU and ASCII. Pure.
 
+pymodbus builds the frames and their check sums. What comes back is judged here, byte by byte, because pymodbus takes
+replies with a wrong function code or register count.
+
 Rule: `find` is given all that was received since the request and answers with the reply's PDU, with None while it may
 still come, or raises ReplyFault. Nothing is skipped, save what this side knows of: the echo of its own bytes on a
 two-wire line, and late replies to transactions that were given up.
@@ -9,13 +12,28 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Protocol
 
-from twingateway_modbus.checksum import crc16, lrc
+from pymodbus.framer import FramerAscii, FramerRTU, FramerSocket
+from pymodbus.pdu import DecodePDU
+
+from twingateway_modbus.address import FramingName
 from twingateway_modbus.reply import LONGEST, ReplyFault, length_of
 
 HEADER = 7
+
+_DECODER = DecodePDU(is_server=False)
+_SOCKET, _RTU, _ASCII = FramerSocket(_DECODER), FramerRTU(_DECODER), FramerAscii(_DECODER)
+
+
+def crc16(data: bytes) -> bytes:
+    """RTU's check sum, two bytes."""
+    return FramerRTU.compute_CRC(data).to_bytes(2, "big")
+
+
+def lrc(data: bytes) -> bytes:
+    """ASCII's check sum, one byte."""
+    return bytes([FramerAscii.compute_LRC(data)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +62,7 @@ class TcpFraming:
     keeps_apart = True
 
     def frame(self, transaction: int, unit: int, pdu: bytes) -> bytes:
-        return transaction.to_bytes(2, "big") + b"\0\0" + (len(pdu) + 1).to_bytes(2, "big") + bytes([unit]) + pdu
+        return _SOCKET.encode(pdu, unit, transaction)
 
     def find(self, sent: Sent, received: bytes) -> bytes | None:
         received = _without_late(sent, received)
@@ -102,8 +120,7 @@ class RtuFraming:
     keeps_apart = False
 
     def frame(self, transaction: int, unit: int, pdu: bytes) -> bytes:
-        body = bytes([unit]) + pdu
-        return body + crc16(body)
+        return _RTU.encode(pdu, unit, transaction)
 
     def find(self, sent: Sent, received: bytes) -> bytes | None:
         own = _without_echo(sent, received) if self.echo else received
@@ -136,8 +153,7 @@ class AsciiFraming:
     keeps_apart = False
 
     def frame(self, transaction: int, unit: int, pdu: bytes) -> bytes:
-        body = bytes([unit]) + pdu
-        return b":" + (body + lrc(body)).hex().upper().encode() + b"\r\n"
+        return _ASCII.encode(pdu, unit, transaction)
 
     def find(self, sent: Sent, received: bytes) -> bytes | None:
         own = _without_echo(sent, received) if self.echo else received
@@ -167,12 +183,6 @@ def _ascii_pdu(sent: Sent, data: bytes) -> bytes:
     if expected != len(pdu):
         raise ReplyFault(f"a length of {len(pdu)} bytes instead of {expected or 'more'}")
     return pdu
-
-
-class FramingName(StrEnum):
-    TCP = "tcp"
-    RTU = "rtu"
-    ASCII = "ascii"
 
 
 def make_framing(name: FramingName, *, echo: bool = False) -> Framing:

@@ -55,7 +55,8 @@ class Limits:
         readable = self.readable.get(table)
         if readable is not None and not any(each.start <= start and end <= each.end for each in readable):
             return False
-        return not any(each.start < end and start < each.end for each in self.forbidden.get(table, ()))
+        # By the addresses both hold, so that an empty range forbids nothing.
+        return not any(max(start, each.start) < min(end, each.end) for each in self.forbidden.get(table, ()))
 
     def joins(self, table: Table, start: int, end: int, point: Point) -> bool:
         """Whether the block `start` to `end` may grow by `point`, which does not begin before it."""

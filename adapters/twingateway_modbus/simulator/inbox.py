@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from twingateway_modbus.checksum import crc16, lrc
-from twingateway_modbus.framing import HEADER, FramingName
+from twingateway_modbus.address import FramingName
+from twingateway_modbus.framing import HEADER, crc16, lrc
 from twingateway_modbus.request import ENCAPSULATED, MASK_WRITE, READ_WRITE
 
 

@@ -9,7 +9,8 @@ import tty
 from collections.abc import Callable, Mapping
 from typing import cast
 
-from twingateway_modbus.framing import Framing, FramingName, make_framing
+from twingateway_modbus.address import FramingName
+from twingateway_modbus.framing import Framing, make_framing
 from twingateway_modbus.simulator.answer import answer
 from twingateway_modbus.simulator.faults import Faults, Sending
 from twingateway_modbus.simulator.inbox import Asked, Inbox

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from twingateway_modbus.address import AddressSettings, Transport
-from twingateway_modbus.framing import FramingName, make_framing
+from twingateway_modbus.address import AddressSettings, FramingName, Transport
+from twingateway_modbus.framing import make_framing
 from twingateway_modbus.plan import Block, plan
 from twingateway_modbus.request import Cells, read
 from twingateway_modbus.settings import DeviceSettings

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from twingateway.errors import InvalidConfig
-from twingateway_modbus.framing import FramingName
+from twingateway_modbus.address import FramingName
 from twingateway_modbus.reply import EXCEPTION
 from twingateway_modbus.simulator.inbox import Asked
 from twingateway_modbus.simulator.server import Server
