@@ -152,8 +152,8 @@ class EmulatedLink:
         former = self.edge_address
         self.edge_address = SECOND_EDGE_ADDRESS if former == EDGE_ADDRESS else EDGE_ADDRESS
         namespace = self._names["edge"]
-        _run("ip", "-n", namespace, "addr", "add", f"{self.edge_address}/24", "dev", "wan")
         _run("ip", "-n", namespace, "addr", "del", f"{former}/24", "dev", "wan")
+        _run("ip", "-n", namespace, "addr", "add", f"{self.edge_address}/24", "dev", "wan")
         return self.edge_address
 
     def _open(self) -> None:
