@@ -82,12 +82,11 @@ async def observe(
     source: str,
     port: int,
     devices: int,
-    name: str = "observer",
 ) -> Path:
     """Start an observer at the cloud: of `events` or `mqtt`. Returns its socket."""
-    socket = folder / f"{name}.socket"
+    socket = folder / "observer.socket"
     arguments = [source, "--port", str(port), "--devices", str(devices), "--control", str(socket)]
-    await processes.start_module(name, link.inside("cloud"), "interop.observer", *arguments)
+    await processes.start_module("observer", link.inside("cloud"), "interop.observer", *arguments)
     return socket
 
 

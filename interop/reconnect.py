@@ -3,9 +3,10 @@
     python -m interop.reconnect --outage 30s
 
 Three things are tried, updates going on all the while: an outage that the connection survives; the edge's address
-changes under a live connection; the edge's node is killed and started again, which needs a new connection (counted
-from its first packet). After the outage the first new value counts that an observer at the cloud sees, after the
-change of address the first that was made after it.
+changes under a live connection; an outage that outlives the connection, so that a new one is needed. That one is
+counted from the first packet that gets through (in a long outage the edge asks about once a second). After an outage
+the first new value counts that an observer at the cloud sees, after the change of address the first that was made
+after it.
 """
 
 from __future__ import annotations
@@ -67,11 +68,9 @@ class Measurement:
         await self._nodes.start_one("cloud")
         devices = self._options.devices
         self._observer = await observe(self._processes, self._folder, self._link, "events", API_PORT, devices)
-        edge = await self._nodes.start_one("edge")
+        await self._nodes.start_one("edge")
         outage, change = await self._live()
-        edge.kill()
-        await edge.end()
-        fresh = await self._afresh()
+        fresh = await self._afresh() if self._options.long_outage else None
         return Result(outage, change, fresh, self._options.delay * 2000)
 
     async def _live(self) -> tuple[float | None, float | None]:
@@ -111,25 +110,23 @@ class Measurement:
         return self._sent[n - self._first] if n >= self._first else 0.0
 
     async def _afresh(self) -> float | None:
-        """A new edge process on the same store, its first packet to the first value seen. Its values begin again at
-        1, so the observer must be a new one."""
-        devices = self._options.devices
-        observer = await observe(
-            self._processes, self._folder, self._link, "events", API_PORT, devices, name="second-observer"
-        )
-        self._observer = observer
-        await ask(observer, "missing", last=0)
-        before = self._link.up.counters.packets
-        edge = asyncio.create_task(self._nodes.start_one("edge"))
-        began: float | None = None
-        while began is None:
+        """After an outage that the connection does not survive, from the first packet that gets through."""
+        last, outage = self._sent_last(), self._options.long_outage
+        updates = asyncio.create_task(self._updates(outage + 2 * _STEADY))
+        self._first = last + 1
+        self._link.conditions.down = True
+        await asyncio.sleep(outage)
+        counters = self._link.up.counters
+        passed = counters.passed_bytes
+        self._link.conditions.down = False
+        while counters.passed_bytes == passed and not updates.done():
             await asyncio.sleep(0.001)
-            if self._link.up.counters.packets > before:
-                began = time.monotonic()
-        await ask(self._nodes.generator_socket, "prime")
-        await edge
-        await wait_until_seen(observer, devices, _STEADY * 2)
+        began = time.monotonic()
+        await updates
         return _since(began, [at for _, at in await self._seen()])
+
+    def _sent_last(self) -> int:
+        return self._first + len(self._sent) - 1
 
 
 def _since(event: float, times: list[float]) -> float | None:
@@ -183,6 +180,7 @@ def main() -> None:
     )
     add_options(parser)
     parser.add_argument("--outage", type=seconds, default=30.0, help="how long (30s)")
+    parser.add_argument("--long-outage", type=seconds, default=75.0, help="for the new connection, 0 for none (75s)")
     parser.add_argument("--rate", type=float, default=1000, help="updates a second, of all devices (1000)")
     parser.add_argument("--devices", type=int, default=500, help="(500)")
     parser.add_argument("--runs", type=int, default=1, help="how often, with another seed each time (1)")
