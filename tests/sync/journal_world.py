@@ -6,7 +6,7 @@ from twingateway.ports.journal import Filing
 from twingateway.ports.memory_journal import MemoryJournal
 from twingateway.sync.journal import EntriesDelivered, EntriesReceived, JournalSession
 from twingateway.sync.journal_sender import PAGE, Waiting
-from twingateway.twin.entry import JournalEntry
+from twingateway.twin.entry import LOST, JournalEntry
 
 CLASSES = ("alarm", "history")
 
@@ -33,8 +33,12 @@ class Edge:
         self.truth[self.journal_id, class_name, seq] = value
         self.session.appended(class_name)
 
-    def read_pages(self):
+    def ask(self):
         self.asked += self.session.wants()
+
+    def read_pages(self):
+        """Answer what was asked, also on a link that is gone by now, and what is asked now."""
+        self.ask()
         for class_name, after in self.asked:
             page = self.disk.page(class_name, after, PAGE)
             self.take(self.session.page(class_name, after, [Waiting(p.position, p.entry) for p in page]))
@@ -52,6 +56,7 @@ class Cloud:
     def __init__(self):
         self.disk = MemoryJournal()
         self.filed = []
+        self.restored = False
         self.start()
 
     def start(self):
@@ -141,6 +146,7 @@ class World:
             key = (entry.journal_id, entry.class_name)
             assert entry.seq == seen.get(key, 0) + 1, "each once, in order, nothing missing without a gap"
             seen[key] = entry.last
+            assert entry.gap != LOST or self.cloud.restored, "only a store that was put back misses anything"
             if not entry.gap:
                 value = self.edge.truth[*key, entry.seq]
                 assert (entry.time, entry.value[0], entry.name) == (value, value, f"p{value % 3}")
@@ -151,4 +157,4 @@ class World:
             assert seen == last
 
     def backup(self):
-        return deepcopy(self.edge.disk)
+        return deepcopy(self.edge.disk), deepcopy(self.cloud.disk), list(self.cloud.filed)

@@ -10,32 +10,35 @@ from tests.sync.journal_world import CLASSES, World
 from twingateway.errors import ProtocolViolation
 from twingateway.sync.cbor import encode
 from twingateway.sync.journal import MAX_UNCOMMITTED, EntriesReceived, JournalSession
-from twingateway.sync.journal_sender import WINDOW, ClassSender, Track
+from twingateway.sync.journal_sender import WINDOW, ClassSender, Track, Waiting
 from twingateway.sync.journal_wire import Resume, decode_message, encode_resume
 
 few = st.integers(1, 4)
 steps = st.lists(
     st.one_of(
         st.tuples(st.just("append"), st.sampled_from(CLASSES), few),
-        st.tuples(st.just("append large"), st.sampled_from(CLASSES), few),
-        st.tuples(st.sampled_from(["connect", "disconnect", "disconnect newest", "read", "step"])),
+        st.tuples(st.sampled_from(["append", "append large"]), st.just("history"), few),
         st.tuples(st.just("send"), few),
-        st.tuples(st.sampled_from(["deliver", "deliver old"]), st.sampled_from(["edge", "cloud"]), few),
+        st.tuples(st.just("deliver"), st.sampled_from(["edge", "cloud"]), st.integers(1, 12)),
+        st.tuples(st.just("deliver old"), st.sampled_from(["edge", "cloud"]), st.integers(1, 12)),
         st.tuples(st.just("commit"), few, st.booleans()),
-        st.tuples(st.just("restart"), st.sampled_from(["edge", "cloud"])),
-        st.tuples(st.just("evict"), st.sampled_from(CLASSES), st.integers(0, 3000)),
+        st.tuples(st.just("evict"), st.just("history"), st.integers(0, 3000)),
         st.tuples(st.just("expire"), st.sampled_from(CLASSES)),
-        st.tuples(st.sampled_from(["back up", "restore"])),
+        st.tuples(st.sampled_from(["reconnect", "connect", "disconnect", "disconnect newest", "step"])),
+        st.tuples(st.just("restart"), st.sampled_from(["edge", "cloud"])),
+        st.tuples(st.sampled_from(["ask", "back up", "restore", "restore cloud"])),
     ),
-    max_size=60,
+    min_size=10,
+    max_size=80,
 )
 
 
 class Player:
-    """Plays a history of mishaps."""
+    """Plays a history of mishaps, from a link that is ready on."""
 
     def __init__(self):
         self.world = World()
+        self.reconnect()
         self.value = 0
         self.backup = None
 
@@ -55,6 +58,13 @@ class Player:
     def connect(self):
         self.world.connect()
 
+    def reconnect(self):
+        """A new link, and both have said where they are."""
+        self.world.connect()
+        for name in ("edge", "cloud"):
+            self.world.send(0)
+            self.world.deliver(max(self.world.links), name, len(CLASSES))
+
     def disconnect(self, which=min):
         if self.world.links:
             self.world.disconnect(which(self.world.links))
@@ -62,13 +72,15 @@ class Player:
     def disconnect_newest(self):
         self.disconnect(max)
 
-    def read(self):
-        self.world.edge.read_pages()
-
     def step(self):
         self.world.step()
 
+    def ask(self):
+        self.world.edge.ask()
+
     def send(self, batches):
+        self.world.edge.read_pages()
+        self.world.edge.read_pages()
         self.world.send(batches)
 
     def deliver(self, name, count, which=max):
@@ -85,6 +97,7 @@ class Player:
 
     def restart(self, name):
         self.world.restart(name)
+        self.reconnect()
 
     def evict(self, class_name, max_bytes):
         self.world.edge.disk.evict(class_name, max_bytes, 0)
@@ -100,7 +113,7 @@ class Player:
             return
         world = self.world
         world.restart("edge")
-        world.edge.disk = self.backup
+        world.edge.disk = self.backup[0]
         known = dict(world.edge.disk.cursors)
         filed = {(e.journal_id, e.class_name, seq) for e in world.cloud.filed for seq in range(e.seq, e.last + 1)}
         # What was written after the backup and never arrived is gone with the disk.
@@ -109,6 +122,14 @@ class Player:
             for key, value in world.edge.truth.items()
             if key in filed or known.get(("default", key[0], key[1]), 0) >= key[2]
         }
+        self.backup = None
+
+    def restore_cloud(self):
+        if self.backup is None:
+            return
+        self.world.restart("cloud")
+        self.world.cloud.restored = True
+        _, self.world.cloud.disk, self.world.cloud.filed = self.backup
         self.backup = None
 
 
@@ -193,6 +214,25 @@ def test_what_the_peer_has_is_not_sent_again_on_the_next_link():
         world.deliver(2, "edge", 9)
         world.deliver(2, "cloud", 9)
     assert world.edge.disk.depths()[0].entries == 0, "and it is deleted"
+
+
+def test_a_gap_that_covers_what_the_peer_has_and_more_is_sent_again():
+    world = World()
+    world.connect()
+    for value in range(3):
+        world.edge.append("history", value)
+    for _ in range(3):
+        world.edge.read_pages()
+        world.send()
+        world.deliver(1, "edge", 9)
+        world.deliver(1, "cloud", 9)
+    world.cloud.commit(9)  # and the acknowledgement is lost
+    world.edge.append("history", 3)
+    assert world.edge.disk.evict("history", 1 << 30, 1) == 4
+    world.disconnect(1)
+    world.calm()
+    world.check()
+    assert [(entry.seq, entry.last) for entry in world.cloud.filed] == [(1, 1), (2, 2), (3, 3), (4, 4)]
 
 
 def test_entries_take_a_few_bytes_each_once_their_names_are_told():
@@ -294,3 +334,22 @@ def test_what_is_appended_while_the_last_page_is_read_is_not_forgotten():
     sender.asked()
     sender.page(0, [])
     assert sender.wants is None
+
+
+def test_a_page_asked_for_on_a_link_that_is_gone_is_not_taken():
+    world = World()
+    for value in range(3):
+        world.edge.append("history", value)
+    first, second, third = (
+        Waiting(placed.position, placed.entry) for placed in world.edge.disk.page("history", 0, 1 << 20)
+    )
+    sender = ClassSender()
+    sender.start(Track(), None)
+    sender.asked()
+    sender.page(0, [first, second])
+    assert sender.wants == second.position
+    sender.asked()
+    sender.stop()
+    sender.start(Track(), None)
+    sender.page(second.position, [third])
+    assert (sender.wants, sender.next_batch()) == (0, None)
