@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from twingateway.gateway.gateway import Gateway
 from twingateway.gateway.journal import JournalPolicy, WithHistory
 from twingateway.ports.journal import Span
 from twingateway.ports.memory_store import MemoryDisk
+from twingateway.ports.store import Changes
 from twingateway.testing.joined import FakeMachine, MemoryNode, until
 from twingateway.twin.entry import ALARM, EVENT, HISTORY, JournalEntry
 from twingateway.twin.identity import DeviceId
@@ -273,3 +275,31 @@ async def test_an_entry_that_nobody_may_store_hinders_nothing_behind_it() -> Non
         await until(lambda: waiting(edge.disk, EVENT) == 0)
         names = [name for _, name, _ in await kept(root)]
         assert names[-2:] == ["refused", "after"]
+
+
+async def test_an_entry_written_while_another_is_being_committed_is_passed_on_too() -> None:
+    cloud, edge = pair()
+    async with cloud.running() as root, edge.running(cloud) as gateway:
+        seen: list[str] = []
+        listening = root.events.listen(0, 0)
+
+        async def arrived(message: str) -> None:
+            while message not in seen:
+                seen.extend(e.message for e in await listening.next_batch() if isinstance(e, Notice))
+
+        begun, go_on = asyncio.Event(), asyncio.Event()
+        commit = gateway.store.commit
+
+        async def slow(changes: Changes) -> None:
+            begun.set()
+            await go_on.wait()
+            await commit(changes)
+
+        await until(lambda: gateway.peers.parent is not None and not gateway.peers.parent.session.outbox)
+        gateway.store.commit = slow  # type: ignore[method-assign]
+        gateway.ledger.notice("test", "first")
+        await begun.wait()
+        gateway.ledger.notice("test", "second")
+        go_on.set()
+        async with asyncio.timeout(5):
+            await arrived("second")

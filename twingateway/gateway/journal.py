@@ -92,7 +92,6 @@ class Journal:
         self._clock = clock
         self._property_of = property_of
         self._watchers: list[Callable[[str], None]] = []
-        self._promised: set[str] = set()
 
     def watch(self, watcher: Callable[[str], None]) -> None:
         """Tell `watcher` of a class in which something new is durable."""
@@ -164,11 +163,9 @@ class Journal:
     def _file(self, filings: list[Filing]) -> None:
         self.appended += len(filings)
         self._committer.add(journal=filings)
-        for class_name in {filing.entry.class_name for filing in filings} - self._promised:
-            self._promised.add(class_name)
+        for class_name in {filing.entry.class_name for filing in filings}:
             self._committer.after(lambda class_name=class_name: self._tell(class_name))  # type: ignore[misc]
 
     def _tell(self, class_name: str) -> None:
-        self._promised.discard(class_name)
         for watcher in self._watchers:
             watcher(class_name)
