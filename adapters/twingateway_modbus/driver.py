@@ -64,6 +64,7 @@ class ModbusDriver(Driver):
                         loops.create_task(self._keep_reading(item))
             except* DeviceError as gone:
                 error = next(each for each in gone.exceptions if isinstance(each, DeviceError))
+            _stop_if_cancelled()
             await self._stay_away(error)
 
     def _restart(self) -> None:
@@ -181,3 +182,10 @@ class ModbusDriver(Driver):
         if self._release is not None:
             self._release()
             self._release = None
+
+
+def _stop_if_cancelled() -> None:
+    """A TaskGroup that ends with errors takes the cancellation of its own task with it (Python 3.11)."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

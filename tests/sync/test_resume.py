@@ -53,11 +53,13 @@ def test_decision(hello, position, last, expected):
 def test_a_low_from_the_gap_between_what_was_stored_and_what_was_issued_tells_of_an_older_copy():
     local = LocalStore("edge", b"ours", b"now", MappingProxyType({b"past": 100, b"now": 200}), ((50, 100),))
 
-    def hello(low):
-        return Hello("cloud", b"theirs", b"b", 1, b"ours", low, b"past", 100)
+    def hello(low, lsn=0):
+        boot = b"now" if low > 100 else b"past"
+        return Hello("cloud", b"theirs", b"b", 1, b"ours", low, boot, max(lsn, low))
 
     position = Position(b"theirs")
     assert decide(local, 120, position, hello(50)) is not Resume.ROLLED_BACK
     assert decide(local, 120, position, hello(51)) is Resume.ROLLED_BACK
     assert decide(local, 120, position, hello(100)) is Resume.ROLLED_BACK
+    assert decide(local, 120, position, hello(40, 60)) is Resume.ROLLED_BACK
     assert decide(local, 120, position, hello(101)) is not Resume.ROLLED_BACK

@@ -51,6 +51,8 @@ class Lane:
         self.receiver = Receiver()
         self.control: deque[bytes] = deque()
         self.hello: Hello | None = None
+        self.early: list[bytes] = []
+        """State frames that came before the hello."""
         self.resume: Resume | None = None
         """What is still to be answered with `Session.resume`."""
         self.theirs = b""

@@ -29,9 +29,9 @@ class Path:
         """`former`: of the link before this one."""
         self.rtt: float | None = None
         self.rtt_variation = 0.0
-        self.loss = 0.0 if former is None else former.loss
-        self.burst = 1.0 if former is None else former.burst
-        self._resolved = 0 if former is None else min(former._resolved, _KNOWN)
+        self.loss: float = 0.0 if former is None else former.loss
+        self.burst: float = 1.0 if former is None else former.burst
+        self._resolved: int = 0 if former is None else min(former._resolved, _KNOWN)
         self._run = 0
         self.copies = self._wanted()
 

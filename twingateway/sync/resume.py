@@ -55,7 +55,7 @@ def _rolled_back(local: LocalStore, hello: Hello) -> bool:
 
     Of the running boot we know everything, so only earlier ones are looked up.
     """
-    if local.gap(hello.low) is not None:
+    if local.gap(hello.low) is not None or local.gap(hello.peer_lsn) is not None:
         return True
     if hello.peer_boot_id in (b"", local.boot_id):
         return False

@@ -45,6 +45,10 @@ from twingateway.twin.register import RegisterKey, Section, StoredRegister, Vers
 __all__ = ["LocalStore", "PeerKnowledge", "Quality", "Session"]
 
 
+#: State frames that may come before the hello on a link; more are as good as lost.
+EARLY_FRAMES = 64
+
+
 @dataclass(frozen=True, slots=True)
 class Quality:
     """A link as its sender sees it. Seconds and shares; `rtt` is None until measured.
@@ -115,11 +119,18 @@ class Session:
     def low(self) -> int:
         """Every lsn up to this one is durable here, and durable at the peer or none of its business, if the outbox is
         complete."""
-        low, unsettled = self.outbox.low(self.last_lsn), self._unsettled()
-        if unsettled is not None:
-            low = min(low, unsettled - 1)
-        gap = self._local.gap(low)
-        return low if gap is None else gap[0]
+        return self._told(min(self.outbox.low(self.last_lsn), self.top))
+
+    @property
+    def top(self) -> int:
+        """Every register here up to this lsn is durable here. What a peer was told of it can be forgotten only by a
+        store that was replaced by an older copy."""
+        unsettled = self._unsettled()
+        return self._told(self.last_lsn if unsettled is None else min(self.last_lsn, unsettled - 1))
+
+    def _told(self, lsn: int) -> int:
+        gap = self._local.gap(lsn)
+        return lsn if gap is None else gap[0]
 
     # --- links ----------------------------------------------------------------------------------------------------
 
@@ -133,7 +144,7 @@ class Session:
             self._local.node,
             self._local.store_id,
             self._local.boot_id,
-            self.last_lsn,
+            self.top,
             known.store_id,
             known.low,
             known.boot_id,
@@ -181,9 +192,17 @@ class Session:
     # --- what comes in --------------------------------------------------------------------------------------------
 
     def receive_state(self, link: int, frame: bytes, now: float) -> list[Event]:
-        """One state frame, from a datagram or a stream. Raises ProtocolViolation and then has changed nothing."""
+        """One state frame, from a datagram or a stream. Raises ProtocolViolation and then has changed nothing.
+
+        Before the peer's hello it is put aside: of what is kept, the boot must be known that it came from, or a store
+        restored from a backup could not be told from the one it replaced.
+        """
         lane = self._lanes.get(link)
         if lane is None:
+            return []
+        if lane.hello is None:
+            if len(lane.early) < EARLY_FRAMES:
+                lane.early.append(frame)
             return []
         parsed = decode_frame(frame)
         events, registers = lane.receive(parsed, now)
@@ -201,7 +220,7 @@ class Session:
             return []
         new = replace(known, low=max(frame.low, known.low), lsn=max(frame.top, known.lsn))
         self._known = new
-        return [LowAdvanced(new.low, new.boot_id, new.lsn, new.store_id)] if new.low > known.low else []
+        return [LowAdvanced(new.low, new.boot_id, new.lsn, new.store_id)] if new != known else []
 
     def receive_control(self, link: int, message: bytes, now: float) -> list[Event]:
         """One control message. Raises ProtocolViolation and then has changed nothing."""
@@ -210,7 +229,9 @@ class Session:
             return []
         kind, body = decode_control(message)
         if kind == HELLO:
-            return self._hello(lane, parse_hello(body), now)
+            events = self._hello(lane, parse_hello(body), now)
+            early, lane.early = lane.early, []
+            return events + [event for frame in early for event in self.receive_state(link, frame, now)]
         if lane.hello is None:
             raise ProtocolViolation(f"{kind} before hello")
         if kind == COMPARE:
@@ -336,13 +357,13 @@ class Session:
     def next_frame(self, link: int, room: int, now: float) -> bytes | None:
         """The next state frame of at most `room` bytes for a datagram, built from the outbox at this very moment."""
         lane = self._lanes.get(link)
-        return lane.next_frame(room, now, self.last_lsn, self.low) if lane is not None else None
+        return lane.next_frame(room, now, self.top, self.low) if lane is not None else None
 
     def next_stream_frame(self, link: int, now: float) -> bytes | None:
         """The next state frame for the data stream: registers too big for a datagram, or everything where there are
         no datagrams. Call it only while few bytes are unsent on that stream."""
         lane = self._lanes.get(link)
-        return lane.next_stream_frame(now, self.last_lsn, self.low) if lane is not None else None
+        return lane.next_stream_frame(now, self.top, self.low) if lane is not None else None
 
     def next_deadline(self, link: int) -> float | None:
         """When `next_frame` or `next_stream_frame` may have something to say though nothing new was put (resend,
