@@ -219,5 +219,5 @@ def test_the_examples_in_the_readme_are_good() -> None:
         YAML(typ="safe", pure=True).load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
     ]
     checks = {"DeviceTwin": check_twin, "DeviceModel": check_model}
-    reports = {each["kind"]: checks[each["kind"]](each) for each in documents if each["kind"] in checks}
+    reports = {each["kind"]: checks[each["kind"]](each) for each in documents if each.get("kind") in checks}
     assert reports == {"DeviceTwin": Report(), "DeviceModel": Report()}
