@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from twingateway.version import __version__
+
 if TYPE_CHECKING:
     from twingateway.config.validate import validate as validate
 
-__version__ = "0.1.0"
 __all__ = ["__version__", "validate"]
 
 

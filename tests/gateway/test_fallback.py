@@ -16,7 +16,7 @@ from tests.link.authority import Authority
 from twingateway.demo.relay import Relay
 from twingateway.gateway import acceptor, route, uplink
 from twingateway.gateway.events import Changed, Notice
-from twingateway.gateway.route import Attempt, Dial
+from twingateway.gateway.route import Attempt, Dial, Way
 from twingateway.gateway.uplink import Parent, Uplink
 from twingateway.link import quic_link
 from twingateway.link.quic_client import QuicDialer
@@ -255,18 +255,15 @@ async def test_the_journal_goes_on_over_the_other_link_and_each_entry_arrives_on
 
 
 async def test_a_child_has_few_connections_at_a_time_and_what_it_forgets_is_closed(identity, monkeypatch) -> None:
-    monkeypatch.setattr(acceptor, "OVERLAP", 0.3)
-    monkeypatch.setattr(route, "GRACE", 60.0)
+    monkeypatch.setattr(acceptor, "OVERLAP", 1.0)
     async with site(identity) as whole:
         await until(lambda: whole.transport == "quic")
-        for _ in range(6):
-            attempt = whole.edge.made._route.current
-            assert attempt is not None
-            whole.edge.made._dial(Dial(Attempt(1000 + whole.links, attempt.way)))
-            before = whole.edge.gateway.peers.parent
-            assert before is not None
-            number = before.links
-            await until(lambda before=before, number=number: before.links > number)
+        parent = whole.edge.gateway.peers.parent
+        assert parent is not None
+        monkeypatch.setattr(whole.edge.made._route, "opened", lambda attempt, now: None)  # a child that forgets
+        for number in range(1, 7):
+            whole.edge.made._dial(Dial(Attempt(1000 + number, Way(0, 0))))
+            await until(lambda number=number: parent.links == 1 + number)
         child = next(iter(whole.cloud.gateway.peers))
         assert len(child.lines) <= acceptor.MOST_LINKS
         await until(lambda: len(child.lines) == 1)

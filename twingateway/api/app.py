@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from twingateway import __version__
 from twingateway.api import events, handlers, health, history, models, move, nodes, problems, twins
 from twingateway.api.access import BearerToken
 from twingateway.api.methods import HeadAsGet
 from twingateway.gateway.gateway import Gateway
+from twingateway.version import __version__
 
 _DESCRIPTION = """
 Device twins: what each device is to be (`desired`) and what it says it is (`reported`).
