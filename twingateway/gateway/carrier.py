@@ -104,6 +104,7 @@ class Carrier:
         self._peer: Peer | None = None
         self._journal: JournalLane | None = None
         self._number = 0
+        self._by_datagram = False
         self.quiet = True
         self._heard_at = 0.0
         self._quiet_after: float | None = None
@@ -137,7 +138,7 @@ class Carrier:
         return self._number
 
     def wake(self) -> None:
-        if self._link is not None and self._link.datagram_room:
+        if self._link is not None and self._by_datagram:
             self._link.wake()
         else:
             self.pump()
@@ -224,6 +225,7 @@ class Carrier:
         self._number = peer.next_link()
         peer.lines.append(self)
         room = self._link.datagram_room
+        self._by_datagram = room > 0
         peer.session.attach(self._number, datagrams=max(0, room - _STATE_OVERHEAD), now=now)
         if self._connection is not None:
             opens = peer.direction is Direction.PARENT
