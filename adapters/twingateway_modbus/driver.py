@@ -58,14 +58,25 @@ class ModbusDriver(Driver):
     async def run(self) -> None:
         while True:
             self._restart()
-            try:
-                async with asyncio.TaskGroup() as loops:
-                    for item in self._reader.rounds:
-                        loops.create_task(self._keep_reading(item))
-            except* DeviceError as gone:
-                error = next(each for each in gone.exceptions if isinstance(each, DeviceError))
-            _stop_if_cancelled()
+            error = await self._read_until_error()
             await self._stay_away(error)
+
+    async def _read_until_error(self) -> DeviceError:
+        """Every round in its own time, until the first of them fails; then none goes on."""
+        # Not a TaskGroup: one that fails while its own task is cancelled swallows the cancellation (Python 3.11).
+        rounds = [asyncio.ensure_future(self._keep_reading(item)) for item in self._reader.rounds]
+        try:
+            ended, _ = await asyncio.wait(rounds, return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            for each in rounds:
+                each.cancel()
+            await asyncio.gather(*rounds, return_exceptions=True)
+        try:
+            for each in ended:
+                each.result()
+        except DeviceError as error:
+            return error
+        raise AssertionError("a round ends only by an error")
 
     def _restart(self) -> None:
         """Everything is read at once and reported whole."""
@@ -182,10 +193,3 @@ class ModbusDriver(Driver):
         if self._release is not None:
             self._release()
             self._release = None
-
-
-def _stop_if_cancelled() -> None:
-    """A TaskGroup that ends with errors takes the cancellation of its own task with it (Python 3.11)."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError

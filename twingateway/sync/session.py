@@ -200,11 +200,11 @@ class Session:
         lane = self._lanes.get(link)
         if lane is None:
             return []
+        parsed = decode_frame(frame)
         if lane.hello is None:
             if len(lane.early) < EARLY_FRAMES:
                 lane.early.append(frame)
             return []
-        parsed = decode_frame(frame)
         events, registers = lane.receive(parsed, now)
         if events and not self.outbox and self._active is not None:
             self._active.announce(now)
