@@ -50,8 +50,8 @@ class Draft:
 class Outboxes(Protocol):
     """The peers' outboxes, as the ledger needs them."""
 
-    def offer(self, stored: StoredRegister, *, origin: str | None) -> None:
-        """Queue for every peer whose scope has it, except the one it came from."""
+    def offer(self, registers: Iterable[StoredRegister], *, origin: str | None) -> None:
+        """Queue each for every peer whose scope has it, except the one it came from."""
         ...
 
 
@@ -135,8 +135,7 @@ class Ledger:
     def _report(self, drafts: Iterable[Draft]) -> list[StoredRegister]:
         minted = self._mint(drafts)
         self._commit_behind(minted)
-        for stored in self._show(minted):
-            self._offer(stored, None)
+        self._offer(self._show(minted), None)
         return minted
 
     def mint_again(self, device: DeviceId, sections: Iterable[Section]) -> None:
@@ -171,8 +170,7 @@ class Ledger:
         self._pending.update((stored.register.key, stored) for stored in minted)
         try:
             await self._committer.commit(minted, attempts=attempts)
-            for stored in self._show(minted):
-                self._offer(stored, None)
+            self._offer(self._show(minted), None)
         finally:
             self._unsettled.remove(minted)
             self._unpublished.remove(minted)
@@ -192,9 +190,7 @@ class Ledger:
         self._committer.add(applied)
 
         def durable() -> None:
-            for stored in applied:
-                if self._is_current(stored.register):
-                    self._offer(stored, origin)
+            self._offer([stored for stored in applied if self._is_current(stored.register)], origin)
             self._unsettled.remove(applied)
             then()
 
@@ -207,7 +203,7 @@ class Ledger:
         self._commit_behind(fresh)
         for stored in fresh:
             self._table.renumber(stored)
-            self._offer(stored, None)
+        self._offer(fresh, None)
         return fresh
 
     async def forget(self, keys: Sequence[RegisterKey]) -> None:
@@ -270,9 +266,9 @@ class Ledger:
                 watcher(stored)
         return shown
 
-    def _offer(self, stored: StoredRegister, origin: str | None) -> None:
+    def _offer(self, registers: Iterable[StoredRegister], origin: str | None) -> None:
         if self._outboxes is not None:
-            self._outboxes.offer(stored, origin=origin)
+            self._outboxes.offer(registers, origin=origin)
 
     def _commit_behind(self, registers: Sequence[StoredRegister]) -> None:
         if registers:

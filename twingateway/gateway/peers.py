@@ -231,16 +231,25 @@ class Peers:
         if peer.line is not None:
             peer.line.wake()
 
-    def offer(self, stored: StoredRegister, *, origin: str | None) -> None:
-        peer = self._destination(stored.register)
-        if peer is None or peer.name == origin:
-            return
+    def offer(self, registers: Iterable[StoredRegister], *, origin: str | None) -> None:
+        destinations: dict[tuple[DeviceId, Section], Peer | None] = {}
+        for stored in registers:
+            key = stored.register.key
+            about = key[:2]
+            if about not in destinations:
+                destinations[about] = self._destination(stored.register)
+            peer = destinations[about]
+            if peer is not None and peer.name != origin:
+                self._put(peer, stored)
+        for peer in {peer.name: peer for peer in destinations.values() if peer is not None}.values():
+            if peer.line is not None:
+                peer.line.wake()
+
+    def _put(self, peer: Peer, stored: StoredRegister) -> None:
         try:
             peer.session.put(stored, urgent=stored.register.key.section in URGENT)
         except (InvalidValue, TooLarge) as error:
             log.error("a register cannot be sent", key=str(stored.register.key), reason=error.message)
-        if peer.line is not None:
-            peer.line.wake()
 
     def scope(self, peer: Peer) -> Iterator[StoredRegister]:
         """Every register that this peer is to have from us."""
