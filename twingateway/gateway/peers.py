@@ -237,9 +237,10 @@ class Peers:
             key = stored.register.key
             about = key[:2]
             if about not in destinations:
-                destinations[about] = self._destination(stored.register)
+                found = self._destination(stored.register)
+                destinations[about] = None if found is None or found.name == origin else found
             peer = destinations[about]
-            if peer is not None and peer.name != origin:
+            if peer is not None:
                 self._put(peer, stored)
         for peer in {peer.name: peer for peer in destinations.values() if peer is not None}.values():
             if peer.line is not None:
