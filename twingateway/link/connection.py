@@ -40,9 +40,10 @@ PACKET_SIZE = 1200
 #: The largest DATAGRAM frame that we accept (RFC 9221 §3 recommends the maximum).
 DATAGRAM_FRAME_LIMIT = 65_535
 
-#: No datagram is asked for when less than this is left of the window; in silence, this much may leave beyond it.
+#: No datagram is asked for when less than this is left of the window; in silence, this much may leave beyond it: the
+#: least that the state lane makes a frame in (its probes take up to 100 bytes), and what wraps that.
 LEAST_ROOM = 256
-PROBE_ROOM = 100
+PROBE_ROOM = 160
 PROBE_INTERVAL = 0.05
 
 #: An acknowledgement waits for company for a share of the round trip, within these seconds. aioquic waits for a
