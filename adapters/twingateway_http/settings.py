@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationInfo, model_validator
 
-from twingateway.adapter import Duration, Secret, SecretFiles
+from twingateway.adapter import Duration, Secret, SecretFiles, check_jmespath
 
 #: What stands for a desired value in a command.
 VALUE = "$value"
@@ -55,17 +55,6 @@ def _check_path(path: str) -> str:
     return _check_names(path)
 
 
-def _check_pick(expression: str) -> str:
-    import jmespath
-    from jmespath.exceptions import JMESPathError
-
-    try:
-        jmespath.compile(expression)
-    except JMESPathError as error:
-        raise ValueError(f"not a JMESPath expression: {error}") from None
-    return expression
-
-
 Path_ = Annotated[
     str,
     AfterValidator(_check_path),
@@ -73,12 +62,12 @@ Path_ = Annotated[
 ]
 Pick = Annotated[
     str,
-    AfterValidator(_check_pick),
+    AfterValidator(check_jmespath),
     Field(description="JMESPath expression.", examples=["meter.power_w", "sensors[0].value", "state == 'on'"]),
 ]
 TimePick = Annotated[
     str,
-    AfterValidator(_check_pick),
+    AfterValidator(check_jmespath),
     Field(description="JMESPath of the device's own time: Unix milliseconds or seconds, or ISO 8601."),
 ]
 _Period = Annotated[Duration, Field(ge=0.05, le=86400)]

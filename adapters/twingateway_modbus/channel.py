@@ -8,27 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import Protocol, cast
+from typing import cast
 
 from twingateway.errors import DeviceUnreachable
 from twingateway_modbus.address import AddressSettings, TlsSettings, Transport
-
-
-class Receiver(Protocol):
-    def received(self, data: bytes) -> None: ...
-
-    def lost(self) -> None: ...
-
-
-class Channel(Protocol):
-    @property
-    def alive(self) -> bool: ...
-
-    def send(self, data: bytes) -> None: ...
-
-    def close(self) -> None:
-        """At once; the receiver is not told."""
-        ...
+from twingateway_modbus.bytes_port import Channel, Receiver
 
 
 async def open_channel(address: AddressSettings, receiver: Receiver) -> Channel:

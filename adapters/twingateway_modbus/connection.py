@@ -13,7 +13,8 @@ from collections.abc import Callable
 
 from twingateway.errors import DeviceError, DeviceReplyInvalid, DeviceTimeout, DeviceUnreachable
 from twingateway_modbus.address import AddressSettings, Transport
-from twingateway_modbus.channel import Channel, open_channel
+from twingateway_modbus.bytes_port import Channel
+from twingateway_modbus.channel import open_channel
 from twingateway_modbus.exceptions import exception_error
 from twingateway_modbus.framing import Sent, make_framing
 from twingateway_modbus.reply import EXCEPTION, ReplyFault

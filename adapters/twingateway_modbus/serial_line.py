@@ -7,13 +7,11 @@ import contextlib
 import errno
 import os
 import termios
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twingateway.errors import DeviceUnreachable
 from twingateway_modbus.address import SerialSettings
-
-if TYPE_CHECKING:
-    from twingateway_modbus.channel import Receiver
+from twingateway_modbus.bytes_port import Receiver
 
 _READ_SIZE = 4096
 _SIZES = {7: termios.CS7, 8: termios.CS8}

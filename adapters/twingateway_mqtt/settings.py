@@ -8,7 +8,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-from twingateway.adapter import Duration
+from twingateway.adapter import Duration, check_jmespath
 
 #: What stands for a desired value in a command's template.
 VALUE = "$value"
@@ -33,17 +33,6 @@ def _check_base(template: str) -> str:
     return _check_template(template)
 
 
-def _check_pick(expression: str) -> str:
-    import jmespath
-    from jmespath.exceptions import JMESPathError
-
-    try:
-        jmespath.compile(expression)
-    except JMESPathError as error:
-        raise ValueError(f"not a JMESPath expression: {error}") from None
-    return expression
-
-
 Topic = Annotated[
     str,
     AfterValidator(_check_template),
@@ -51,12 +40,12 @@ Topic = Annotated[
 ]
 Pick = Annotated[
     str,
-    AfterValidator(_check_pick),
+    AfterValidator(check_jmespath),
     Field(description="JMESPath expression on the decoded payload.", examples=["apower", "sensors[0].value"]),
 ]
 TimePick = Annotated[
     str,
-    AfterValidator(_check_pick),
+    AfterValidator(check_jmespath),
     Field(
         description="JMESPath of the device's own time in its JSON and CBOR payloads: Unix milliseconds.",
         examples=["ts"],

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from twingateway_modbus import ADAPTER
 
 import twingateway.demo
+from tests.demo.site_process import Site, running
 from twingateway import validate
 from twingateway.adapter import Device, Driver
 from twingateway.config.device import load_devices
@@ -29,33 +26,9 @@ DEVICES = [SITE / "devices" / f"{name}.yaml" for name in ("inverter", "meter", "
 MODELS = [SITE / "models" / f"{name}.yaml" for name in ("inverter", "meter", "hvac")]
 
 
-class Site:
-    """The process and a line to it."""
-
-    def __init__(self) -> None:
-        command = [sys.executable, "-m", "twingateway.demo.modbus_site", "--port", "0", "--seed", "7"]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        ready = self._answer()
-        assert ready["ready"] is True
-        self.port: int = ready["port"]
-
-    def say(self, command: str) -> Any:
-        assert self.process.stdin is not None
-        self.process.stdin.write(command + "\n")
-        self.process.stdin.flush()
-        return self._answer()
-
-    def _answer(self) -> Any:
-        assert self.process.stdout is not None
-        return json.loads(self.process.stdout.readline())
-
-
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
-    site = Site()
-    yield site
-    site.process.kill()
-    site.process.communicate()
+    yield from running("twingateway.demo.modbus_site")
 
 
 def drivers(port: int) -> dict[str, tuple[Driver, RecordingPort]]:
@@ -126,6 +99,6 @@ async def test_frozen_the_adapter_and_the_truth_agree_until_a_unit_is_corrupted(
 
 @pytest.mark.parametrize("last", ["quit\n", ""])
 def test_the_process_ends_with_quit_or_its_stdin(last: str) -> None:
-    site = Site()
+    site = Site("twingateway.demo.modbus_site")
     site.process.communicate(last, timeout=10)
     assert site.process.returncode == 0

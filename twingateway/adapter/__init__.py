@@ -3,7 +3,9 @@
 from twingateway.adapter.broker import BrokerClient, Message, Subscription
 from twingateway.adapter.driver import UNCONFIRMED, Adapter, Driver, Written
 from twingateway.adapter.duration import Duration, parse_duration
-from twingateway.adapter.kind import AdapterContext, AdapterKind, Device, DevicePort
+from twingateway.adapter.jmespath import check_jmespath
+from twingateway.adapter.kind import AdapterContext, AdapterKind
+from twingateway.adapter.port import Device, DevicePort
 from twingateway.adapter.secret import Secret, SecretFiles
 from twingateway.adapter.webhook import WebhookHandler, WebhookRequest, WebhookResponse
 from twingateway.twin.identity import DeviceId
@@ -34,5 +36,6 @@ __all__ = [
     "WebhookRequest",
     "WebhookResponse",
     "Written",
+    "check_jmespath",
     "parse_duration",
 ]

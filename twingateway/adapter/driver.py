@@ -9,13 +9,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from twingateway.adapter.port import Device, DevicePort
 from twingateway.errors import DeviceRefused
 from twingateway.twin.value import Value
-
-if TYPE_CHECKING:
-    from twingateway.adapter.kind import Device, DevicePort
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,13 +21,13 @@ import copy
 import hashlib
 import json
 import random
-import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from twingateway.demo.console import obey, say
 from twingateway.demo.http_machines import MACHINES, PUSHED, Document, Machine
 from twingateway.demo.http_pusher import Pusher
 
@@ -203,10 +203,6 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 64
 
 
-def _say(answer: dict[str, Any]) -> None:
-    print(json.dumps(answer), flush=True)
-
-
 def serve(port: int, seed: int, url: str | None, secret: str) -> None:
     """Run until `quit` or the end of stdin."""
     site = HttpSite(seed)
@@ -215,11 +211,8 @@ def serve(port: int, seed: int, url: str | None, secret: str) -> None:
     server = _Server(("127.0.0.1", port), type("Handler", (_Handler,), {"site": site}))
     for work in (server.serve_forever, site.move, site.pusher.run):
         threading.Thread(target=work, daemon=True).start()
-    _say({"ready": True, "port": server.server_address[1]})
-    for line in sys.stdin:
-        if line.strip() == "quit":
-            break
-        _say(site.command(line))
+    say({"ready": True, "port": server.server_address[1]})
+    obey(site.command)
     server.shutdown()
     server.server_close()
 

@@ -15,10 +15,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import random
-import sys
-import threading
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -29,6 +26,7 @@ from pymodbus.server import ModbusTcpServer
 from pymodbus.server.requesthandler import ServerRequestHandler
 from pymodbus.simulator import DataType, SimData, SimDevice
 
+from twingateway.demo.console import obey_on_loop, say
 from twingateway.demo.modbus_machines import MACHINES, Cells, Machine, signed
 
 #: Seconds between two steps of the machines.
@@ -173,26 +171,12 @@ async def _judge(
     return None
 
 
-def _say(answer: dict[str, Any]) -> None:
-    print(json.dumps(answer), flush=True)
-
-
 async def serve(port: int, seed: int) -> None:
     """Run until `quit` or the end of stdin."""
     site = ModbusSite(port, seed)
-    _say({"ready": True, "port": await site.start()})
+    say({"ready": True, "port": await site.start()})
     moving = asyncio.create_task(site.move())
-    loop = asyncio.get_running_loop()
-    lines: asyncio.Queue[str] = asyncio.Queue()
-
-    def listen() -> None:
-        for line in sys.stdin:
-            loop.call_soon_threadsafe(lines.put_nowait, line.strip())
-        loop.call_soon_threadsafe(lines.put_nowait, "quit")
-
-    threading.Thread(target=listen, daemon=True).start()
-    while (line := await lines.get()) != "quit":
-        _say(site.command(line))
+    await obey_on_loop(site.command)
     moving.cancel()
     await site.stop()
 

@@ -17,7 +17,6 @@ import argparse
 import contextlib
 import json
 import random
-import sys
 import threading
 import time
 from typing import Any
@@ -26,6 +25,7 @@ import cbor2
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
+from twingateway.demo.console import obey, say
 from twingateway.demo.mqtt_machines import MQTT_MACHINES, MqttMachine, Payload
 
 #: Seconds between two steps of the machines.
@@ -151,10 +151,6 @@ class MqttSite:
             device.stop()
 
 
-def _say(answer: dict[str, Any]) -> None:
-    print(json.dumps(answer), flush=True)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description="Three MQTT devices whose values move, for the demo.")
     parser.add_argument("--port", type=int, required=True, help="the broker's TCP port on 127.0.0.1")
@@ -163,11 +159,8 @@ def main() -> None:
     site = MqttSite(arguments.port, arguments.seed)
     with contextlib.suppress(KeyboardInterrupt):
         site.start(timeout=20)
-        _say({"ready": True})
-        for line in sys.stdin:
-            if line.strip() == "quit":
-                break
-            _say(site.command(line.strip()))
+        say({"ready": True})
+        obey(site.command)
     site.stop()
 
 

@@ -13,11 +13,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
-import sys
-import threading
+from functools import partial
 from typing import Any
 
+from twingateway.demo.console import obey_on_loop, say
 from twingateway.demo.relay import Conditions, Relay, Traffic
 
 
@@ -36,25 +35,11 @@ def _shown(traffic: Traffic) -> dict[str, int]:
     return {"packets": traffic.packets, "lost": traffic.lost, "bytes": traffic.size}
 
 
-def _say(answer: dict[str, Any]) -> None:
-    print(json.dumps(answer), flush=True)
-
-
 async def serve(server: int, conditions: Conditions, seed: int) -> None:
     """Run until `quit` or the end of stdin."""
     relay = await Relay.start(("127.0.0.1", server), conditions=conditions, seed=seed)
-    _say({"ready": True, "port": relay.address[1]})
-    loop = asyncio.get_running_loop()
-    lines: asyncio.Queue[str] = asyncio.Queue()
-
-    def listen() -> None:
-        for line in sys.stdin:
-            loop.call_soon_threadsafe(lines.put_nowait, line.strip())
-        loop.call_soon_threadsafe(lines.put_nowait, "quit")
-
-    threading.Thread(target=listen, daemon=True).start()
-    while (line := await lines.get()) != "quit":
-        _say(command(relay, line))
+    say({"ready": True, "port": relay.address[1]})
+    await obey_on_loop(partial(command, relay))
     relay.close()
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
-import sys
+from functools import partial
 from http.client import HTTPException
 from typing import Any
 
 from twingateway.demo import truth_http, truth_modbus, truth_mqtt
+from twingateway.demo.console import obey, say
 
 READERS = {"modbus": truth_modbus.read_truth, "mqtt": truth_mqtt.read_truth, "http": truth_http.read_truth}
 
@@ -30,19 +30,19 @@ def read(ports: dict[str, int]) -> dict[str, Any]:
     return found
 
 
+def command(ports: dict[str, int], line: str) -> dict[str, Any]:
+    """Carry out one line of stdin → the answer."""
+    return read(ports) if line == "read" else {"error": f"{line!r} is no command: read, quit"}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Reads the demo's devices over their own protocols.")
     for protocol in READERS:
         parser.add_argument(f"--{protocol}", type=int, required=True, help="TCP port on 127.0.0.1")
     ports = vars(parser.parse_args())
-    print(json.dumps({"ready": True}), flush=True)
+    say({"ready": True})
     with contextlib.suppress(KeyboardInterrupt):
-        for line in sys.stdin:
-            if line.strip() == "quit":
-                break
-            known = line.strip() == "read"
-            answer = read(ports) if known else {"error": f"{line.strip()!r} is no command: read, quit"}
-            print(json.dumps(answer), flush=True)
+        obey(partial(command, ports))
 
 
 if __name__ == "__main__":

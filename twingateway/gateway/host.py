@@ -15,7 +15,8 @@ from typing import Any
 import structlog
 
 from twingateway.adapter.driver import Adapter
-from twingateway.adapter.kind import AdapterKind, Device
+from twingateway.adapter.kind import AdapterKind
+from twingateway.adapter.port import Device
 from twingateway.errors import AdapterFault, TwinGatewayError
 from twingateway.gateway.actuator import Actuator
 from twingateway.gateway.clock import Clock

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pytest
 
 from twingateway.errors import StoreFull
 from twingateway.ports.journal import Filing, Span
 from twingateway.ports.store import Changes, Store
+from twingateway.testing.medium import Medium
 from twingateway.twin.entry import EVENT, HISTORY, JournalEntry
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.value import Value
-
-if TYPE_CHECKING:
-    from twingateway.testing.store_contract import Medium
 
 PUMP = DeviceId("default", "pump-1")
 OTHER = b"other journal..."

@@ -4,36 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from typing import Protocol
 
 import pytest
 
 from twingateway.errors import StoreError, StoreFull
 from twingateway.ports.store import Attempt, Changes, Counter, PeerRecord, Store, StoredModel
 from twingateway.testing.journal_contract import JournalContract
+from twingateway.testing.medium import Medium
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.register import Register, RegisterKey, Section, StoredRegister, Version
 from twingateway.twin.value import Value
 
 PUMP = DeviceId("default", "pump-1")
-
-
-class Medium(Protocol):
-    """Where a store keeps things; the same one is opened again and again."""
-
-    async def open(self) -> Store: ...
-
-    async def crash(self, store: Store) -> None:
-        """End `store` as a process's death would: without `close`."""
-        ...
-
-    async def fill(self, store: Store) -> None:
-        """Leave no space for anything the size of `bulk()`."""
-        ...
-
-    async def relieve(self, store: Store) -> None:
-        """Give the space back."""
-        ...
 
 
 def stored(
