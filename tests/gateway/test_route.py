@@ -217,6 +217,20 @@ def test_rounds_go_on_while_a_link_is_quiet() -> None:
     assert [what for _, what, _ in drive.take()] == ["dial"] * 4
 
 
+def test_an_older_link_that_is_quiet_does_not_serve_when_the_newer_one_breaks() -> None:
+    """The parent was killed and started again: the old link is dead, and the new one may break before it is gone."""
+    drive = Drive(1)
+    old = drive.open(QUIC)
+    drive.until(20.0)
+    drive.route.quiet(old, drive.now)
+    drive.until(20.1)
+    new = drive.open(QUIC)
+    drive.take()
+    drive.route.closed(new, drive.now)
+    drive.until(20.2)
+    assert ("dial", QUIC) in [entry[1:] for entry in drive.take()]
+
+
 def test_an_older_link_serves_again_when_the_newer_one_breaks_before_it_proved_itself() -> None:
     drive = Drive(2)
     drive.fail(QUIC)

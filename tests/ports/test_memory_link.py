@@ -128,6 +128,43 @@ def test_a_cut_path_holds_streams_until_it_is_whole_again():
     assert server.heard == [b"later"]
 
 
+def test_a_path_can_be_cut_in_one_direction():
+    path = MemoryPath(delay=0.01, cut_up=True)
+    clock, client, server = joined(path)
+    client.link.write(0, b"unheard")
+    server.link.write(0, b"heard")
+    clock.advance(1.0)
+    assert (client.heard, server.heard) == ([b"heard"], [])
+    assert server.link.unsent(0), "the acknowledgement does not come back"
+    path.cut_up = False
+    clock.advance(1.0)
+    assert server.heard == [b"unheard"]
+    assert not server.link.unsent(0)
+
+
+def test_a_stream_stays_in_order_when_its_path_becomes_shorter():
+    path = MemoryPath(delay=0.3)
+    clock, client, server = joined(path)
+    client.link.write(0, b"first")
+    clock.advance(0.1)
+    path.delay = 0.01
+    client.link.write(0, b"second")
+    clock.advance(1.0)
+    assert server.heard == [b"first", b"second"]
+
+
+def test_datagrams_can_come_twice_and_overtake_each_other():
+    waiting = [str(number).encode() for number in range(50)]
+    path = MemoryPath(delay=0.01, jitter=0.1, duplication=0.5)
+    clock, client, server = joined(path, client=lambda room, now: waiting.pop(0) if waiting else None)
+    client.link.wake()
+    clock.advance(2.0)
+    came = [int(data) for data in server.heard]
+    assert set(came) == set(range(50))
+    assert len(came) > 60
+    assert came != sorted(came)
+
+
 def test_a_path_cut_for_longer_than_the_idle_timeout_ends_both_ends_with_an_error():
     path = MemoryPath(idle_timeout=10)
     clock, client, server = joined(path)

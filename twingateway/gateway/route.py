@@ -73,7 +73,8 @@ class Route:
         self._dialling: dict[Way, Attempt] = {}
         self._open: dict[Attempt, float] = {}
         self._current: Attempt | None = None
-        self._quiet = False
+        self._silent: set[Attempt] = set()
+        """Open links on which the parent says nothing."""
         self._to_drop: dict[Attempt, float] = {}
         self._round_at: float | None = 0.0
         self._round_began = 0.0
@@ -97,7 +98,6 @@ class Route:
             self._to_drop[attempt] = now
             return
         self._current = attempt
-        self._quiet = False
         self._round_at = None
         self._probe_pause = PROBE[0]
         self._plan_probe(now)
@@ -134,32 +134,36 @@ class Route:
         """A link that was open has ended."""
         since = self._open.pop(attempt, now)
         self._to_drop.pop(attempt, None)
+        self._silent.discard(attempt)
         if attempt != self._current:
             return
         if now - since > STEADY:
             self._pause = BACK_OFF[0]
         self._probe_at = None
         self._current = max(self._open, key=lambda other: other.number, default=None)
-        if self._current is not None:
-            self._to_drop.pop(self._current, None)
-            self._quiet = False
-            self._plan_probe(now)
-        else:
-            self._quiet = False
+        if self._current is None:
             self._end_round(now)
+            return
+        self._to_drop.pop(self._current, None)
+        if self._quiet:
+            self._round_at = now
+        else:
+            self._plan_probe(now)
 
     def quiet(self, attempt: Attempt, now: float) -> None:
         """The link is open and the parent says nothing."""
-        if attempt == self._current and not self._quiet:
-            self._quiet = True
+        known = attempt in self._silent
+        self._silent.add(attempt)
+        if attempt == self._current and not known:
             self._pause = BACK_OFF[0]
             self._round_at = now
 
     def heard(self, attempt: Attempt, now: float) -> None:
         """The parent speaks again on a link that was quiet."""
-        if attempt != self._current or not self._quiet:
+        known = attempt in self._silent
+        self._silent.discard(attempt)
+        if attempt != self._current or not known:
             return
-        self._quiet = False
         self._round_at = None
         self._planned.clear()
         self._end_dials(lambda way: way >= attempt.way, now)
@@ -196,6 +200,10 @@ class Route:
         return min((at for at in times if at is not None), default=None)
 
     # --- the plan -------------------------------------------------------------------------------------------------
+
+    @property
+    def _quiet(self) -> bool:
+        return self._current in self._silent
 
     @property
     def _is_served(self) -> bool:

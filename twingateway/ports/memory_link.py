@@ -35,20 +35,36 @@ LEAST_FLIGHT = 0.001
 class MemoryPath:
     """What lies between the two ends; may be changed at any time.
 
-    `delay`: seconds one way. `loss`: share lost, of datagrams and of pieces of streams. `cut`: nothing passes.
-    `datagram_room`: bytes, 0 for a link without datagrams. `window`: datagrams on their way at a time.
+    `delay`: seconds one way. `jitter`: seconds that a datagram takes longer at most, so that they overtake another.
+    `loss`: share lost, of datagrams and of pieces of streams. `duplication`: share of datagrams that arrive twice.
+    `cut`: nothing passes; `cut_up`, `cut_down`: nothing from the client to the server, or back. `datagram_room`:
+    bytes, 0 for a link without datagrams. `window`: datagrams on their way at a time.
     """
 
     delay: float = 0.0
+    jitter: float = 0.0
     loss: float = 0.0
+    duplication: float = 0.0
     cut: bool = False
+    cut_up: bool = False
+    cut_down: bool = False
     datagram_room: int = 1170
     window: int = 10
     idle_timeout: float = 60.0
     chance: random.Random = field(default_factory=lambda: random.Random(1))
 
-    def loses(self) -> bool:
-        return self.cut or self.chance.random() < self.loss
+    def blocks(self, *, up: bool) -> bool:
+        return self.cut or (self.cut_up if up else self.cut_down)
+
+    def loses(self, *, up: bool) -> bool:
+        return self.blocks(up=up) or self.chance.random() < self.loss
+
+    def flights(self) -> list[float]:
+        """Seconds that each copy of one datagram is on its way."""
+        copies = 2 if self.duplication and self.chance.random() < self.duplication else 1
+        if not self.jitter:
+            return [self.delay] * copies
+        return [self.delay + self.jitter * self.chance.random() for _ in range(copies)]
 
 
 class _Agenda:
@@ -87,11 +103,13 @@ class MemoryLink:
         self._name = name
         self._certificate = certificate
         self._next_stream = first_stream
+        self._goes_up = first_stream == 0
         self._peer: MemoryLink | None = None
         self._handler: LinkHandler | None = None
         self._closing: tuple[float, int, str] | None = None
         self._outgoing: dict[int, deque[bytes]] = {}
         self._unsent: dict[int, int] = {}
+        self._arrived_by: dict[int, float] = {}
         self._on_the_way = 0
         self._round_due = False
         self._wake_at: float | None = None
@@ -184,7 +202,7 @@ class MemoryLink:
 
     def _watch(self, now: float) -> None:
         """A path that is whole lets both ends hear each other's keep-alives."""
-        if not self._path.cut and self._peer is not None and not self._peer.over:
+        if not self._path.blocks(up=not self._goes_up) and self._peer is not None and not self._peer.over:
             self._heard_at = now
         if now - self._heard_at >= self._path.idle_timeout:
             self._finish(LinkError(f"nothing has been heard for {self._path.idle_timeout:g} s"), now)
@@ -197,17 +215,18 @@ class MemoryLink:
         waiting = self._outgoing[stream]
         delay = self._path.delay
         while waiting and not self.over and self._peer is not None:
-            if self._path.loses():
+            if self._path.loses(up=self._goes_up):
                 self._lost += 1
                 self._expect(now + 2 * delay + RESEND_AFTER, self._send_stream, stream)
                 return
             data = waiting.popleft()
             self._sent += len(data)
-            self._peer._expect(now + delay, self._peer._stream_arrives, stream, data)
+            arrival = self._arrived_by[stream] = max(now + delay, self._arrived_by.get(stream, 0.0))
+            self._peer._expect(arrival, self._peer._stream_arrives, stream, data)
             self._expect(now + 2 * delay, self._acknowledge, stream, len(data))
 
     def _acknowledge(self, stream: int, size: int, now: float) -> None:
-        if self._path.cut:
+        if self._path.blocks(up=not self._goes_up):
             self._expect(now + RESEND_AFTER, self._acknowledge, stream, size)
             return
         self._unsent[stream] -= size
@@ -245,13 +264,14 @@ class MemoryLink:
     def _send_datagram(self, data: bytes, now: float) -> None:
         self._sent += len(data)
         self._on_the_way += 1
-        lost = self._path.loses()
+        lost = self._path.loses(up=self._goes_up)
         flight = max(2 * self._path.delay, LEAST_FLIGHT) + (RESEND_AFTER if lost else 0.0)
         self._agenda.add(now + flight, self._landed)
         if lost:
             self._lost += 1
         elif self._peer is not None:
-            self._peer._expect(now + self._path.delay, self._peer._datagram_arrives, data)
+            for flight in self._path.flights():
+                self._peer._expect(now + flight, self._peer._datagram_arrives, data)
 
     def _landed(self, now: float) -> None:
         self._on_the_way -= 1
@@ -280,7 +300,7 @@ class MemoryLink:
         deadline, code, reason = self._closing
         if now < deadline and any(self._unsent.values()):
             return
-        if self._peer is not None and not self._path.cut:
+        if self._peer is not None and not self._path.blocks(up=self._goes_up):
             error = None if code == 0 else LinkError(f"{self._name} closed the link: {reason} ({code:#x})")
             self._peer._expect(now + self._path.delay, self._peer._finish, error)
         self._finish(None, now)
@@ -357,7 +377,7 @@ class MemoryDialer:
         self.links: list[MemoryLink] = []
 
     async def dial(self, handler: LinkHandler) -> Link:
-        if self.path.cut or not self.listener.open:
+        if self.path.blocks(up=True) or self.path.blocks(up=False) or not self.listener.open:
             raise LinkError("memory does not answer")
         loop = asyncio.get_running_loop()
         told = _Announcing(handler, loop.create_future())

@@ -138,6 +138,9 @@ class MemoryNode:
         self._clock = clock or SystemClock()
         self._dialled: list[MemoryLink] = []
         self.machines: dict[str, FakeMachine] = {}
+        self.kind = fake_kind(self.machines)
+        """The adapter of the machines; may be replaced before `running`."""
+        self.ping_every = 15.0
         self.journal: JournalPolicy | None = None
         self.path = MemoryPath()
         self._gateway: Gateway | None = None
@@ -182,7 +185,8 @@ class MemoryNode:
                 finally:
                     work.cancel()
                     for link in [] if self._listener is None else self._listener.links:
-                        link.drop()
+                        if not link.over:
+                            link.drop()
         finally:
             disk.in_use = False
 
@@ -210,7 +214,7 @@ class MemoryNode:
         return Uplink(
             [Parent("memory", (Dialer(),))],
             NamedCredential(self.name),
-            15,
+            self.ping_every,
             gateway.peers,
             gateway.inbound,
             gateway.ledger,
@@ -219,8 +223,7 @@ class MemoryNode:
         )
 
     async def _start_devices(self, gateway: Gateway, models: Mapping[str, str]) -> None:
-        kind = fake_kind(self.machines)
-        await gateway.host.open(kind, _NoSettings(), Context("fake", self._clock, None, None))
+        await gateway.host.open(self.kind, _NoSettings(), Context("fake", self._clock, None, None))
         devices = [
             ConfiguredDevice(DeviceId("default", name), "fake", None, models.get(name)) for name in self.machines
         ]
