@@ -11,7 +11,7 @@ from twingateway import __version__
 from twingateway.cli.exit_codes import ExitCode
 
 #: What must not be loaded only to show help.
-HEAVY = {"aioquic", "fastapi", "uvicorn", "pymodbus", "amqtt", "paho", "httpx2", "cryptography", "jsonschema"}
+HEAVY = {"aioquic", "fastapi", "uvicorn", "amqtt", "paho", "httpx2", "cryptography", "jsonschema"}
 
 COMMANDS = ("demo", "init", "run", "validate", "check", "set", "apply", "watch")
 SUBCOMMANDS = ("pki init", "pki issue", "pki revoke", *(f"get {each}" for each in ("twins", "twin", "models")))
@@ -19,7 +19,7 @@ SUBCOMMANDS = ("pki init", "pki issue", "pki revoke", *(f"get {each}" for each i
 ACME = """
 import typer
 
-app = typer.Typer()
+app = typer.Typer(help="What ACME's devices can do.")
 
 @app.command("scan")
 def scan(network: str) -> None:
@@ -138,10 +138,18 @@ def test_debug_shows_where_it_comes_from(cli: Run) -> None:
 
 @pytest.mark.usefixtures("packages")
 class TestPlugins:
-    def test_are_listed_without_being_loaded(self, cli: Run) -> None:
+    def test_are_listed_with_what_they_say_of_themselves(self, cli: Run) -> None:
+        (line,) = [line for line in cli("--help").stdout.splitlines() if line.startswith("│ acme ")]
+        assert "What ACME's devices can do." in line
+
+    def test_a_broken_one_is_listed_with_its_fault_and_hides_no_other(self, cli: Run) -> None:
         text = cli("--help").stdout
-        assert "Commands of the package acme-tools." in text
-        assert "Commands of the package broken-tools." in text
+        assert "no_such_module_here" in text
+        assert "│ acme " in text
+
+    def test_are_not_loaded_for_other_commands(self, cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delitem(sys.modules, "acme_tools", raising=False)
+        cli("pki", "--help")
         assert "acme_tools" not in sys.modules
 
     def test_run_when_called(self, cli: Run) -> None:

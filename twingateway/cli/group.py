@@ -1,5 +1,5 @@
-"""The root command group: mounts plug-ins' commands without importing them, and turns every error into a line on
-standard error and an exit code."""
+"""The root command group: mounts plug-ins' commands, each imported when it is called or listed, and turns every error
+into a line on standard error and an exit code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from twingateway.cli.exit_codes import BY_ERROR, ExitCode
-from twingateway.errors import InvalidDocument, TwinGatewayError
+from twingateway.errors import AdapterFault, InvalidDocument, TwinGatewayError
 
 
 class RootGroup(TyperGroup):
@@ -21,10 +21,14 @@ class RootGroup(TyperGroup):
         return [*super().list_commands(ctx), *(name for name in _plugins() if name not in self.commands)]
 
     def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]
-        """For a plug-in only what `--help` shows; `resolve_command` loads it."""
+        """What `--help` lists; a broken plug-in is listed with what is wrong, and hides no other."""
         command = super().get_command(ctx, cmd_name)
         if command is None and (plugin := _plugins().get(cmd_name)) is not None:
-            return TyperGroup(name=cmd_name, help=f"Commands of the package {plugin.package}.")
+            try:
+                command = typer.main.get_command(plugin.load())
+            except AdapterFault as fault:
+                return TyperGroup(name=cmd_name, help=fault.message)
+            command.name = cmd_name
         return command
 
     def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:  # type: ignore[override]
