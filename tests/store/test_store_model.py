@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from twingateway.ports.memory_store import MemoryDisk, MemoryStore
-from twingateway.ports.store import Changes, Counter, Store
+from twingateway.ports.store import Changes, Counter, Removal, Store
 from twingateway.store.sqlite import open_store
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.register import Register, RegisterKey, Section, StoredRegister, Version
@@ -36,7 +36,11 @@ registers = st.builds(
     st.builds(Register, keys, versions, values, st.integers(0, 2**42)),
     st.integers(1, 2**40),
 )
-changes = st.builds(Changes, registers=st.lists(registers, max_size=4), forget=st.lists(keys, max_size=1))
+changes = st.builds(
+    Changes,
+    registers=st.lists(registers, max_size=4),
+    forget=st.lists(st.builds(Removal, keys, versions), max_size=1),
+)
 steps = st.lists(
     st.tuples(st.just("commit"), changes)
     | st.tuples(st.just("reserve"), st.tuples(st.sampled_from(Counter), st.integers(1, 9)))
@@ -52,6 +56,7 @@ class Oracle:
         self.content: dict[RegisterKey, Register] = {}
         self.lsns: dict[RegisterKey, int] = {}
         self.next = dict.fromkeys(Counter, 1)
+        self.floor = 0
 
     def commit(self, changes: Changes) -> None:
         for entry in changes.registers:
@@ -60,9 +65,11 @@ class Oracle:
             if old is None or entry.register.version > old.version:
                 self.content[key] = entry.register
             self.lsns[key] = max(entry.lsn, self.lsns.get(key, 0))
-        for key in changes.forget:
-            self.content.pop(key, None)
-            self.lsns.pop(key, None)
+        for removal in changes.forget:
+            held = self.content.get(removal.key)
+            if held is not None and held.version <= removal.version:
+                del self.content[removal.key]
+                self.floor = max(self.floor, self.lsns.pop(removal.key))
 
     def reserve(self, counter: Counter, count: int) -> range:
         first = self.next[counter]
@@ -81,7 +88,9 @@ async def play(history: list[tuple[str, Any]], open_again: Any) -> None:
         else:
             await store.close()
             store = await open_again()
-    found = {entry.register.key: entry for entry in (await store.load()).registers}
+    snapshot = await store.load()
+    assert snapshot.floor == oracle.floor
+    found = {entry.register.key: entry for entry in snapshot.registers}
     assert {key: entry.register for key, entry in found.items()} == oracle.content
     assert {key: entry.lsn for key, entry in found.items()} == oracle.lsns
     await store.close()

@@ -118,12 +118,25 @@ class Actuator:
 
     async def _look(self) -> None:
         """One step for every open value; begun anew when a more urgent one comes in between."""
+        await self._forget_orphans()
         seen: set[Version] = set()
         for register in self._pending():
             if self._nudged.is_set() and self._is_overtaken(register, seen):
                 return
             seen.add(register.version)
             await self._try_to_advance(register)
+
+    async def _forget_orphans(self) -> None:
+        """Acks of desired values that were removed while this node did not hear of it."""
+        if not self._held(self._device):
+            return
+        desired = self._table.section(self._device, Section.DESIRED)
+        acks = self._table.values(self._device, Section.ACK)
+        for name in [name for name in acks if name not in desired]:
+            try:
+                await self._forget(name)
+            except (StoreError, Unavailable):
+                self._looks.append(self._clock.now() + RETRY[0])
 
     def _is_overtaken(self, register: Register, seen: set[Version]) -> bool:
         rank = _rank(register)

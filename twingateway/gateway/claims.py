@@ -14,10 +14,10 @@ from typing import Any
 
 from twingateway.errors import InvalidValue, ProtocolViolation
 from twingateway.gateway import wire
-from twingateway.gateway.ledger import LIFECYCLE_NAME
 from twingateway.gateway.peers import Peer
 from twingateway.gateway.table import TwinTable
 from twingateway.twin.identity import DeviceId
+from twingateway.twin.kept import LIFECYCLE_NAME
 from twingateway.twin.register import ZERO, Register, RegisterKey, Section, Version
 from twingateway.twin.value import Value
 

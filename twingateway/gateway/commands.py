@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from twingateway.errors import InvalidDocument, InvalidValue, NotRoot, Problem, ReadOnlyPath, VersionMismatch
-from twingateway.gateway.claims import HOLDER_SECTIONS, lifecycle_key
+from twingateway.gateway.claims import lifecycle_key
 from twingateway.gateway.events import Changed, EventBus
 from twingateway.gateway.grants import Grants
 from twingateway.gateway.ledger import Draft, Ledger, granted_epoch
@@ -266,16 +266,10 @@ class Commands:
         version = Version(1, 1, 0)
         if current is not None:
             version = Version(current.register.version.incarnation + 1, current.register.version.epoch, 0)
-            await self._drop_old(device)
         value: dict[str, Value] = {"state": "live", "epoch": 0}
         if model is not None:
             value["model"] = model
         return await self._write([Draft(lifecycle_key(device), value), *drafts], version)
-
-    async def _drop_old(self, device: DeviceId) -> None:
-        """What the ended incarnation's holder reported is no part of the new one."""
-        old = [stored.register.key for s in HOLDER_SECTIONS for stored in self._table.section(device, s).values()]
-        await self._ledger.forget(old)
 
     async def _write(self, drafts: list[Draft], version: Version | None = None) -> dict[str, Version]:
         since, replaced = self._lifetimes.now(), self._unfinished(drafts)

@@ -19,7 +19,7 @@ import structlog
 from twingateway.errors import StoreError
 from twingateway.gateway.holdback import Holdback
 from twingateway.ports.journal import Filing
-from twingateway.ports.store import Attempt, Changes, PeerRecord, Store, StoredModel
+from twingateway.ports.store import Attempt, Changes, PeerRecord, Removal, Store, StoredModel
 from twingateway.twin.register import RegisterKey, StoredRegister
 
 log = structlog.get_logger("store")
@@ -34,6 +34,7 @@ GATHERING = 0.02
 class _Batch:
     lenient: dict[RegisterKey, StoredRegister] = field(default_factory=dict)
     peers: dict[str, PeerRecord] = field(default_factory=dict)
+    forget: list[Removal] = field(default_factory=list)
     journal: Holdback = field(default_factory=Holdback)
     delivered: dict[str, int] = field(default_factory=dict)
     strict: list[Changes] = field(default_factory=list)
@@ -41,13 +42,14 @@ class _Batch:
     callbacks: list[Callable[[], None]] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        lenient = self.lenient or self.peers or self.journal or self.delivered
+        lenient = self.lenient or self.peers or self.forget or self.journal or self.delivered
         return bool(lenient or self.strict or self.waiters or self.callbacks)
 
     def changes(self) -> Changes:
         merged = Changes(
             registers=list(self.lenient.values()),
             peers=list(self.peers.values()),
+            forget=list(self.forget),
             journal=self.journal.filings(),
             delivered=dict(self.delivered),
         )
@@ -56,7 +58,6 @@ class _Batch:
             merged.peers += changes.peers
             merged.models += changes.models
             merged.attempts += changes.attempts
-            merged.forget += changes.forget
             merged.journal += changes.journal
         return merged
 
@@ -80,10 +81,12 @@ class Committer:
         registers: Sequence[StoredRegister] = (),
         peers: Sequence[PeerRecord] = (),
         *,
+        forget: Sequence[Removal] = (),
         journal: Sequence[Filing] = (),
         delivered: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         """Make these durable soon; nobody waits."""
+        self._filling.forget += forget
         self._filling.journal.add(journal)
         self._filling.delivered.update(delivered)
         self._filling.lenient.update((stored.register.key, stored) for stored in registers)
@@ -105,7 +108,6 @@ class Committer:
         *,
         models: Sequence[StoredModel] = (),
         attempts: Sequence[Attempt] = (),
-        forget: Sequence[RegisterKey] = (),
         journal: Sequence[Filing] = (),
     ) -> None:
         """Make durable, and return when it is. Raises StoreError; then nothing of it was kept."""
@@ -114,7 +116,6 @@ class Committer:
             registers=list(registers),
             models=list(models),
             attempts=list(attempts),
-            forget=list(forget),
             journal=list(journal),
         )
         self._filling.strict.append(changes)
@@ -186,6 +187,7 @@ class Committer:
         self._filling = _Batch(
             lenient=batch.lenient | newer.lenient,
             peers=batch.peers | newer.peers,
+            forget=batch.forget + newer.forget,
             journal=batch.journal.followed_by(newer.journal),
             delivered=batch.delivered | newer.delivered,
             strict=batch.strict + newer.strict,

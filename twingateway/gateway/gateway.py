@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import structlog
 
 from twingateway.gateway.clock import Clock, SystemClock
+from twingateway.gateway.collection import Collection
 from twingateway.gateway.commands import Commands
 from twingateway.gateway.committer import Committer
 from twingateway.gateway.events import EventBus
@@ -62,6 +63,7 @@ class Gateway:
     lifetimes: Lifetimes
     journal: Journal
     relay: JournalRelay
+    collection: Collection
     started: float
     """When it was opened, Unix seconds."""
 
@@ -72,6 +74,8 @@ class Gateway:
         tasks.start(self.relay.feed(), "journal out")
         tasks.start(self.relay.take_in(), "journal in")
         tasks.start(self.relay.keep_up(), "journal upkeep")
+        tasks.start(self.collection.run(), "collection of tombstones")
+        self.collection.open()
         self.sessions.mark_down()
 
 
@@ -91,7 +95,7 @@ async def open_gateway(
     snapshot = await store.load()
     numbers = Numbers(store)
     await numbers.open()
-    table = TwinTable(snapshot.registers)
+    table = TwinTable(snapshot.registers, snapshot.floor)
     committer = Committer(store)
     events = EventBus(table, numbers.last_lsn)
     unsettled = Pending()
@@ -137,5 +141,6 @@ async def open_gateway(
         lifetimes=lifetimes,
         journal=entries,
         relay=relay,
+        collection=Collection(is_root, peers, table, ledger, ownership, locks),
         started=time.time(),
     )

@@ -301,7 +301,7 @@ class Grants:
     def _on_register(self, stored: StoredRegister) -> None:
         """A device became free, or was moved: a claim that was refused may be granted now."""
         device = stored.register.key.device
-        if stored.register.key.section is not Section.LIFECYCLE or device not in self._refused:
+        if stored.register.key != lifecycle_key(device) or device not in self._refused:
             return
         value, (claim, peer) = fields(stored.register), self._refused[device]
         if value.get("state") == "live" and value.get("holder") in (None, claim.holder):

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from twingateway.errors import InvalidValue, TooLarge
-from twingateway.gateway.ledger import LIFECYCLE_NAME, granted_epoch
+from twingateway.gateway.ledger import granted_epoch
 from twingateway.gateway.peers import NODES, Direction, Peer, Peers
 from twingateway.gateway.table import TwinTable
 from twingateway.twin.ack import Ack
 from twingateway.twin.identity import DeviceId
+from twingateway.twin.kept import LIFECYCLE_NAME
 from twingateway.twin.register import WRITER, Register, RegisterKey, Section, Writer
 from twingateway.twin.value import Value
 from twingateway.validation.normalise import normalise

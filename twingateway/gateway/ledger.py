@@ -22,8 +22,9 @@ from twingateway.gateway.events import Changed, EventBus, Notice
 from twingateway.gateway.numbers import Numbers
 from twingateway.gateway.pending import Pending
 from twingateway.gateway.table import TwinTable
-from twingateway.ports.store import Attempt, PeerRecord
+from twingateway.ports.store import Attempt, PeerRecord, Removal
 from twingateway.twin.identity import DeviceId
+from twingateway.twin.kept import LIFECYCLE_NAME
 from twingateway.twin.register import (
     WRITER,
     Register,
@@ -34,8 +35,6 @@ from twingateway.twin.register import (
     Writer,
 )
 from twingateway.twin.value import Value
-
-LIFECYCLE_NAME = "state"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +51,10 @@ class Outboxes(Protocol):
 
     def offer(self, registers: Iterable[StoredRegister], *, origin: str | None) -> None:
         """Queue each for every peer whose scope has it, except the one it came from."""
+        ...
+
+    def withdraw(self, registers: Iterable[StoredRegister]) -> None:
+        """What is queued of these is not to be sent."""
         ...
 
 
@@ -206,11 +209,23 @@ class Ledger:
         self._offer(fresh, None)
         return fresh
 
-    async def forget(self, keys: Sequence[RegisterKey]) -> None:
-        """Remove registers altogether, durably; nothing is sent."""
-        await self._committer.commit(forget=keys)
-        for key in keys:
-            self._table.forget(key)
+    def drop(self, registers: Sequence[StoredRegister]) -> None:
+        """Remove registers altogether, here and soon in the store: something else says that they are gone, and goes
+        wherever they went. Listeners hear of those that had a value."""
+        removals = []
+        for stored in registers:
+            self._table.forget(stored.register.key)
+            removals.append(Removal(stored.register.key, stored.register.version))
+        self._committer.add(forget=removals)
+        if self._outboxes is not None:
+            self._outboxes.withdraw(registers)
+        lsn, had_value = self._numbers.last_lsn, [s.register for s in registers if s.register.value is not None]
+        gone = [StoredRegister(replace(register, value=None), lsn) for register in had_value]
+        self._events.publish(*[Changed(stored, self.position) for stored in gone])
+
+    def being_written(self, device: DeviceId) -> list[RegisterKey]:
+        """Registers of this device with a version that is not shown yet."""
+        return [key for key in self._pending if key.device == device]
 
     def remember(self, record: PeerRecord) -> None:
         """Make a peer's position durable soon."""
@@ -234,7 +249,9 @@ class Ledger:
 
     def _is_newer(self, register: Register) -> bool:
         current = self._table.get(register.key)
-        return current is None or register.version > current.register.version
+        if current is not None:
+            return register.version > current.register.version
+        return not (self._table.is_ended(register) or self._table.is_collected(register))
 
     def _is_current(self, register: Register) -> bool:
         current = self._table.get(register.key)

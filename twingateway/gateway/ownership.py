@@ -7,6 +7,7 @@ A node acts on desired values only while the root's grant names it, with the sto
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -31,6 +32,7 @@ from twingateway.gateway.ledger import Ledger
 from twingateway.gateway.peers import Peer, Peers
 from twingateway.gateway.table import TwinTable
 from twingateway.twin.identity import DeviceId
+from twingateway.twin.kept import KEPT_NAME, Kept
 from twingateway.twin.register import Register, Section, StoredRegister
 
 log = structlog.get_logger("ownership")
@@ -66,6 +68,10 @@ class Ownership:
             return False
         lifecycle = self._table.get(lifecycle_key(device))
         return lifecycle is not None and self._is_ours(lifecycle.register)
+
+    def runs(self, device: DeviceId) -> bool:
+        """It is configured here, whoever holds it."""
+        return device in self._configured
 
     # --- claiming ------------------------------------------------------------------------------------------------
 
@@ -162,7 +168,10 @@ class Ownership:
         devices = wire.parse_devices(peer.namespace, body)
         devices = {device: registers for device, registers in devices.items() if device in self._configured}
         registers = [
-            r for rs in devices.values() for r in rs if r.key.section in HOLDER_SECTIONS and self._is_older(r)
+            self._widened(r)
+            for rs in devices.values()
+            for r in rs
+            if r.key.section in HOLDER_SECTIONS and self._is_older(r)
         ]
 
         def durable() -> None:
@@ -176,6 +185,17 @@ class Ownership:
         """Not what the device itself said since this process began."""
         ours = self._table.get(told.key)
         return told.key.section is Section.ACK or ours is None or ours.lsn <= self._ledger.start
+
+    def _widened(self, told: Register) -> Register:
+        """The note of what is left of a device's registers was made before this process began: what the device said
+        since is there as well."""
+        kept = Kept.of(told) if told.key.name == KEPT_NAME else None
+        if kept is None:
+            return told
+        device, start = told.key.device, self._ledger.start
+        since = {s: {n for n, each in self._table.section(device, s).items() if each.lsn > start} for s in kept.names}
+        names = {s: listed | since[s] for s, listed in kept.names.items()}
+        return replace(told, value=replace(kept, names=names).to_value())
 
     def on_want_root(self, peer: Peer, body: Any) -> None:
         """The root lost registers of its own that this node has."""
@@ -212,7 +232,7 @@ class Ownership:
 
     def _on_register(self, stored: StoredRegister) -> None:
         device = stored.register.key.device
-        if stored.register.key.section is not Section.LIFECYCLE or device not in self._configured:
+        if stored.register.key != lifecycle_key(device) or device not in self._configured:
             return
         value = fields(stored.register)
         self._denied.discard(device)

@@ -14,7 +14,6 @@ from typing import Any, Protocol
 import structlog
 
 from twingateway.errors import InvalidValue, TooLarge
-from twingateway.gateway.ledger import LIFECYCLE_NAME
 from twingateway.gateway.pending import Pending
 from twingateway.gateway.table import TwinTable
 from twingateway.ports.link import LinkFacts
@@ -22,6 +21,7 @@ from twingateway.ports.store import PeerRecord, Snapshot, StoreIdentity
 from twingateway.sync.journal import JournalSession
 from twingateway.sync.session import LocalStore, PeerKnowledge, Session
 from twingateway.twin.identity import DeviceId
+from twingateway.twin.kept import LIFECYCLE_NAME
 from twingateway.twin.register import WRITER, Register, Section, StoredRegister, Writer
 
 log = structlog.get_logger("session")
@@ -245,6 +245,11 @@ class Peers:
         for peer in {peer.name: peer for peer in destinations.values() if peer is not None}.values():
             if peer.line is not None:
                 peer.line.wake()
+
+    def withdraw(self, registers: Iterable[StoredRegister]) -> None:
+        for stored in registers:
+            for peer in self:
+                peer.session.outbox.withdraw(stored.register)
 
     def _put(self, peer: Peer, stored: StoredRegister) -> None:
         try:

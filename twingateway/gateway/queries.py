@@ -132,7 +132,8 @@ class Queries:
             for section in (Section.DESIRED, Section.TAGS)
             for stored in self._table.section(device, section).values()
         )
-        return max((born, *written))
+        kept = self._table.kept(device, Section.LIFECYCLE)
+        return max((born, ZERO if kept is None else kept.floor, *written))
 
     def ack(self, device: DeviceId, name: str) -> Ack | None:
         """How far the newest desired value of a property has come, None without one."""

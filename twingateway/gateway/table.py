@@ -1,6 +1,7 @@
 """Every register this node has, in memory: what is shown, compared and replicated.
 
-The table keeps tombstones (they have versions) and applies iff greater; durability is the committer's affair.
+The table keeps tombstones (they have versions) until they are collected, and applies iff greater; durability is the
+committer's affair.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from types import MappingProxyType
 
 from twingateway.twin.desired import plain
 from twingateway.twin.identity import DeviceId
-from twingateway.twin.register import RegisterKey, Section, StoredRegister
+from twingateway.twin.kept import KEPT_NAME, LIFECYCLE_NAME, LISTED_IN, Kept
+from twingateway.twin.register import Register, RegisterKey, Section, StoredRegister
 from twingateway.twin.value import Value
 
 _Sections = dict[Section, dict[str, StoredRegister]]
@@ -20,9 +22,10 @@ _EMPTY: Mapping[str, StoredRegister] = MappingProxyType({})
 class TwinTable:
     """Registers by device, section and name."""
 
-    def __init__(self, registers: Iterable[StoredRegister] = ()) -> None:
+    def __init__(self, registers: Iterable[StoredRegister] = (), floor: int = 0) -> None:
+        """`floor`: the highest lsn of any register that was removed before."""
         self._twins: dict[DeviceId, _Sections] = {}
-        self.highest_lsn = 0
+        self.highest_lsn = floor
         """The highest lsn that a register here has or had."""
         for stored in registers:
             self.put(stored)
@@ -81,3 +84,24 @@ class TwinTable:
     def forget(self, key: RegisterKey) -> None:
         """Remove a register altogether."""
         self._twins.get(key.device, {}).get(key.section, {}).pop(key.name, None)
+
+    def is_ended(self, register: Register) -> bool:
+        """Whether it belongs to an incarnation of its device that has ended."""
+        device, section, name = register.key
+        lifecycle = self.section(device, Section.LIFECYCLE).get(LIFECYCLE_NAME)
+        if lifecycle is None or section is Section.REACH or (section, name) == (Section.LIFECYCLE, LIFECYCLE_NAME):
+            return False
+        now, value = lifecycle.register.version.incarnation, lifecycle.register.value
+        is_deleted = isinstance(value, dict) and value.get("state") == "deleted"
+        return register.version.incarnation < now + is_deleted
+
+    def is_collected(self, register: Register) -> bool:
+        """Whether its writer has said that it is gone, tombstone and all."""
+        home = LISTED_IN.get(register.key.section)
+        kept = None if home is None else self.kept(register.key.device, home)
+        return kept is not None and kept.is_gone(register.key, register.version)
+
+    def kept(self, device: DeviceId, home: Section) -> Kept | None:
+        """What the writer of the section `home` has said is left of a twin."""
+        stored = self.section(device, home).get(KEPT_NAME)
+        return None if stored is None else Kept.of(stored.register)

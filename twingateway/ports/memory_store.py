@@ -11,7 +11,16 @@ from dataclasses import dataclass, field, replace
 from twingateway.errors import StoreError, StoreFull
 from twingateway.ports.journal import Bucket, Depth, Filing, Placed, Point, Span
 from twingateway.ports.memory_journal import MemoryJournal
-from twingateway.ports.store import Attempt, Changes, Counter, PeerRecord, Snapshot, StoredModel, StoreIdentity
+from twingateway.ports.store import (
+    Attempt,
+    Changes,
+    Counter,
+    PeerRecord,
+    Removal,
+    Snapshot,
+    StoredModel,
+    StoreIdentity,
+)
 from twingateway.twin.entry import JournalEntry
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.register import RegisterKey, Section, StoredRegister
@@ -33,6 +42,7 @@ class MemoryDisk:
     counters: dict[Counter, int] = field(default_factory=lambda: dict.fromkeys(Counter, 0))
     boots: dict[bytes, int] = field(default_factory=dict)
     gaps: dict[int, int] = field(default_factory=dict)
+    floor: int = 0
     journal: MemoryJournal = field(default_factory=MemoryJournal)
 
 
@@ -51,7 +61,8 @@ class MemoryStore:
         self._boot_id = entropy(16)
         disk.boots[self._boot_id] = reserved = disk.counters[Counter.LSN]
         if reserved:
-            disk.gaps[max((stored.lsn for stored in disk.registers.values()), default=0)] = reserved
+            highest = max((stored.lsn for stored in disk.registers.values()), default=0)
+            disk.gaps[max(highest, disk.floor)] = reserved
         self._closed = False
 
     @property
@@ -67,6 +78,7 @@ class MemoryStore:
             attempts=list(disk.attempts.values()),
             boots=dict(disk.boots),
             gaps=sorted(disk.gaps.items()),
+            floor=disk.floor,
         )
 
     async def reserve(self, counter: Counter, count: int) -> range:
@@ -91,9 +103,8 @@ class MemoryStore:
         disk.models.update(((model.namespace, model.ref), model) for model in changes.models)
         for attempt in changes.attempts:
             disk.attempts[RegisterKey(attempt.device, Section.DESIRED, attempt.name)] = attempt
-        for key in changes.forget:
-            disk.registers.pop(key, None)
-            disk.attempts.pop(key, None)
+        for removal in changes.forget:
+            self._remove(removal)
         disk.journal.begin(changes.journal, self._boot_id)
         disk.journal.delivered(changes.delivered)
         await asyncio.sleep(0)
@@ -158,6 +169,14 @@ class MemoryStore:
             return
         newest = _copied(stored) if stored.register.version > held.register.version else held
         registers[stored.register.key] = StoredRegister(newest.register, max(stored.lsn, held.lsn))
+
+    def _remove(self, removal: Removal) -> None:
+        held = self._disk.registers.get(removal.key)
+        if held is None or held.register.version > removal.version:
+            return
+        del self._disk.registers[removal.key]
+        self._disk.attempts.pop(removal.key, None)
+        self._disk.floor = max(self._disk.floor, held.lsn)
 
     def _require_writable(self) -> None:
         if self._closed:

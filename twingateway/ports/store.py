@@ -65,6 +65,15 @@ class Attempt:
     version: Version
 
 
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """Remove a register altogether, unless it has a greater version by then. A desired one takes its attempt with
+    it."""
+
+    key: RegisterKey
+    version: Version
+
+
 @dataclass(slots=True)
 class Changes:
     """One unit of durability. Lists are applied in the order given, `forget` last; later entries win.
@@ -76,8 +85,7 @@ class Changes:
     peers: list[PeerRecord] = field(default_factory=list)
     models: list[StoredModel] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
-    forget: list[RegisterKey] = field(default_factory=list)
-    """Registers to remove altogether (tombstones that every peer has); a desired one takes its attempt with it."""
+    forget: list[Removal] = field(default_factory=list)
     journal: list[Filing] = field(default_factory=list)
     """Entries that begin here; the store gives journal id (its boot id) and seq."""
     delivered: dict[str, int] = field(default_factory=dict)
@@ -101,6 +109,8 @@ class Snapshot:
     gaps: Sequence[tuple[int, int]] = ()
     """Ascending, each (highest lsn that was stored, highest that was reserved) at an opening: lsns above the first up
     to the second were given up, so this store never told anybody that it had them."""
+    floor: int = 0
+    """The highest lsn of any register that was removed: what peers were told about it is true still."""
 
 
 class Store(JournalStore, Protocol):

@@ -133,7 +133,10 @@ CREATE INDEX history_time ON history (series, time);
 #: What was given up at each opening: lsns above the highest that was stored, up to the highest that was reserved.
 THIRD = "CREATE TABLE gap (below INTEGER PRIMARY KEY, upto INTEGER NOT NULL) STRICT;"
 
-STEPS: tuple[str, ...] = (FIRST, SECOND, THIRD)
+#: The highest lsn of any register that was removed.
+FOURTH = "ALTER TABLE store ADD COLUMN floor INTEGER NOT NULL DEFAULT 0;"
+
+STEPS: tuple[str, ...] = (FIRST, SECOND, THIRD, FOURTH)
 
 
 def schema_version(connection: sqlite3.Connection) -> int:

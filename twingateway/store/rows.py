@@ -15,7 +15,7 @@ from math import isfinite
 from typing import Any, TypeAlias
 
 from twingateway.errors import StoreCorrupt, StoreError
-from twingateway.ports.store import Attempt, PeerRecord, Snapshot, StoredModel
+from twingateway.ports.store import Attempt, PeerRecord, Removal, Snapshot, StoredModel
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.register import Register, RegisterKey, Section, StoredRegister, Version
 from twingateway.twin.value import Value
@@ -81,8 +81,8 @@ def attempt_row(attempt: Attempt) -> Row:
     return (*attempt.device, attempt.name, *attempt.version)
 
 
-def key_row(key: RegisterKey) -> Row:
-    return (*key.device, key.section.value, key.name)
+def removal_row(removal: Removal) -> Row:
+    return (*removal.key.device, removal.key.section.value, removal.key.name, *removal.version)
 
 
 def read_snapshot(connection: sqlite3.Connection) -> Snapshot:
@@ -101,6 +101,7 @@ def read_snapshot(connection: sqlite3.Connection) -> Snapshot:
             ],
             boots=dict(read("SELECT * FROM boot")),
             gaps=list(read("SELECT below, upto FROM gap ORDER BY below")),
+            floor=read("SELECT floor FROM store").fetchone()[0],
         )
     finally:
         registers.close()  # one left half read would keep the file from being closed

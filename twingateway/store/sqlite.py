@@ -55,15 +55,22 @@ INSERT INTO model VALUES (?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET digest = excluded.digest, document = excluded.document
 """
 _PUT_ATTEMPT = "INSERT OR REPLACE INTO attempt VALUES (?, ?, ?, ?, ?, ?)"
-_FORGET_REGISTER = "DELETE FROM register WHERE namespace = ? AND device = ? AND section = ? AND name = ?"
-_FORGET_ATTEMPT = "DELETE FROM attempt WHERE namespace = ? AND device = ? AND name = ?"
+_REMOVE_REGISTER = """
+DELETE FROM register
+WHERE namespace = ? AND device = ? AND section = ? AND name = ? AND (incarnation, epoch, seq) <= (?, ?, ?)
+RETURNING lsn
+"""
+_REMOVE_ATTEMPT = "DELETE FROM attempt WHERE namespace = ? AND device = ? AND name = ?"
+_RAISE_FLOOR = "UPDATE store SET floor = max(floor, ?)"
 _RESERVE = """
 INSERT INTO counter VALUES (?, ?)
 ON CONFLICT DO UPDATE SET reserved = reserved + excluded.reserved
 RETURNING reserved
 """
 _GIVE_UP = """
-INSERT INTO gap SELECT (SELECT coalesce(max(lsn), 0) FROM register), reserved FROM counter WHERE name = 'lsn'
+INSERT INTO gap
+SELECT max((SELECT coalesce(max(lsn), 0) FROM register), (SELECT floor FROM store)), reserved
+FROM counter WHERE name = 'lsn'
 ON CONFLICT DO UPDATE SET upto = excluded.upto
 """
 _BEGIN_BOOT = "INSERT INTO boot SELECT ?, coalesce((SELECT reserved FROM counter WHERE name = 'lsn'), 0)"
@@ -202,7 +209,7 @@ class _Batch:
         self.peers = [rows.peer_row(peer) for peer in changes.peers]
         self.models = [rows.model_row(model) for model in changes.models]
         self.attempts = [rows.attempt_row(attempt) for attempt in changes.attempts]
-        self.forget = [rows.key_row(key) for key in changes.forget]
+        self.forget = [rows.removal_row(removal) for removal in changes.forget]
 
     def apply(self, connection: sqlite3.Connection) -> None:
         put = connection.executemany
@@ -211,10 +218,17 @@ class _Batch:
         put(_PUT_PEER, self.peers)
         put(_PUT_MODEL, self.models)
         put(_PUT_ATTEMPT, self.attempts)
-        put(_FORGET_REGISTER, self.forget)
-        put(_FORGET_ATTEMPT, [(*row[:2], row[3]) for row in self.forget if row[2] == Section.DESIRED])
+        for row in self.forget:
+            _remove(connection, row)
         journal.begin(connection, self.journal, self.boot_id)
         journal.delivered(connection, self.delivered)
+
+
+def _remove(connection: sqlite3.Connection, row: rows.Row) -> None:
+    for removed in connection.execute(_REMOVE_REGISTER, row).fetchall():
+        connection.execute(_RAISE_FLOOR, removed)
+        if row[2] == Section.DESIRED:
+            connection.execute(_REMOVE_ATTEMPT, (*row[:2], row[3]))
 
 
 async def open_store(path: Path) -> SqliteStore:

@@ -75,6 +75,9 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def __contains__(self, key: RegisterKey) -> bool:
+        return key in self._entries
+
     def __iter__(self) -> Iterator[Entry]:
         return iter(self._entries.values())
 
@@ -109,6 +112,12 @@ class Outbox:
         entry.live = False
         entry.queue = Queue.NONE
         del self._entries[entry.register.key]
+
+    def withdraw(self, register: Register) -> None:
+        """It is not to be sent any more, unless a newer version took its place."""
+        entry = self._entries.get(register.key)
+        if entry is not None and entry.register.version <= register.version:
+            self.clear(entry)
 
     def low(self, last_lsn: int) -> int:
         """Every lsn up to this one is durable at the peer, or none of its business."""

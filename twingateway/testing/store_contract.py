@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from twingateway.errors import StoreError, StoreFull
-from twingateway.ports.store import Attempt, Changes, Counter, PeerRecord, Store, StoredModel
+from twingateway.ports.store import Attempt, Changes, Counter, PeerRecord, Removal, Store, StoredModel
 from twingateway.testing.journal_contract import JournalContract
 from twingateway.testing.medium import Medium
 from twingateway.twin.identity import DeviceId
@@ -37,6 +37,10 @@ def stored(
 def bulk() -> Changes:
     """Two megabytes that no almost full medium takes."""
     return Changes(registers=[stored(f"bulk{n}", n + 1, n + 1, "x" * 60_000) for n in range(35)])
+
+
+def removal(gone: StoredRegister) -> Removal:
+    return Removal(gone.register.key, gone.register.version)
 
 
 async def held(store: Store) -> dict[str, StoredRegister]:
@@ -163,7 +167,7 @@ class StoreContract(JournalContract):
         desired = [stored(name, 1, n, section=Section.DESIRED) for n, name in enumerate(("keep", "drop"))]
         attempts = [Attempt(PUMP, name, Version(1, 1, 1)) for name in ("keep", "drop")]
         await store.commit(Changes(registers=desired, attempts=attempts))
-        await store.commit(Changes(forget=[desired[1].register.key, RegisterKey(PUMP, Section.REPORTED, "keep")]))
+        await store.commit(Changes(forget=[removal(desired[1]), removal(stored("keep", 9, 9))]))
         snapshot = await store.load()
         assert (snapshot.registers, snapshot.attempts) == (desired[:1], attempts[:1])
         await store.close()
@@ -171,9 +175,30 @@ class StoreContract(JournalContract):
     async def test_a_forgotten_register_may_return_with_any_version(self, medium: Medium) -> None:
         store = await medium.open()
         await store.commit(Changes(registers=[stored("speed", 5, 1)]))
-        await store.commit(Changes(forget=[stored("speed", 5, 1).register.key]))
+        await store.commit(Changes(forget=[removal(stored("speed", 5, 1))]))
         await store.commit(Changes(registers=[stored("speed", 3, 2)]))
         assert await held(store) == {"speed": stored("speed", 3, 2)}
+        await store.close()
+
+    async def test_what_was_written_again_meanwhile_is_not_removed(self, medium: Medium) -> None:
+        store = await medium.open()
+        old, new = stored("speed", 5, 1), stored("speed", 6, 2)
+        await store.commit(Changes(registers=[new], forget=[removal(old)]))
+        await store.commit(Changes(forget=[removal(old)]))
+        assert await held(store) == {"speed": new}
+        await store.close()
+
+    async def test_what_was_removed_leaves_no_gap(self, medium: Medium) -> None:
+        store = await medium.open()
+        await store.reserve(Counter.LSN, 100)
+        await store.commit(Changes(registers=[stored("speed", 1, 5), stored("flow", 2, 9)]))
+        await store.commit(Changes(forget=[removal(stored("flow", 2, 9)), removal(stored("none", 2, 90))]))
+        assert (await store.load()).floor == 9
+        await medium.crash(store)
+        store = await medium.open()
+        snapshot = await store.load()
+        assert snapshot.gaps == [(9, 100)], "a peer may have been told of lsn 9"
+        assert snapshot.floor == 9
         await store.close()
 
     async def test_reserved_numbers_never_overlap(self, medium: Medium) -> None:

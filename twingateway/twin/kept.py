@@ -1,0 +1,64 @@
+"""What stands for tombstones that were collected: a register that names what is left.
+
+A removed property leaves a tombstone, which must outlive every copy of the value it removed. Instead of keeping each
+for ever, the writer of a twin's sections replaces them by one register that says: of everything up to this version
+(the floor) only these names are left. Being a register it travels, is stored, resumed and restored like any other, so
+whoever still has an older copy, however long it was away, learns from it what to remove.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from twingateway.twin.register import Register, RegisterKey, Section, Version
+from twingateway.twin.value import Value
+
+#: The registers of a twin's lifecycle section; a holder's `kept` is in the presence section.
+LIFECYCLE_NAME = "state"
+KEPT_NAME = "kept"
+#: Section of the register → the sections of its writer's that it lists.
+LISTED: Mapping[Section, tuple[Section, ...]] = {
+    Section.LIFECYCLE: (Section.DESIRED, Section.TAGS),
+    Section.PRESENCE: (Section.REPORTED, Section.ACK),
+}
+#: The other way round.
+LISTED_IN: Mapping[Section, Section] = {section: home for home, listed in LISTED.items() for section in listed}
+
+_FLOOR = "floor"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """`names`: what is left of each section, as far as it is not newer than `floor` anyway."""
+
+    floor: Version
+    names: Mapping[Section, frozenset[str]]
+
+    def is_gone(self, key: RegisterKey, version: Version) -> bool:
+        """Whether this version of a register was removed."""
+        names = self.names.get(key.section)
+        return names is not None and version <= self.floor and key.name not in names
+
+    def to_value(self) -> dict[str, Value]:
+        lists: dict[str, Value] = {section.value: list[Value](sorted(names)) for section, names in self.names.items()}
+        return {_FLOOR: str(self.floor), **lists}
+
+    @classmethod
+    def of(cls, register: Register) -> Kept | None:
+        """What a `kept` register says; None for one that makes no sense. It speaks of the past only, so its floor is
+        below its own version."""
+        value = register.value
+        if not isinstance(value, dict):
+            return None
+        try:
+            floor = Version.parse(str(value.get(_FLOOR)))
+        except ValueError:
+            return None
+        names: dict[Section, frozenset[str]] = {}
+        for section in LISTED.get(register.key.section, ()):
+            listed = value.get(section.value)
+            if not isinstance(listed, list):
+                return None
+            names[section] = frozenset(map(str, listed))
+        return cls(floor, names) if floor < register.version else None
