@@ -160,20 +160,33 @@ def import_(
 @app.command("simulate")
 def simulate(
     file: Annotated[Path, typer.Argument(metavar="PROFILE", help="A profile's or a device's file.")],
-    port: Annotated[int, typer.Option(help="TCP port; 0 takes a free one.")] = 5020,
+    port: Annotated[int, typer.Option(help="TCP or UDP port; 0 takes a free one.")] = 5020,
     units: Annotated[str, typer.Option(metavar="A-B", help="Unit identifiers.")] = "1-1",
-    transport: Annotated[str, typer.Option(help="tcp, udp, rtu, ascii, rtu-over-tcp or ascii-over-tcp.")] = "tcp",
+    transport: Annotated[
+        str, typer.Option(help="tcp, tls, udp, rtu, ascii, rtu-over-tcp or ascii-over-tcp.")
+    ] = "tcp",
     fault: Annotated[
         list[str] | None,
         typer.Option(metavar="KIND[=SHARE[:AMOUNT]]", help=f"{', '.join(FaultKind)}; delay=0.1:2 is 2 s each tenth."),
     ] = None,
+    test: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Begin with the registers of this test of the profile.")
+    ] = None,
     echo: Annotated[bool, typer.Option(help="As on a two-wire line (rtu, ascii).")] = False,
     still: Annotated[bool, typer.Option(help="No value moves.")] = False,
+    certificate: Annotated[Path | None, typer.Option(metavar="PEM", help="The certificate to show (tls).")] = None,
+    key: Annotated[Path | None, typer.Option(metavar="PEM", help="Its key.")] = None,
+    client_ca: Annotated[
+        Path | None, typer.Option(metavar="PEM", help="Who must have signed the clients' certificates.")
+    ] = None,
 ) -> None:
     """Serve devices of a profile; rtu and ascii on a pseudo-terminal whose path is printed."""
-    from twingateway_modbus.tools.serving import parse_faults, serve_profile
+    from twingateway_modbus.tools.serving import Certificate, Serving, parse_faults, serve_profile
 
-    asyncio.run(serve_profile(file, port, _span(units), transport, parse_faults(fault or []), echo=echo, still=still))
+    shown = Certificate(certificate, key, client_ca) if certificate and key else None
+    faults = parse_faults(fault or [])
+    how = Serving(transport, port, _span(units), faults, shown, test, echo=echo, still=still)
+    asyncio.run(serve_profile(file, how))
 
 
 def _span(text: str) -> range:

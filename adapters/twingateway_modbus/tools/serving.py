@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from twingateway.adapter import parse_duration
@@ -11,11 +13,49 @@ from twingateway.errors import InvalidConfig
 from twingateway_modbus.address import Transport
 from twingateway_modbus.simulator.faults import Fault, FaultKind, Faults
 from twingateway_modbus.simulator.machine import Machine
+from twingateway_modbus.simulator.memory import Memory
 from twingateway_modbus.simulator.server import Server
 from twingateway_modbus.tools.documents import read_any
+from twingateway_modbus.tools.vectors import vector_named
 
 #: Seconds between two steps of values that move.
 _STEP = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What a simulator shows over TLS. `client_ca`: who must have signed its clients'; None: they need none."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """Raises InvalidConfig."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        try:
+            context.load_cert_chain(self.certificate, self.key)
+            if self.client_ca is not None:
+                context.load_verify_locations(self.client_ca)
+                context.verify_mode = ssl.CERT_REQUIRED
+        except (OSError, ssl.SSLError) as error:
+            raise InvalidConfig(f"the certificate cannot be used: {error}") from error
+        return context
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """How a profile is served. `test`: the test vector whose registers it begins with; `echo`: as on a two-wire line;
+    `still`: no value moves."""
+
+    transport: str
+    port: int
+    units: range
+    faults: Faults
+    certificate: Certificate | None = None
+    test: str | None = None
+    echo: bool = False
+    still: bool = False
 
 
 async def serve(make: Callable[[], Server], port: int) -> None:
@@ -24,33 +64,48 @@ async def serve(make: Callable[[], Server], port: int) -> None:
     await asyncio.Event().wait()
 
 
-async def serve_profile(
-    file: Path, port: int, units: range, transport: str, faults: Faults, *, echo: bool, still: bool
-) -> None:
+async def serve_profile(file: Path, how: Serving) -> None:
     """Raises InvalidConfig."""
     try:
-        kind = Transport(transport)
+        transport = Transport(how.transport)
     except ValueError:
-        raise InvalidConfig(f"{transport!r} is not a transport: {', '.join(Transport)}") from None
-    settings = read_any(file, {"host": "127.0.0.1"})[0].settings
-    machines = {unit: Machine(settings.points(), gaps=settings.limits().max_gap) for unit in units}
-    memories = {unit: machine.memory for unit, machine in machines.items()}
-    server = Server(memories, kind.framing, {None: faults})
-    if kind.is_serial:
-        where = server.serve_pty(echo=echo)
-    elif kind is Transport.UDP:
-        where = f"127.0.0.1:{await server.serve_udp(port=port)}"
-    elif kind is Transport.TLS:
-        raise InvalidConfig("the simulator has no certificate: put a TLS proxy before it")
-    else:
-        where = f"127.0.0.1:{await server.serve_tcp(port=port)}"
-    print(f"{len(machines)} units on {where}", flush=True)
+        raise InvalidConfig(f"{how.transport!r} is not a transport: {', '.join(Transport)}") from None
+    machines = _machines(file, how)
+    memories: dict[int, Memory] = {unit: machine.memory for unit, machine in machines.items()}
+    server = Server(memories, transport.framing, {None: how.faults})
+    print(f"{len(machines)} units on {await _listen(server, transport, how)}", flush=True)
     loop = asyncio.get_running_loop()
     while True:
-        if not still:
+        if not how.still and how.test is None:
             for machine in machines.values():
                 machine.move(loop.time())
         await asyncio.sleep(_STEP)
+
+
+def _machines(file: Path, how: Serving) -> dict[int, Machine]:
+    settings = read_any(file, {"host": "127.0.0.1"})[0].settings
+    machines = {unit: Machine(settings.points(), gaps=settings.limits().max_gap) for unit in how.units}
+    if how.test is not None:
+        vector = vector_named(file, how.test)
+        for machine in machines.values():
+            vector.fill(machine.memory, settings.base)
+    return machines
+
+
+async def _listen(server: Server, transport: Transport, how: Serving) -> str:
+    """Where it is to be found."""
+    if transport.is_serial:
+        return server.serve_pty(echo=how.echo)
+    try:
+        if transport is Transport.UDP:
+            return f"127.0.0.1:{await server.serve_udp(port=how.port)}"
+        if transport is not Transport.TLS:
+            return f"127.0.0.1:{await server.serve_tcp(port=how.port)}"
+        if how.certificate is None:
+            raise InvalidConfig("tls needs --certificate and --key")
+        return f"127.0.0.1:{await server.serve_tcp(port=how.port, tls=how.certificate.context())}"
+    except OSError as error:
+        raise InvalidConfig(f"cannot listen on port {how.port}: {error.strerror or error}") from error
 
 
 def parse_faults(texts: list[str]) -> Faults:

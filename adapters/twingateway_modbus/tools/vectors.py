@@ -59,6 +59,12 @@ class Vector(BaseModel):
             raise ValueError("nothing is expected")
         return self
 
+    def fill(self, memory: Memory, base: int) -> None:
+        """Put its registers where a device with `base` has them. Raises InvalidConfig."""
+        for table, cells in self.registers.items():
+            for address, text in cells.items():
+                memory.put(table, base + address, _cells(table, text))
+
 
 def vectors_of(profile: Path) -> list[Vector]:
     """Raises InvalidConfig."""
@@ -74,13 +80,21 @@ def vectors_of(profile: Path) -> list[Vector]:
     return vectors
 
 
+def vector_named(profile: Path, name: str) -> Vector:
+    """One of a profile's vectors, with registers, by its name or number. Raises InvalidConfig."""
+    vectors = vectors_of(profile)
+    for number, vector in enumerate(vectors, 1):
+        if name in (vector.name, str(number)) and vector.registers:
+            return vector
+    known = ", ".join(repr(vector.name or str(number)) for number, vector in enumerate(vectors, 1)) or "none"
+    raise InvalidConfig(f"{profile} has no test {name!r} with registers; it has {known}")
+
+
 async def run_vector(profile: Path, vector: Vector) -> list[str]:
     """What is wrong; nothing if it passes. Raises InvalidConfig."""
     given = read_profile(profile, {"host": "127.0.0.1"})
     memory = Machine(given.settings.points()).memory
-    for table, cells in vector.registers.items():
-        for address, text in cells.items():
-            memory.put(table, given.settings.base + address, _cells(table, text))
+    vector.fill(memory, given.settings.base)
     unit, server = 1, Server({1: memory})
     if vector.recording is not None:
         server = ReplayServer(read_recording(profile.parent / vector.recording))
