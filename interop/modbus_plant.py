@@ -15,7 +15,7 @@ import asyncio
 import json
 import struct
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import cast
 
 _VARIANTS = 8
@@ -32,6 +32,7 @@ class Plant:
         self.requests = 0
         self._size = 2 * floats + integers
         self._replies = [self._make(variant, floats, integers) for variant in range(_VARIANTS)]
+        self._polls: Counter[tuple[int, int]] = Counter()
         self._written: defaultdict[tuple[int, int], bytes] = defaultdict(lambda: b"\0\0")
 
     @staticmethod
@@ -51,9 +52,9 @@ class Plant:
                 return b"\x03\x02" + self._written[at]
             self._written[at] = pdu[3:5]
             return pdu
-        times = self.times[at]
-        times.append(time.monotonic())
-        variant = self._replies[len(times) % _VARIANTS]
+        self.times[at].append(time.monotonic())
+        self._polls[at] += 1
+        variant = self._replies[self._polls[at] % _VARIANTS]
         return bytes([3, 2 * count]) + variant[2 * address : 2 * (address + count)]
 
     def report(self, period: float) -> dict[str, object]:
