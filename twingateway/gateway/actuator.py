@@ -1,9 +1,10 @@
 """Carries a device's desired values to it, once each, and says how far each has come (DESIGN, rule 12).
 
-For one desired version the steps are: checks → ack `delivered` → durable attempt → write → final ack. After a
-restart, or after a write whose outcome is unknown, the device is read back before anything is written again. A
-property that has to wait (device off, transient error) never holds up its neighbours. Of several the most urgent goes
-first. A value with a ttl is written only while it is known that time is left of it; with none left it is `expired`.
+For one desired version the steps are: checks → ack `delivered` and attempt, durable together → write → final ack.
+After a restart, or after a write whose outcome is unknown, the device is read back before anything is written again.
+A property that has to wait (device off, transient error) never holds up its neighbours. Of several the most urgent
+goes first. A value with a ttl is written only while it is known that time is left of it; with none left it is
+`expired`.
 """
 
 from __future__ import annotations
@@ -215,13 +216,20 @@ class Actuator:
             await self._say(name, Ack(version, AckState.DELIVERED, code, message))
         elif self._is_due(name, version):
             uncertain = self._uncertain.get(name) == version or self._was_applied(name, value)
-            if not self._is_known(name, version):
-                await self._say(name, Ack(version, AckState.DELIVERED))
-            if self._uncertain.get(name) != version:
-                await self._ledger.write([], attempts=[Attempt(self._device, name, version)])
-                self._uncertain[name] = version
+            await self._announce(name, version)
             if self._is_wanted(desired):
                 await self._carry_out(name, value, version, uncertain, ttl)
+
+    async def _announce(self, name: str, version: Version) -> None:
+        """Make durable, in one commit, that the value was delivered and that it is about to be written."""
+        delivered, attempts = [], []
+        if not self._is_known(name, version):
+            delivered.append(self._draft(name, Ack(version, AckState.DELIVERED)))
+        if self._uncertain.get(name) != version:
+            attempts.append(Attempt(self._device, name, version))
+        if delivered or attempts:
+            await self._ledger.write(delivered, attempts=attempts)
+            self._uncertain[name] = version
 
     def _judge(self, name: str, value: Value) -> Value:
         """The value as the model has it; None while the model is missing."""
@@ -299,12 +307,15 @@ class Actuator:
         if known is not None and _without_time(known) == _without_time(ack):
             return
         self._unsaid[name] = ack
-        timed = Ack(ack.version, ack.state, ack.code, ack.message, ack.observed, self._clock.wall_ms())
-        await self._ledger.write([Draft(RegisterKey(self._device, Section.ACK, name), timed.to_value())])
+        await self._ledger.write([self._draft(name, ack)])
         del self._unsaid[name]
         if ack.settled:
             self._retries.pop(name, None)
             self._uncertain.pop(name, None)
+
+    def _draft(self, name: str, ack: Ack) -> Draft:
+        timed = Ack(ack.version, ack.state, ack.code, ack.message, ack.observed, self._clock.wall_ms())
+        return Draft(RegisterKey(self._device, Section.ACK, name), timed.to_value())
 
     async def _forget(self, name: str) -> None:
         await self._ledger.write([Draft(RegisterKey(self._device, Section.ACK, name), None)])
