@@ -147,6 +147,13 @@ async def measure(options: argparse.Namespace) -> Result:
                 processes.save_logs(options.keep_logs, "reconnect")
 
 
+def _recorded(record: Path, fresh: list[Result]) -> list[Result]:
+    """All runs in this file, one object a line, the fresh ones added."""
+    with record.open("a") as file:
+        file.writelines(json.dumps(asdict(result)) + "\n" for result in fresh)
+    return [Result(**json.loads(line)) for line in record.read_text().splitlines()]
+
+
 async def _main(options: argparse.Namespace) -> None:
     results = []
     for seed in range(options.seed, options.seed + options.runs):
@@ -159,6 +166,8 @@ async def _main(options: argparse.Namespace) -> None:
             f"(round trip {result.rtt_ms:g} ms)",
             flush=True,
         )
+    if options.record:
+        results = _recorded(options.record, results)
     if options.chart:
         named = ("first_update_ms", "address_change_ms", "new_connection_ms")
         lines = {
@@ -185,6 +194,7 @@ def main() -> None:
     parser.add_argument("--devices", type=int, default=500, help="(500)")
     parser.add_argument("--runs", type=int, default=1, help="how often, with another seed each time (1)")
     parser.add_argument("--json", action="store_true", help="the last line is one object, of the last run")
+    parser.add_argument("--record", type=Path, help="add the runs to this file; the chart has all that are in it")
     parser.add_argument("--chart", type=Path, help="write all runs as SVG to this file")
     parser.add_argument("--keep-logs", type=Path, help="copy the processes' logs into this folder")
     try:

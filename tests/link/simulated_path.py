@@ -14,7 +14,9 @@ from aioquic.quic.events import QuicEvent, StreamDataReceived
 from aioquic.tls import SessionTicket
 
 from twingateway.link.connection import PulledConnection, configuration
-from twingateway.link.tickets import TicketBook
+from twingateway.link.early import EarlySource
+from twingateway.link.tickets import TicketBook, TicketDesk
+from twingateway.ports.link import EarlyGate
 
 CLIENT = ("192.0.2.1", 1000)
 SERVER = ("192.0.2.2", 2000)
@@ -126,10 +128,14 @@ def controlled(
     keep: Callable[[SessionTicket], None] | None = None,
     ticket: SessionTicket | None = None,
     hostile: bool = False,
+    early: EarlySource | None = None,
+    gate: EarlyGate | None = None,
+    holder: bytes | None = None,
     **path: float,
 ) -> Simulation:
     """A simulation of our connections, or of aioquic's own with one of its controllers. `tickets` is the server's
-    book, `ticket` and `keep` the client's; a `hostile` client is aioquic's, which sends early data where it can."""
+    book, `ticket` and `keep` the client's; a `hostile` client is aioquic's, which sends early data where it can.
+    `early` is the client's source of it, `gate` the server's judge; tickets are given to `holder`."""
     ends = []
     for is_client in (True, False):
         config = configuration(is_client=is_client)
@@ -143,11 +149,24 @@ def controlled(
 
     def make(config: QuicConfiguration, original: bytes | None) -> QuicConnection:
         plain = algorithm is not None or (hostile and config.is_client)
-        return (QuicConnection if plain else PulledConnection)(
+        desk = TicketDesk(tickets, gate) if tickets is not None else None
+
+        def give(ticket: SessionTicket) -> None:
+            assert desk is not None
+            desk.give(ticket)
+            if holder is not None:
+                desk.admit(holder)
+
+        connection = (QuicConnection if plain else PulledConnection)(
             configuration=config,
             original_destination_connection_id=original,
-            session_ticket_fetcher=tickets.pop if tickets else None,
-            session_ticket_handler=keep if config.is_client else tickets and tickets.add,
+            session_ticket_fetcher=desk.fetch if desk else None,
+            session_ticket_handler=keep if config.is_client else desk and give,
         )
+        if isinstance(connection, PulledConnection):
+            connection.early_source = early
+            connection.offers_early = gate is not None
+            connection.early_gate = desk.early_taker if desk else None
+        return connection
 
     return Simulation(make, *ends, **path)

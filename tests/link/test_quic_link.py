@@ -394,6 +394,22 @@ async def test_a_second_dial_resumes_with_the_certificate_known_from_the_first(m
     assert len(certificates) == 1
 
 
+async def test_a_ticket_is_kept_for_another_time_if_nobody_answered(make_site, tmp_path):
+    from twingateway.link.tickets import TicketStore
+
+    site = await make_site()
+    tickets = TicketStore(tmp_path / "tickets.json")
+    client, _ = await site.dial(tickets=tickets)
+    client.link.write(client.link.open_stream(), b"hello")
+    while not tickets._read():
+        await asyncio.sleep(0.005)
+    site.relay.conditions.cut = True
+    await refused(site, tickets=tickets, dial_timeout=0.3)
+    site.relay.conditions.cut = False
+    again, _ = await site.dial(tickets=tickets)
+    assert again.link.resumed
+
+
 async def test_ipv6(authority, server_files):
     from twingateway.link.quic_client import QuicDialer
     from twingateway.link.quic_server import listen_quic

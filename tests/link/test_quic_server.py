@@ -14,6 +14,7 @@ from aioquic.quic.connection import QuicConnection
 from tests.link.recorder import Recorder
 from twingateway.errors import CertificateError, LinkError
 from twingateway.link import quic_server
+from twingateway.link.door import Bounds, Door
 from twingateway.link.quic_client import QuicDialer
 from twingateway.link.quic_server import listen_quic
 from twingateway.link.server_identity import ServerIdentity
@@ -69,7 +70,7 @@ async def test_a_handshake_that_is_not_completed_is_given_up(make_site, stranger
 
 
 async def test_a_full_listener_takes_nobody_until_a_place_is_free(make_site):
-    site = await make_site(max_connections=1)
+    site = await make_site(door=Door(Bounds(connections=1)))
     first, _ = await site.dial()
     with pytest.raises(LinkError, match="does not answer"):
         await site.dial(dial_timeout=0.3)

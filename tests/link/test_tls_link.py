@@ -14,6 +14,7 @@ from tests.link.authority import Authority
 from tests.link.recorder import Recorder
 from twingateway.errors import LinkError, NotAuthorized
 from twingateway.link import tls_link
+from twingateway.link.door import Bounds, Door
 from twingateway.link.server_identity import ServerIdentity
 from twingateway.link.tls_client import TlsDialer
 from twingateway.link.tls_server import TlsListener, listen_tls
@@ -203,7 +204,7 @@ async def test_a_client_that_says_nothing_is_given_up(make_listener):
 
 
 async def test_connections_are_bounded(authority, make_listener):
-    listener, servers = await make_listener(max_connections=1)
+    listener, servers = await make_listener(door=Door(Bounds(connections=1)))
     await dial(authority, listener, servers)
     with pytest.raises(LinkError):
         await TlsDialer(*listener.address, ca_file=authority.file).dial(Recorder())

@@ -5,9 +5,9 @@ from __future__ import annotations
 import mqtt5
 import pytest
 
-from tests.mqtt.peers import Hub, Pair, connect, make_client
+from tests.mqtt.peers import Hub, NodeCredential, Pair, connect, make_client
 from twingateway.errors import LinkError, TooLarge
-from twingateway.mqtt.auth import Identity
+from twingateway.mqtt.auth import Claim, Identity
 from twingateway.mqtt.codec import PacketReader
 from twingateway.mqtt.events import Accepted, Closing, Connected, PeerDisconnected, Published, Refused
 from twingateway.mqtt.lanes import CONTROL_TOPIC, STATE_TOPIC
@@ -24,7 +24,10 @@ def test_a_node_is_let_in_and_both_publish_on_both_streams(piece: int) -> None:
     pair.settle()
     accepted, *published = pair.at_server
     assert accepted == Accepted(
-        Identity("default", "edge-1"), {"twingateway": "1", "node": "edge-1", "datagram": "1"}, "edge-1"
+        Identity("default", "edge-1"),
+        {"twingateway": "1", "node": "edge-1", "datagram": "1"},
+        "edge-1",
+        Claim("edge-1", NodeCredential().chain),
     )
     assert published == [Published(CONTROL_TOPIC, b"hello", 0), Published(STATE_TOPIC, b"state", STATE_STREAM)]
     connected, *published = pair.at_client

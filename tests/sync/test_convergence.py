@@ -67,6 +67,15 @@ class Weather(RuleBasedStateMachine):
         if len(self.world.links) < 3:
             self.world.connect()
 
+    @rule()
+    def early_flight(self):
+        self.world.record_early()
+
+    @rule(data=st.data())
+    def early_arrives(self, data):
+        if self.world.recorded:
+            self.world.deliver_early(data.draw(st.integers(0, len(self.world.recorded) - 1)))
+
     @rule(data=st.data())
     def link_ends(self, data):
         if self.world.links:

@@ -117,10 +117,17 @@ class Node:
                 self._persist(event, other)
 
     def _apply(self, link, event):
-        fresh, session = [], self.session
+        session = self.session
         for one in event.registers:
             if one.key in self.refused_keys:
                 session.refuse(link, event.frame, one.key, one.version, "invalid-value", "not wanted")
+        self.keep(event.registers, lambda: session.committed(link, event.frame))
+
+    def keep(self, registers, then):
+        """Show those that are newer than what is here, and commit them some time."""
+        fresh = []
+        for one in registers:
+            if one.key in self.refused_keys:
                 continue
             held = self.shown.get(one.key)
             if held is None or held.register.version < one.version:
@@ -128,7 +135,7 @@ class Node:
                 fresh.append(stored)
             elif held.register.version == one.version:
                 assert held.register == one, "one version, two contents"
-        self.pending.append((fresh, lambda: session.committed(link, event.frame)))
+        self.pending.append((fresh, then))
 
     def _persist(self, event, other):
         """The rule that everything rests on: `low` never covers what is not durable here."""
@@ -141,7 +148,8 @@ class Node:
 
 
 class World:
-    """`flying` holds datagrams as (link, from, bytes); control messages and stream frames stay in order."""
+    """`flying` holds datagrams as (link, from, bytes); control messages and stream frames stay in order. `recorded`
+    are the edge's early messages, which anybody may deliver at any time."""
 
     def __init__(self, datagrams=ROOM):
         self.now = 100.0
@@ -150,6 +158,7 @@ class World:
         self.nodes = {"edge": self.edge, "cloud": self.cloud}
         self.links = {}
         self.flying = []
+        self.recorded = []
         self.datagrams = datagrams
         self.last_link = 0
 
@@ -188,6 +197,14 @@ class World:
         link, name, frame = self.flying[at] if keep else self.flying.pop(at)
         receiver = self.other(self.nodes[name])
         receiver.take(link, receiver.session.receive_state(link, frame, self.now), self.now, self.nodes[name])
+
+    def record_early(self):
+        """The edge wants to make a link; what goes ahead of it."""
+        self.recorded += self.edge.session.early_messages([self.datagrams or ROOM] * 2)
+
+    def deliver_early(self, at):
+        """For the first time or once more."""
+        self.cloud.keep(self.cloud.session.read_early(self.recorded[at]), lambda: None)
 
     def deliver_streams(self):
         for link, streams in list(self.links.items()):

@@ -85,6 +85,9 @@ class UplinkSection(Section):
     """Fall back to TLS over TCP when QUIC does not get through."""
     tls_port: int | None = Field(default=None, gt=0, lt=65536)
     """TCP port of the parent, if it is not the port of the URL."""
+    early_data: bool = False
+    """Let reported values go ahead of the handshake (0-RTT) when a link is made anew; the parent must want it, too.
+    Whoever records such a packet can send it again; it changes nothing then."""
 
     @model_validator(mode="after")
     def _url_or_urls(self) -> Self:
@@ -113,6 +116,14 @@ class ListenSection(Section):
     """`host:port` for TLS, if it is not `address`."""
     children: tuple[Name, ...] | None = None
     """Names of the nodes that may connect; absent: every node with a certificate of our authority."""
+    early_data: bool = False
+    """Take reported values ahead of the handshake (0-RTT) from children that come back."""
+    max_connections: int = Field(default=1000, gt=0)
+    """Connections at a time, QUIC and TLS together."""
+    max_strangers: int = Field(default=256, gt=0)
+    """Connections at a time that have not proven yet who they are."""
+    max_strangers_per_address: int = Field(default=32, gt=0)
+    """Such connections from one IP address (of IPv6: from one /64)."""
 
     @model_validator(mode="after")
     def _tls_address_needs_tls(self) -> Self:

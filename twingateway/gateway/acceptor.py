@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import structlog
 
+from twingateway.errors import ProtocolViolation, TwinGatewayError
 from twingateway.gateway.carrier import QUIET_AFTER, Carrier, PeerEvents
 from twingateway.gateway.inbound import Inbound
 from twingateway.gateway.ledger import Ledger
 from twingateway.gateway.peers import Peer, Peers
-from twingateway.mqtt.auth import Identity, TokenBook, Verifier
+from twingateway.mqtt.auth import Identity, TokenBook, Verifier, decode_claim, encode_claim, identify
 from twingateway.mqtt.events import Accepted, PlainClient
+from twingateway.mqtt.lanes import EARLY_TOPIC, unwrap_datagram
 from twingateway.mqtt.reasons import ReasonCode
 from twingateway.mqtt.server import ServerConnection
-from twingateway.ports.link import Link
+from twingateway.ports.link import EarlyTaker, Link
 
 log = structlog.get_logger("listen")
 
@@ -60,6 +63,28 @@ class Acceptor:
             return f"{identity.node} is not among the children that this node accepts"
         return self.peers.objection(identity.node, identity.namespace)
 
+    def early_gate(self, holder: bytes) -> EarlyTaker | None:
+        """An `EarlyGate`: a child that was here takes up its session again. It is judged as it would be if it
+        connected, and then may report, nothing else: no session, no presence and no other link is touched."""
+        try:
+            identity = identify(self.verifier, decode_claim(holder), time.time())
+        except TwinGatewayError as error:
+            log.warning("early data is not taken", reason=error.message)
+            return None
+        peer = self.peers.known_child(identity.node, identity.namespace)
+        if peer is None or self.objection(identity) is not None:
+            return None
+        return partial(self._take_early, peer)
+
+    def _take_early(self, peer: Peer, data: bytes) -> None:
+        topic, payload = unwrap_datagram(data)
+        if topic != EARLY_TOPIC:
+            raise ProtocolViolation(f"{topic!r} does not go ahead of the handshake")
+        registers = peer.session.read_early(payload)
+        verdicts = self.inbound.judge_all(peer, registers)
+        good = [register for register, refusal in zip(registers, verdicts, strict=True) if refusal is None]
+        self.ledger.apply(good, origin=peer.name, then=lambda: None)
+
 
 class ChildCarrier(Carrier):
     """One connection from a child."""
@@ -89,6 +114,8 @@ class ChildCarrier(Carrier):
         self._arm(now)
 
     def _on_accepted(self, event: Accepted, now: float) -> None:
+        if self._link is not None:
+            self._link.admit(encode_claim(event.claim))
         self._quiet_after = _quiet_after(event.capabilities.get("ping", ""))
         self._attached_at = now
         peer = self._acceptor.peers.child(event.identity.node, event.identity.namespace)

@@ -7,7 +7,7 @@ nothing beyond the connection (the session does) and makes nothing durable (the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Protocol
@@ -170,6 +170,9 @@ class Carrier:
         return replace(self._link.facts(), frame_rate=rate)
 
     # --- LinkHandler ---------------------------------------------------------------------------------------------
+
+    def early_datagrams(self, rooms: Sequence[int], now: float) -> Sequence[bytes]:
+        return ()
 
     def stream_data(self, stream: int, data: bytes, end: bool, now: float) -> None:
         self._hear(now)

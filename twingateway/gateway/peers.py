@@ -157,6 +157,11 @@ class Peers:
         self.route(name, peer)
         return peer
 
+    def known_child(self, name: str, namespace: str) -> Peer | None:
+        """The child of this name and namespace, if it has been here since this process started."""
+        peer = self._children.get(name)
+        return peer if peer is not None and peer.namespace == namespace else None
+
     def objection(self, name: str, namespace: str) -> str | None:
         """Why no child may have this name, None if one may. Node names are unique across namespaces."""
         if namespace == NODES:

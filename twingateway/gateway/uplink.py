@@ -20,6 +20,7 @@ from twingateway.gateway.route import Attempt, Dial, Drop, Route
 from twingateway.mqtt.auth import Credential
 from twingateway.mqtt.client import ClientConnection
 from twingateway.mqtt.events import Connected, Refused
+from twingateway.mqtt.lanes import EARLY_TOPIC, overhead, wrap
 from twingateway.mqtt.streams import JOURNAL_STREAMS, STATE_STREAM
 from twingateway.ports.link import Dialer, Link, LinkFacts
 
@@ -78,6 +79,8 @@ class Uplink:
         self._chance = chance
         self._route = self._new_route()
         self._tokens: dict[int, _Token] = {}
+        self._nodes: dict[int, str] = {}
+        """Who answered at which parent's address last."""
         self._dials: dict[Attempt, asyncio.Task[None]] = {}
         self._carriers: dict[Attempt, UplinkCarrier] = {}
         self._news = asyncio.Event()
@@ -148,10 +151,16 @@ class Uplink:
         """The token for this parent, once."""
         return self._tokens.pop(attempt.way.parent, None)
 
+    def expected(self, attempt: Attempt) -> Peer | None:
+        """The parent that answered last at the address of this attempt, if the session is with that one."""
+        parent = self._peers.parent
+        return parent if parent is not None and parent.name == self._nodes.get(attempt.way.parent) else None
+
     def dialled(self, carrier: UplinkCarrier) -> None:
         self._carriers[carrier.attempt] = carrier
 
     def opened(self, carrier: UplinkCarrier, token: bytes | None, node: str) -> None:
+        self._nodes[carrier.attempt.way.parent] = node
         if token is not None:
             self._tokens[carrier.attempt.way.parent] = _Token(token, node)
         self._tell(lambda route, now: route.opened(carrier.attempt, now))
@@ -210,6 +219,13 @@ class UplinkCarrier(Carrier):
             Refused: self._on_refused,
         }
         self._mqtt_handlers.update(handlers)
+
+    def early_datagrams(self, rooms: Sequence[int], now: float) -> Sequence[bytes]:
+        parent = self._uplink.expected(self.attempt)
+        if parent is None:
+            return ()
+        messages = parent.session.early_messages([room - overhead(EARLY_TOPIC) for room in rooms])
+        return [wrap(EARLY_TOPIC, message) for message in messages]
 
     def connected(self, link: Link, now: float) -> None:
         self._link = link

@@ -12,7 +12,7 @@ So while nothing has been heard for a probe time-out and the window is full, one
 50 ms beyond the window, and the doubling stops at one second. At 130 bytes a packet that is at most 21 kbit/s,
 and it ends with the first answer.
 
-There is no early data: a ticket resumes a session, but nothing is sent or accepted before the handshake is complete.
+What may pass before the handshake is complete stands in `early`.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ from aioquic.buffer import size_uint_var
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import END_STATES, NetworkAddress, QuicNetworkPath
 from aioquic.quic.packet_builder import PACKET_NUMBER_SEND_SIZE, QuicPacketBuilder
-from aioquic.tls import CipherSuite, Direction, Epoch
+from aioquic.tls import Epoch
 
 from twingateway.link.congestion import ALGORITHM, BandwidthControl, BandwidthPacer
-from twingateway.link.limits import CONNECTION_WINDOW, STREAM_WINDOW, LimitedConnection
+from twingateway.link.early import EarlyConnection, datagram_payload
+from twingateway.link.limits import CONNECTION_WINDOW, STREAM_WINDOW
 from twingateway.link.server_identity import ALPN
 
 #: Seconds after which a link that hears nothing is given up.
@@ -77,7 +78,7 @@ def _nothing(room: int, now: float) -> bytes | None:
     return None
 
 
-class PulledConnection(LimitedConnection):
+class PulledConnection(EarlyConnection):
     """A connection for `configuration(…)`. Set `pull` once datagrams may be sent: (room, now) → datagram or None."""
 
     def __init__(self, **arguments: Any) -> None:
@@ -94,7 +95,7 @@ class PulledConnection(LimitedConnection):
     def datagram_room(self) -> int:
         """Largest datagram payload that a packet of ours, and the peer, can take; 0 if the peer takes none."""
         frame = self._max_datagram_size - self._packet_overhead()
-        return _payload(min(frame, self._remote_max_datagram_frame_size or 0))
+        return datagram_payload(min(frame, self._remote_max_datagram_frame_size or 0))
 
     @property
     def peer_stream_limit(self) -> int:
@@ -163,7 +164,7 @@ class PulledConnection(LimitedConnection):
         largest = self.datagram_room
         if not self._is_blocked():
             open_now = self._pacer.next_send_time(now) is None
-            return min(largest, _payload(self._free() - self._packet_overhead())) if open_now else 0
+            return min(largest, datagram_payload(self._free() - self._packet_overhead())) if open_now else 0
         return min(largest, PROBE_ROOM) if self._take_probe(now) else 0
 
     def _is_blocked(self) -> bool:
@@ -200,25 +201,3 @@ class PulledConnection(LimitedConnection):
             size = self._packet_size(len(self._datagrams_pending[0]))
             builder.max_flight_bytes = max(builder.max_flight_bytes, size)
         super()._write_application(builder, network_path, now)
-
-    # --- no early data --------------------------------------------------------------------------------------------
-
-    def _initialize(self, peer_cid: bytes) -> None:
-        super()._initialize(peer_cid)
-        self.tls._max_early_data = None
-
-    def _update_traffic_key(
-        self, direction: Direction, epoch: Epoch, cipher_suite: CipherSuite, secret: bytes
-    ) -> None:
-        if epoch is Epoch.ZERO_RTT:
-            self.tls.early_data_accepted = False
-            return
-        super()._update_traffic_key(direction, epoch, cipher_suite, secret)
-
-
-def _payload(frame: int) -> int:
-    """Largest payload of a DATAGRAM frame with length that takes at most `frame` bytes."""
-    payload = frame - 2
-    while payload > 0 and 1 + size_uint_var(payload) + payload > frame:
-        payload -= 1
-    return max(payload, 0)

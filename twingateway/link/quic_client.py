@@ -9,6 +9,7 @@ import itertools
 import socket
 import ssl
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from aioquic.tls import SessionTicket
 from twingateway.errors import LinkError
 from twingateway.link.connection import IDLE_TIMEOUT, PulledConnection, configuration
 from twingateway.link.quic_link import QuicLink
-from twingateway.link.tickets import TicketStore
+from twingateway.link.tickets import KeptTicket, TicketStore
 from twingateway.link.trust import read_trusted
 from twingateway.ports.link import Link, LinkHandler
 
@@ -35,6 +36,7 @@ class QuicDialer:
     `ca_file`: PEM of the certificates to trust, None for the system's. `server_name`: the name or IP address that the
     certificate must be for, None for `host`. `keep_alive`: seconds of silence after which a PING is sent, which must
     be well below `idle_timeout` (seconds of silence that end the link). `tickets`: where sessions to resume are kept.
+    `early_data`: let the handler's `early_datagrams` go ahead of the handshake when such a ticket permits it.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class QuicDialer:
         tickets: TicketStore | None = None,
         idle_timeout: float = IDLE_TIMEOUT,
         dial_timeout: float = DIAL_TIMEOUT,
+        early_data: bool = False,
     ) -> None:
         self._host = host
         self._port = port
@@ -57,6 +60,7 @@ class QuicDialer:
         self._tickets = tickets
         self._idle_timeout = idle_timeout
         self._dial_timeout = dial_timeout
+        self._early_data = early_data
 
     async def dial(self, handler: LinkHandler) -> Link:
         """See the port. A handler whose link was never `connected` hears nothing; the exception says why.
@@ -88,7 +92,9 @@ class QuicDialer:
     ) -> QuicLink | None:
         """A link to this address, or None if nothing came of it in time."""
         loop = asyncio.get_running_loop()
-        link = self._make_link(handler, trusted)
+        server = f"{self._host}:{self._port} {self._server_name} {hashlib.sha256(trusted or b'').hexdigest()}"
+        kept = self._tickets.pop(server) if self._tickets else None
+        link = self._make_link(handler, trusted, server, kept)
         unbound = ("0.0.0.0" if family == socket.AF_INET else "::", 0)
         try:
             transport, _ = await loop.create_datagram_endpoint(lambda: link, local_addr=unbound)
@@ -101,29 +107,36 @@ class QuicDialer:
         except asyncio.CancelledError:
             link.abort(LinkError("cancelled"))
             raise
+        finally:
+            if self._tickets is not None and kept is not None and not link.facts().bytes_received:
+                self._tickets.put_back(server, kept)
         if link.opened.done():
             link.opened.result()
             return link
         transport.abort()
         return None
 
-    def _make_link(self, handler: LinkHandler, trusted: bytes | None) -> QuicLink:
+    def _make_link(
+        self, handler: LinkHandler, trusted: bytes | None, server: str, kept: KeptTicket | None
+    ) -> QuicLink:
         config = configuration(is_client=True, idle_timeout=self._idle_timeout)
         config.server_name = self._server_name
         config.verify_mode = ssl.CERT_REQUIRED
         _trust(config, trusted)
-        digest = hashlib.sha256(trusted or b"").hexdigest()
-        server = f"{self._host}:{self._port} {self._server_name} {digest}"
-        kept = self._tickets.pop(server) if self._tickets else None
-        config.session_ticket = kept.ticket if kept else None
+        if kept is not None:
+            early = kept.ticket.max_early_data_size if self._early_data else None
+            config.session_ticket = replace(kept.ticket, max_early_data_size=early)
         link: QuicLink
 
         def keep(ticket: SessionTicket) -> None:
             if self._tickets is not None:
                 self._tickets.keep(server, ticket, link.server_certificate)
 
+        connection = PulledConnection(configuration=config, session_ticket_handler=keep if self._tickets else None)
+        if self._early_data:
+            connection.early_source = handler.early_datagrams
         link = QuicLink(
-            PulledConnection(configuration=config, session_ticket_handler=keep if self._tickets else None),
+            connection,
             make_handler=lambda: handler,
             known_certificate=kept.certificate if kept else b"",
             keep_alive=self._keep_alive,

@@ -19,9 +19,10 @@ from aioquic.quic.packet import QuicErrorCode
 from aioquic.tls import AlertDescription
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from twingateway.errors import LinkError, NotAuthorized
+from twingateway.errors import LinkError, NotAuthorized, TwinGatewayError
 from twingateway.link.address import address_text
 from twingateway.link.connection import PulledConnection
+from twingateway.link.early import EarlyDatagram
 from twingateway.ports.link import CONTROL_STREAM, HandlerFactory, LinkFacts, LinkHandler
 
 #: Seconds that `close` waits for what is queued to be acknowledged.
@@ -74,6 +75,8 @@ class QuicLink(QuicConnectionProtocol):
         #: Done when the link is over, also if it never was connected.
         self.gone: asyncio.Future[None] = self._loop.create_future()
         self.resumed = False
+        #: Called when the handler says that the peer has proven who it is; see `Link.admit`.
+        self.on_admitted: Callable[[bytes], None] = lambda holder: None
         self._make_handler = make_handler
         self._handler: LinkHandler | None = None
         self._known_certificate = known_certificate
@@ -149,6 +152,10 @@ class QuicLink(QuicConnectionProtocol):
             self._wake_at = at
             self._arm(self._loop.time())
 
+    def admit(self, holder: bytes) -> None:
+        if not self._over:
+            self.on_admitted(holder)
+
     def close(self, code: int = 0, reason: str = "") -> None:
         if not self._over and self._closing is None:
             self._closing = (self._loop.time() + CLOSE_PATIENCE, code, reason)
@@ -157,10 +164,11 @@ class QuicLink(QuicConnectionProtocol):
     # --- rounds ---------------------------------------------------------------------------------------------------
 
     def abort(self, error: LinkError) -> None:
-        """End the link at once, for this reason."""
+        """End the link at once, for this reason, which the peer is told."""
         if not self._over and self._error is None:
             self._error = error
-            self._say_goodbye(QuicErrorCode.NO_ERROR if self._handler else QuicErrorCode.CONNECTION_REFUSED, "")
+            code = QuicErrorCode.NO_ERROR if self._handler else QuicErrorCode.CONNECTION_REFUSED
+            self._say_goodbye(code, error.message)
             self._transmit_soon()
 
     def datagram_received(self, data: bytes | str, addr: NetworkAddress) -> None:
@@ -362,6 +370,15 @@ class QuicLink(QuicConnectionProtocol):
     def _on_datagram(self, event: events.DatagramFrameReceived) -> None:
         self._tell("datagram", event.data, self._loop.time())
 
+    def _on_early_datagram(self, event: EarlyDatagram) -> None:
+        take = self.connection.early_taker
+        if take is None or self._over:
+            return
+        try:
+            take(event.data)
+        except TwinGatewayError as error:
+            self.abort(LinkError(f"early data: {error.message}"))
+
     def _on_reset(self, event: events.StreamReset) -> None:
         if event.stream_id == CONTROL_STREAM:
             self.abort(LinkError(f"the peer reset the control stream ({event.error_code:#x})"))
@@ -379,6 +396,7 @@ class QuicLink(QuicConnectionProtocol):
         events.HandshakeCompleted: _on_handshake,
         events.StreamDataReceived: _on_stream_data,
         events.DatagramFrameReceived: _on_datagram,
+        EarlyDatagram: _on_early_datagram,
         events.StreamReset: _on_reset,
         events.StopSendingReceived: _on_stop,
         events.ConnectionTerminated: _on_terminated,

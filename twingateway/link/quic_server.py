@@ -1,6 +1,6 @@
 """Accepts QUIC links from children: one UDP socket, whose packets are sorted to connections by connection id.
 
-Bounds: connections in all; time for a handshake; and when many handshakes are under way, a client must first
+Bounds: connections (`door`); time for a handshake; and when many handshakes are under way, a client must first
 show that it receives at the address it sends from (Retry), so that forged addresses cannot fill the table. What
 one connection may make us hold is bounded in `limits`.
 """
@@ -27,10 +27,11 @@ from aioquic.quic.retry import QuicRetryTokenHandler
 
 from twingateway.errors import LinkError
 from twingateway.link.connection import IDLE_TIMEOUT, PACKET_SIZE, PulledConnection, configuration
+from twingateway.link.door import Bounds, Door
 from twingateway.link.quic_link import CLOSE_PATIENCE, QuicLink
 from twingateway.link.server_identity import ServerIdentity
-from twingateway.link.tickets import TicketBook
-from twingateway.ports.link import HandlerFactory, Listener
+from twingateway.link.tickets import TicketBook, TicketDesk
+from twingateway.ports.link import EarlyGate, HandlerFactory, Listener
 
 #: Seconds that a client may take for the handshake.
 HANDSHAKE_TIMEOUT = 10.0
@@ -49,15 +50,17 @@ class QuicListener(asyncio.DatagramProtocol):
         config: QuicConfiguration,
         identity: ServerIdentity,
         make_handler: HandlerFactory,
-        max_connections: int,
+        door: Door,
         handshake_timeout: float,
+        early_gate: EarlyGate | None,
     ) -> None:
         self._config = config
         self._identity = identity
         self._pair = identity.pair
         self._make_handler = make_handler
-        self._max_connections = max_connections
+        self._door = door
         self._handshake_timeout = handshake_timeout
+        self._early_gate = early_gate
         self._loop = asyncio.get_running_loop()
         self._by_id: dict[bytes, QuicLink] = {}
         self._links: set[QuicLink] = set()
@@ -122,8 +125,7 @@ class QuicListener(asyncio.DatagramProtocol):
             return None
         if header.packet_type != QuicPacketType.INITIAL:
             return None
-        if len(self._links) >= self._max_connections:
-            _log.warning("connection refused: the listener is full", peer=str(addr[0]), links=len(self._links))
+        if self._door.objection(addr[0]) is not None:
             return None
         original, retried = header.destination_cid, None
         if header.token:
@@ -137,7 +139,7 @@ class QuicListener(asyncio.DatagramProtocol):
         elif len(self._under_way) >= RETRY_FROM:
             self._ask_for_retry(header, addr)
             return None
-        return self._make_link(header.destination_cid, original, retried)
+        return self._make_link(header.destination_cid, original, retried, addr)
 
     def _offer_versions(self, header: QuicHeader, addr: Any) -> None:
         if header.packet_type == QuicPacketType.VERSION_NEGOTIATION:
@@ -183,27 +185,36 @@ class QuicListener(asyncio.DatagramProtocol):
         self._config.certificate, self._config.certificate_chain = pair.chain[0], list(pair.chain[1:])
         self._config.private_key = pair.key
 
-    def _make_link(self, addressed: bytes, original: bytes, retried: bytes | None) -> QuicLink:
+    def _make_link(self, addressed: bytes, original: bytes, retried: bytes | None, addr: Any) -> QuicLink:
         self._renew_certificate()
+        tickets = TicketDesk(self._tickets, self._early_gate)
         connection = PulledConnection(
             configuration=replace(self._config),
             original_destination_connection_id=original,
             retry_source_connection_id=retried,
-            session_ticket_fetcher=self._tickets.pop,
-            session_ticket_handler=self._tickets.add,
+            session_ticket_fetcher=tickets.fetch,
+            session_ticket_handler=tickets.give,
         )
+        connection.offers_early = self._early_gate is not None
+        connection.early_gate = tickets.early_taker
         link = QuicLink(connection, make_handler=self._make_handler, known_certificate=self._pair.der)
+        link.on_admitted = partial(self._admit, link, tickets)
         link._connection_id_issued_handler = partial(self._add_id, link)
         link._connection_id_retired_handler = self._drop_id
         link._connection_terminated_handler = partial(self._forget, link)
         link.connection_made(cast(asyncio.DatagramTransport, self._transport))
         self._links.add(link)
         self._under_way.add(link)
+        self._door.enter(link, addr[0])
         link.opened.add_done_callback(lambda _: self._under_way.discard(link))
         self._loop.call_later(self._handshake_timeout, self._expire, link)
         for number in {addressed, connection.host_cid}:
             self._by_id[number] = link
         return link
+
+    def _admit(self, link: QuicLink, tickets: TicketDesk, holder: bytes) -> None:
+        self._door.admit(link)
+        tickets.admit(holder)
 
     def _add_id(self, link: QuicLink, connection_id: bytes) -> None:
         self._by_id[connection_id] = link
@@ -218,6 +229,7 @@ class QuicListener(asyncio.DatagramProtocol):
     def _forget(self, link: QuicLink) -> None:
         self._links.discard(link)
         self._under_way.discard(link)
+        self._door.leave(link)
         for number in [number for number, owner in self._by_id.items() if owner is link]:
             del self._by_id[number]
 
@@ -228,17 +240,20 @@ async def listen_quic(
     *,
     identity: ServerIdentity,
     make_handler: HandlerFactory,
-    max_connections: int = 1000,
+    door: Door | None = None,
     idle_timeout: float = IDLE_TIMEOUT,
     handshake_timeout: float = HANDSHAKE_TIMEOUT,
+    early_gate: EarlyGate | None = None,
 ) -> Listener:
     """Listen on `host`:`port` (0 for any free one). `make_handler` is called once a link's handshake is complete.
-    Raises LinkError if the address is no use."""
+    `early_gate`: who takes early data; without one there is none. Raises LinkError if the address is no use."""
     config = configuration(is_client=False, idle_timeout=idle_timeout)
     loop = asyncio.get_running_loop()
     try:
         _, listener = await loop.create_datagram_endpoint(
-            lambda: QuicListener(config, identity, make_handler, max_connections, handshake_timeout),
+            lambda: QuicListener(
+                config, identity, make_handler, door or Door(Bounds()), handshake_timeout, early_gate
+            ),
             local_addr=(host, port),
         )
     except OSError as problem:

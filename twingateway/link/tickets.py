@@ -1,9 +1,11 @@
 """TLS session tickets: what spares a returning client the certificate exchange.
 
-A ticket is used once. The client's store survives restarts (a JSON file that only its owner can read); a ticket
-is kept under the server's name and the digest of the trusted certificates, so that changing the trust also ends
-what rested on the old one, and together with the certificate that was verified when it was issued: it must not
-outlive it. The server's book is in memory and bounded, oldest out first. No ticket permits early data.
+A ticket is used once: the server's book sees to that, and the client takes it out before it is used; it goes back
+only if nothing at all came in answer. The client's store survives restarts (a JSON file that only its owner can
+read); a ticket is kept under the server's name and the digest of the trusted certificates, so that changing the trust
+also ends what rested on the old one, and together with the certificate that was verified when it was issued: it must
+not outlive it. The server's book is in memory and bounded, oldest out first; it notes whom a ticket was given to,
+once that peer has proven it, for without that a ticket permits no early data.
 """
 
 from __future__ import annotations
@@ -18,8 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+from aioquic.quic.connection import MAX_EARLY_DATA
 from aioquic.tls import CipherSuite, SessionTicket
 from cryptography import x509
+
+from twingateway.ports.link import EarlyGate, EarlyTaker
 
 _log = structlog.get_logger(__name__)
 
@@ -50,7 +55,7 @@ class TicketStore:
     def keep(self, server: str, ticket: SessionTicket, certificate: bytes) -> None:
         kept = self._read()
         kept.pop(server, None)
-        kept[server] = _to_json(KeptTicket(replace(ticket, max_early_data_size=None), certificate))
+        kept[server] = _to_json(KeptTicket(ticket, certificate))
         while len(kept) > MOST_SERVERS:
             kept.pop(next(iter(kept)))
         self._write(kept)
@@ -67,6 +72,13 @@ class TicketStore:
             return ticket if ticket.is_valid else None
         except (KeyError, TypeError, ValueError):
             return None
+
+    def put_back(self, server: str, unused: KeptTicket) -> None:
+        """What `pop` gave was sent, and nobody answered: most likely it never got there."""
+        kept = self._read()
+        if server not in kept:
+            kept[server] = _to_json(unused)
+            self._write(kept)
 
     def _read(self) -> dict[str, Any]:
         try:
@@ -90,21 +102,64 @@ class TicketStore:
             _log.warning("session tickets not kept", path=str(self._path), problem=str(problem))
 
 
+@dataclass(frozen=True, slots=True)
+class BookedTicket:
+    """A ticket that was given out, and to whom; `holder` is None until that was proven on the ticket's own link."""
+
+    ticket: SessionTicket
+    holder: bytes | None = None
+
+
 class TicketBook:
     """A server's tickets."""
 
     def __init__(self, most: int = MOST_TICKETS) -> None:
         self._most = most
-        self._tickets: OrderedDict[bytes, SessionTicket] = OrderedDict()
+        self._tickets: OrderedDict[bytes, BookedTicket] = OrderedDict()
 
     def add(self, ticket: SessionTicket) -> None:
-        self._tickets[ticket.ticket] = ticket
+        self._tickets[ticket.ticket] = BookedTicket(ticket)
         while len(self._tickets) > self._most:
             self._tickets.popitem(last=False)
 
-    def pop(self, label: bytes) -> SessionTicket | None:
+    def admit(self, label: bytes, holder: bytes) -> None:
+        """Whoever was given the ticket with this label has proven to be `holder`."""
+        if label in self._tickets:
+            self._tickets[label] = replace(self._tickets[label], holder=holder)
+
+    def pop(self, label: bytes) -> BookedTicket | None:
         """The ticket that was issued with this label, once."""
         return self._tickets.pop(label, None)
+
+
+class TicketDesk:
+    """One connection's dealings with the server's book: the ticket that it came with and those that it is given."""
+
+    def __init__(self, book: TicketBook, gate: EarlyGate | None) -> None:
+        self._book = book
+        self._gate = gate
+        self._holder: bytes | None = None
+        self._given: list[bytes] = []
+
+    def fetch(self, label: bytes) -> SessionTicket | None:
+        booked = self._book.pop(label)
+        if booked is None:
+            return None
+        self._holder = booked.holder
+        return booked.ticket
+
+    def give(self, ticket: SessionTicket) -> None:
+        self._book.add(ticket)
+        self._given.append(ticket.ticket)
+
+    def admit(self, holder: bytes) -> None:
+        """The peer of this connection has proven to be `holder`."""
+        for label in self._given:
+            self._book.admit(label, holder)
+
+    def early_taker(self) -> EarlyTaker | None:
+        """Who takes early data of whoever came with the ticket that was fetched, judged now."""
+        return None if self._gate is None or self._holder is None else self._gate(self._holder)
 
 
 def _to_json(kept: KeptTicket) -> dict[str, Any]:
@@ -113,6 +168,7 @@ def _to_json(kept: KeptTicket) -> dict[str, Any]:
         "age_add": ticket.age_add,
         "certificate": _text(kept.certificate),
         "cipher_suite": int(ticket.cipher_suite),
+        "max_early_data_size": ticket.max_early_data_size,
         "not_valid_after": ticket.not_valid_after.isoformat(),
         "not_valid_before": ticket.not_valid_before.isoformat(),
         "other_extensions": [[kind, _text(data)] for kind, data in ticket.other_extensions],
@@ -126,6 +182,7 @@ def _from_json(entry: dict[str, Any]) -> KeptTicket:
     ticket = SessionTicket(
         age_add=int(entry["age_add"]),
         cipher_suite=CipherSuite(entry["cipher_suite"]),
+        max_early_data_size=MAX_EARLY_DATA if entry.get("max_early_data_size") == MAX_EARLY_DATA else None,
         not_valid_after=datetime.fromisoformat(entry["not_valid_after"]),
         not_valid_before=datetime.fromisoformat(entry["not_valid_before"]),
         other_extensions=[(int(kind), b64decode(data)) for kind, data in entry["other_extensions"]],

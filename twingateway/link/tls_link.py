@@ -17,6 +17,7 @@ import contextlib
 import socket
 import ssl
 import struct
+from collections.abc import Callable
 from typing import cast
 
 import structlog
@@ -62,6 +63,8 @@ class TlsLink(asyncio.Protocol):
         self.opened.add_done_callback(lambda done: done.cancelled() or done.exception())
         #: Done when the link is over, also if it never was connected.
         self.gone: asyncio.Future[None] = self._loop.create_future()
+        #: Called when the handler says that the peer has proven who it is; see `Link.admit`.
+        self.on_admitted: Callable[[bytes], None] = lambda holder: None
         self._make_handler = make_handler
         self._known_certificate = known_certificate
         self._is_client = known_certificate is None
@@ -136,6 +139,10 @@ class TlsLink(asyncio.Protocol):
         self._wake_at = at
         self._stop_timer()
         self._timer = self._loop.call_at(at, self._on_timer)
+
+    def admit(self, holder: bytes) -> None:
+        if not self._over:
+            self.on_admitted(holder)
 
     def close(self, code: int = 0, reason: str = "") -> None:
         """Neither code nor reason reaches the peer: DISCONNECT has told it."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-
-import structlog
+from typing import cast
 
 from twingateway.errors import LinkError
+from twingateway.link.door import Bounds, Door
 from twingateway.link.server_identity import ServerIdentity
 from twingateway.link.tls_link import CLOSE_PATIENCE, TlsLink
 from twingateway.ports.link import HandlerFactory, Listener
@@ -14,27 +14,26 @@ from twingateway.ports.link import HandlerFactory, Listener
 #: Seconds that a client may take for the handshake.
 HANDSHAKE_TIMEOUT = 10.0
 
-_log = structlog.get_logger(__name__)
 
+class _Entrance(asyncio.Protocol):
+    """Stands for a connection until it is known where it comes from."""
 
-class _Refusal(asyncio.Protocol):
-    """Ends a connection for which there is no room."""
+    def __init__(self, listener: TlsListener) -> None:
+        self._listener = listener
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        _log.warning("connection refused: the listener is full", peer=str(transport.get_extra_info("peername")))
-        transport.abort()
+        self._listener.accept(cast(asyncio.Transport, transport))
 
 
 class TlsListener:
     """Implements `twingateway.ports.link.Listener`."""
 
     def __init__(
-        self, identity: ServerIdentity, make_handler: HandlerFactory, max_connections: int, handshake_timeout: float
+        self, identity: ServerIdentity, make_handler: HandlerFactory, door: Door, handshake_timeout: float
     ) -> None:
         self._identity = identity
         self._make_handler = make_handler
-        self._max_connections = max_connections
+        self._door = door
         self._handshake_timeout = handshake_timeout
         self._loop = asyncio.get_running_loop()
         self._links: set[TlsLink] = set()
@@ -43,7 +42,7 @@ class TlsListener:
     async def start(self, host: str, port: int) -> None:
         """Raises LinkError."""
         try:
-            self._server = await self._loop.create_server(self._accept, host, port)
+            self._server = await self._loop.create_server(lambda: _Entrance(self), host, port)
         except OSError as problem:
             raise LinkError(f"cannot listen on TCP {host}:{port}: {problem.strerror or problem}") from problem
 
@@ -68,15 +67,25 @@ class TlsListener:
         if open_links:
             await asyncio.wait(open_links, timeout=CLOSE_PATIENCE + 0.5)
 
-    def _accept(self) -> asyncio.Protocol:
-        if len(self._links) >= self._max_connections:
-            return _Refusal()
+    def accept(self, transport: asyncio.Transport) -> None:
+        """A connection was made: give it to a link of its own, if there is room for it."""
+        address = str((transport.get_extra_info("peername") or ("",))[0])
+        if self._door.objection(address) is not None:
+            transport.abort()
+            return
         context = self._identity.tls_context
         link = TlsLink(context, self._make_handler, known_certificate=self._identity.tls_certificate)
+        link.on_admitted = lambda holder: self._door.admit(link)
+        self._door.enter(link, address)
         self._links.add(link)
-        link.gone.add_done_callback(lambda _: self._links.discard(link))
+        link.gone.add_done_callback(lambda _: self._forget(link))
         self._loop.call_later(self._handshake_timeout, self._expire, link)
-        return link
+        transport.set_protocol(link)
+        link.connection_made(transport)
+
+    def _forget(self, link: TlsLink) -> None:
+        self._links.discard(link)
+        self._door.leave(link)
 
     def _expire(self, link: TlsLink) -> None:
         if not link.opened.done():
@@ -89,11 +98,11 @@ async def listen_tls(
     *,
     identity: ServerIdentity,
     make_handler: HandlerFactory,
-    max_connections: int = 1000,
+    door: Door | None = None,
     handshake_timeout: float = HANDSHAKE_TIMEOUT,
 ) -> Listener:
     """Listen on TCP `host`:`port` (0 for any free one). `make_handler` is called once a link's handshake is complete.
     Raises LinkError if the address is no use."""
-    listener = TlsListener(identity, make_handler, max_connections, handshake_timeout)
+    listener = TlsListener(identity, make_handler, door or Door(Bounds()), handshake_timeout)
     await listener.start(host, port)
     return listener

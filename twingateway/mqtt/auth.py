@@ -98,6 +98,17 @@ class Grant:
     lifetime: int
 
 
+def identify(
+    verifier: Verifier, claim: Claim, now_wall: float, signature: bytes | None = None, data: bytes = b""
+) -> Identity:
+    """Who makes this claim, if it is true now; without a signature, whoever was given a token or ticket for having
+    proven it before. Raises NotAuthorized."""
+    identity = verifier.verify(claim.chain, claim.node, signature, data, now_wall)
+    if identity.node != claim.node:
+        raise NotAuthorized(f"the certificate names {identity.node!r}, not {claim.node!r}")
+    return identity
+
+
 def transcript(nonce: bytes, server_certificate: bytes, node: str) -> bytes:
     """The bytes a node signs. Fixed-length fields first, so that no two inputs give the same bytes."""
     return _LABEL + nonce + hashlib.sha256(server_certificate).digest() + node.encode()

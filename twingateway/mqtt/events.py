@@ -9,16 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from twingateway.mqtt.auth import Identity
+from twingateway.mqtt.auth import Claim, Identity
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """Server: the node proved who it is. `capabilities` are what it says of itself, protocol version included."""
+    """Server: the node proved who it is. `capabilities` are what it says of itself, protocol version included;
+    `claim` is what it proved, without its token."""
 
     identity: Identity
     capabilities: Mapping[str, str]
     client_id: str
+    claim: Claim
 
 
 @dataclass(frozen=True, slots=True)

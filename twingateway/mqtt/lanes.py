@@ -1,4 +1,4 @@
-"""Our frames inside MQTT: a PUBLISH at QoS 0 on one of two topics, in a datagram or on a stream, without alias."""
+"""Our frames inside MQTT: a PUBLISH at QoS 0 on a topic of ours, in a datagram or on a stream, without alias."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from twingateway.mqtt.reasons import ReasonCode
 
 #: State frames (registers and their acknowledgements).
 STATE_TOPIC = "$tg/s"
+#: What goes ahead of the handshake.
+EARLY_TOPIC = "$tg/e"
 #: Control frames (hello, claims, resume).
 CONTROL_TOPIC = "$tg/c"
 #: Journal messages: the topic of each channel, `$tg/j/0` …

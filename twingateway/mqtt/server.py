@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import mqtt5
 
@@ -139,9 +140,7 @@ class ServerConnection(Connection):
         self._open(claim, packet.authentication_data, signed, now)
 
     def _open(self, claim: auth.Claim, signature: bytes | None, signed: bytes, now: float) -> None:
-        identity = self._verifier.verify(claim.chain, claim.node, signature, signed, self._wall())
-        if identity.node != claim.node:
-            raise NotAuthorized(f"the certificate names {identity.node!r}, not {claim.node!r}")
+        identity = auth.identify(self._verifier, claim, self._wall(), signature, signed)
         refusal = self._accept(identity)
         if refusal is not None:
             raise NotAuthorized(refusal)
@@ -157,7 +156,7 @@ class ServerConnection(Connection):
         )
         self._streams.write(CONTROL_STREAM, connack.write())
         self._machine.step(Outcome.ACCEPT)
-        self._emit(Accepted(identity, self._peer_capabilities, self._client_id))
+        self._emit(Accepted(identity, self._peer_capabilities, self._client_id, replace(claim, token=None)))
         self._release(now)
 
     def _hold(self, stream: int, packet: mqtt5.PublishPacket, now: float) -> None:

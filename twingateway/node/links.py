@@ -11,9 +11,10 @@ from twingateway.errors import CertificateError, LinkError
 from twingateway.gateway.gateway import Gateway
 from twingateway.gateway.uplink import Parent, Uplink
 from twingateway.node.parts import Bound, at, load_credential
-from twingateway.ports.link import HandlerFactory, Listener
+from twingateway.ports.link import Listener
 
 if TYPE_CHECKING:
+    from twingateway.gateway.acceptor import Acceptor
     from twingateway.link.server_identity import ServerIdentity
 
 #: How often another free port is tried when the one that UDP got is taken for TCP.
@@ -42,25 +43,30 @@ async def start_listener(config: NodeConfig, gateway: Gateway, stack: AsyncExitS
         gateway.sessions,
     )
     with at("listen.address", LinkError):
-        listeners = await _listen(section, identity, acceptor.carrier)
+        listeners = await _listen(section, identity, acceptor)
     for listener in listeners:
         stack.push_async_callback(listener.close)
     bound.listen = "{}:{}".format(*listeners[0].address)
 
 
-async def _listen(section: ListenSection, identity: ServerIdentity, make_handler: HandlerFactory) -> list[Listener]:
+async def _listen(section: ListenSection, identity: ServerIdentity, acceptor: Acceptor) -> list[Listener]:
     """QUIC first. Where the file leaves the port open, TLS gets the number that QUIC got."""
+    from twingateway.link.door import Bounds, Door
     from twingateway.link.quic_server import listen_quic
     from twingateway.link.tls_server import listen_tls
 
+    door = Door(Bounds(section.max_connections, section.max_strangers, section.max_strangers_per_address))
+    gate = acceptor.early_gate if section.early_data else None
+    make_handler = acceptor.carrier
     host, port = section.address.host, section.address.port
     for attempt in range(1, _PORT_ATTEMPTS + 1):
-        quic = await listen_quic(host, port, identity=identity, make_handler=make_handler)
+        quic = await listen_quic(host, port, identity=identity, make_handler=make_handler, door=door, early_gate=gate)
         if not section.tls:
             return [quic]
         tls_host, tls_port = section.tls_address or (host, quic.address[1])
         try:
-            return [quic, await listen_tls(tls_host, tls_port, identity=identity, make_handler=make_handler)]
+            tls = await listen_tls(tls_host, tls_port, identity=identity, make_handler=make_handler, door=door)
+            return [quic, tls]
         except LinkError:
             await quic.close()
             if port or attempt == _PORT_ATTEMPTS:
@@ -89,6 +95,7 @@ def make_uplink(config: NodeConfig, gateway: Gateway, chance: Callable[[], float
                 server_name=section.server_name,
                 keep_alive=section.keep_alive,
                 tickets=tickets,
+                early_data=section.early_data,
             )
         ]
         if section.tls:

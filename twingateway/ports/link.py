@@ -14,7 +14,7 @@ The contract every link keeps:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -74,6 +74,11 @@ class Link(Protocol):
         """Ask for a round of datagrams soon (None), or for `LinkHandler.timer` at that time: the earliest wins."""
         ...
 
+    def admit(self, holder: bytes) -> None:
+        """The peer (a client) has proven who it is; until then a listener counts it among the strangers, of which it
+        bears few. `holder`: what an `EarlyGate` is asked about when the client comes back with early data."""
+        ...
+
     def close(self, code: int = 0, reason: str = "") -> None:
         """Close after what is queued has been acknowledged, or after two seconds."""
         ...
@@ -84,6 +89,12 @@ class LinkHandler(Protocol):
 
     def connected(self, link: Link, now: float) -> None:
         """The link can be written to. A client has verified the server's certificate by now."""
+        ...
+
+    def early_datagrams(self, rooms: Sequence[int], now: float) -> Sequence[bytes]:
+        """What may go ahead of the handshake, unacknowledged: at most one datagram for each of `rooms`, in bytes. A
+        client's handler is asked before `connected`, each time the first packet leaves, if the server is known to
+        take that. It may arrive late, twice or never."""
         ...
 
     def stream_data(self, stream: int, data: bytes, end: bool, now: float) -> None: ...
@@ -103,6 +114,13 @@ class LinkHandler(Protocol):
         """The link is gone: None after an orderly end, otherwise why."""
         ...
 
+
+#: Takes one datagram that came ahead of a handshake. Raises TwinGatewayError for one that ends the connection.
+EarlyTaker = Callable[[bytes], None]
+
+#: Asked when a client that was admitted (with this `holder`) comes back with early data: who takes it now, None for
+#: nobody. Never raises.
+EarlyGate = Callable[[bytes], EarlyTaker | None]
 
 #: Makes the handler for one new incoming link.
 HandlerFactory = Callable[[], LinkHandler]

@@ -13,7 +13,7 @@ import asyncio
 import heapq
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -153,6 +153,9 @@ class MemoryLink:
         self._unsent[stream] = self._unsent.get(stream, 0) + len(data)
         if len(waiting) == 1:
             self._expect(self._agenda.now(), self._send_stream, stream)
+
+    def admit(self, holder: bytes) -> None:
+        """There are no strangers to be counted here, and no early data."""
 
     def unsent(self, stream: int) -> int:
         return 0 if self.over else self._unsent.get(stream, 0)
@@ -397,6 +400,9 @@ class _Announcing:
         self.datagram = handler.datagram
         self.next_datagram = handler.next_datagram
         self.timer = handler.timer
+
+    def early_datagrams(self, rooms: Sequence[int], now: float) -> Sequence[bytes]:
+        return ()
 
     def connected(self, link: Link, now: float) -> None:
         self._handler.connected(link, now)

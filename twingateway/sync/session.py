@@ -7,12 +7,13 @@ answered there, because only then is the outbox known to hold everything that th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from twingateway.errors import ProtocolViolation
 from twingateway.sync import buckets
+from twingateway.sync.early import early_messages, read_early
 from twingateway.sync.events import (
     CompareNeeded,
     ControlReceived,
@@ -40,7 +41,7 @@ from twingateway.sync.lane import Lane
 from twingateway.sync.outbox import Outbox
 from twingateway.sync.path import Path
 from twingateway.sync.resume import Position, Resume, decide
-from twingateway.twin.register import RegisterKey, Section, StoredRegister, Version
+from twingateway.twin.register import Register, RegisterKey, Section, StoredRegister, Version
 
 __all__ = ["LocalStore", "PeerKnowledge", "Quality", "Session"]
 
@@ -290,6 +291,21 @@ class Session:
             raise ProtocolViolation("buckets nobody asked for")
         lane.theirs = theirs
         return [ResumeNeeded(lane.hello)]
+
+    # --- ahead of a link ------------------------------------------------------------------------------------------
+
+    def early_messages(self, rooms: Sequence[int]) -> list[bytes]:
+        """What may go ahead of the handshake of a link to come: at most one message for each room, in bytes. Nothing
+        unless the peer knows this process; and all of it is sent again when the link is attached."""
+        if self._complete_for is None or self._rolled_back:
+            return []
+        return list(early_messages(self._local.boot_id, self.outbox, rooms))
+
+    def read_early(self, message: bytes) -> tuple[Register, ...]:
+        """The registers of a message that came ahead of a handshake, to be offered like any others, but not to be
+        answered; none if it is not from the process that last introduced itself. Raises ProtocolViolation."""
+        boot_id, registers = read_early(message)
+        return registers if self._known is not None and self._known.boot_id == boot_id else ()
 
     # --- answers to events ----------------------------------------------------------------------------------------
 
