@@ -120,6 +120,13 @@ class NotRoot(TwinGatewayError):
     code = "not-root"
 
 
+class NotHolder(TwinGatewayError):
+    """A local override is set at the node that holds the device; this node is not it, or is the root itself.
+    `detail["holder"]` names it where known."""
+
+    code = "not-holder"
+
+
 class ReadOnlyPath(TwinGatewayError):
     """A patch touched something that clients may not write. `detail["path"]` names it."""
 

@@ -23,8 +23,10 @@ from twingateway.errors import (
 )
 from twingateway.gateway.actuator import Actuator
 from twingateway.gateway.ledger import Draft
+from twingateway.gateway.locks import DeviceLocks
 from twingateway.gateway.models import read_model
 from twingateway.gateway.reporter import Reporter
+from twingateway.gateway.wishes import Wishes
 from twingateway.ports.memory_store import MemoryDisk
 from twingateway.ports.store import Attempt, Changes
 from twingateway.testing.joined import until
@@ -115,8 +117,9 @@ async def rig(
         driver = driver or FakeDriver()
         port = reporter(b, model)
         attempts = (await b.store.load()).attempts
+        wishes = Wishes(gateway.table, gateway.ledger, DeviceLocks(), lambda device, name: None)
         actuator = Actuator(
-            PUMP, model, driver, port, gateway.models, gateway.table, gateway.ledger, b.clock,
+            PUMP, model, driver, port, gateway.models, wishes, b.clock,
             gateway.ownership.held, gateway.lifetimes, attempts,
         )  # fmt: skip
         if online:

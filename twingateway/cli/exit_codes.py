@@ -55,6 +55,7 @@ BY_ERROR: dict[str, ExitCode] = {
     "version-mismatch": ExitCode.CONFLICT,
     "model-conflict": ExitCode.CONFLICT,
     "not-root": ExitCode.CONFLICT,
+    "not-holder": ExitCode.CONFLICT,
     "read-only-path": ExitCode.CONFLICT,
     "device-error": ExitCode.DEVICE_REFUSED,
     "device-unreachable": ExitCode.DEVICE_GONE,

@@ -1,6 +1,7 @@
-"""Carries a device's desired values to it, once each, and says how far each has come (DESIGN, rule 12).
+"""Carries a device's desired values, and local overrides of them, to it, once each, and says how far each has come
+(DESIGN, rule 12).
 
-For one desired version the steps are: checks → ack `delivered` and attempt, durable together → write → final ack.
+For one of them the steps are: checks → ack `delivered` and attempt, durable together → write → final ack.
 After a restart, or after a write whose outcome is unknown, the device is read back before anything is written again.
 A property that has to wait (device off, transient error) never holds up its neighbours. Of several the most urgent
 goes first. A value with a ttl is written only while it is known that time is left of it; with none left it is
@@ -12,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -27,16 +28,15 @@ from twingateway.errors import (
     Unavailable,
 )
 from twingateway.gateway.clock import Clock
-from twingateway.gateway.ledger import Draft, Ledger
 from twingateway.gateway.lifetimes import Lifetimes
 from twingateway.gateway.models import ModelBook
 from twingateway.gateway.reporter import Reporter
-from twingateway.gateway.table import TwinTable
+from twingateway.gateway.wishes import Wish, Wishes
 from twingateway.ports.store import Attempt
-from twingateway.twin.ack import Ack, AckState
-from twingateway.twin.desired import Desired, terms_of
+from twingateway.twin.ack import OVERRIDDEN, Ack, AckState
+from twingateway.twin.desired import Desired
 from twingateway.twin.identity import DeviceId
-from twingateway.twin.register import Register, RegisterKey, Section, StoredRegister, Version
+from twingateway.twin.register import RegisterKey, Section, Version
 from twingateway.twin.value import Value
 from twingateway.validation.model import CompiledModel, Direction
 
@@ -52,9 +52,9 @@ RETRY = (1.0, 30.0)
 
 @dataclass(frozen=True, slots=True)
 class _Retry:
-    """A desired version that waits until `at` (monotonic seconds), `delay` after it failed."""
+    """A wish that waits until `at` (monotonic seconds), `delay` after it failed."""
 
-    version: Version
+    mark: str
     at: float
     delay: float
 
@@ -69,8 +69,7 @@ class Actuator:
         driver: Driver,
         reporter: Reporter,
         models: ModelBook,
-        table: TwinTable,
-        ledger: Ledger,
+        wishes: Wishes,
         clock: Clock,
         held: Callable[[DeviceId], bool],
         lifetimes: Lifetimes,
@@ -81,16 +80,16 @@ class Actuator:
         self._driver = driver
         self._reporter = reporter
         self._models = models
-        self._table = table
-        self._ledger = ledger
+        self._wishes = wishes
         self._clock = clock
         self._held = held
         self._lifetimes = lifetimes
-        self._uncertain = {attempt.name: attempt.version for attempt in attempts}
+        self._uncertain = {attempt.name: str(attempt.version) for attempt in attempts}
+        """By property: the mark of what may have reached the device, or not"""
         self._retries: dict[str, _Retry] = {}
         self._looks: list[float] = []
         """When something about a ttl is to be looked at again (monotonic seconds)."""
-        self._unsaid: dict[str, Ack] = {}
+        self._unsaid: dict[str, tuple[Wish, Ack]] = {}
         """Outcomes that the store has not taken yet: they are told before anything is done again."""
         self._nudged = asyncio.Event()
         self._nudged.set()
@@ -120,105 +119,124 @@ class Actuator:
     async def _look(self) -> None:
         """One step for every open value; begun anew when a more urgent one comes in between."""
         await self._forget_orphans()
-        seen: set[Version] = set()
-        for register in self._pending():
-            if self._nudged.is_set() and self._is_overtaken(register, seen):
+        seen: set[str] = set()
+        for wish in self._pending():
+            if self._nudged.is_set() and self._is_overtaken(wish, seen):
                 return
-            seen.add(register.version)
-            await self._try_to_advance(register)
+            seen.add(wish.mark)
+            await self._try_to_advance(wish)
 
     async def _forget_orphans(self) -> None:
         """Acks of desired values that were removed while this node did not hear of it."""
-        if not self._held(self._device):
-            return
-        desired = self._table.section(self._device, Section.DESIRED)
-        acks = self._table.values(self._device, Section.ACK)
-        for name in [name for name in acks if name not in desired]:
+        for name in self._wishes.orphans(self._device) if self._held(self._device) else ():
             try:
-                await self._forget(name)
+                await self._wishes.forget(self._device, name)
             except (StoreError, Unavailable):
                 self._looks.append(self._clock.now() + RETRY[0])
 
-    def _is_overtaken(self, register: Register, seen: set[Version]) -> bool:
-        rank = _rank(register)
-        return any(_rank(other) < rank and other.version not in seen for other in self._pending())
+    def _is_overtaken(self, wish: Wish, seen: set[str]) -> bool:
+        return any(other.rank < wish.rank and other.mark not in seen for other in self._pending())
 
-    async def _try_to_advance(self, register: Register) -> None:
+    async def _try_to_advance(self, wish: Wish) -> None:
         try:
-            if self._is_wanted(register):
-                await self._advance(register)
+            if self._is_wanted(wish):
+                await self._advance(wish)
         except (StoreError, Unavailable):
-            self._retry_later(register.key.name, register.version)
+            self._retry_later(wish)
         except Exception:
-            log.exception("a desired value could not be carried out", key=str(register.key))
-            self._retry_later(register.key.name, register.version)
+            log.exception("a desired value could not be carried out", device=str(self._device), property=wish.name)
+            self._retry_later(wish)
 
-    def _pending(self) -> list[Register]:
-        if not self._held(self._device):
-            return []
-        desired = self._table.section(self._device, Section.DESIRED).values()
-        return sorted((stored.register for stored in desired if self._is_open(stored)), key=_order)
+    def _pending(self) -> list[Wish]:
+        return self._wishes.open(self._device) if self._held(self._device) else []
 
-    def _is_open(self, stored: StoredRegister) -> bool:
-        ack = self._ack(stored.register.key.name)
-        if stored.register.value is None:
-            return ack is not None
-        return ack is None or ack.version != stored.register.version or not ack.settled
-
-    async def _advance(self, desired: Register) -> None:
-        """One step for one desired value; leaves it where it has to wait."""
-        name, value, version = desired.key.name, desired.value, desired.version
-        unsaid = self._unsaid.get(name)
-        if unsaid is not None and unsaid.version == version:
-            await self._say(name, unsaid)
-            if not unsaid.settled:
+    async def _advance(self, wish: Wish) -> None:
+        """One step for one wish; leaves it where it has to wait."""
+        unsaid = self._unsaid.get(wish.name)
+        if unsaid is not None:
+            await self._say(*unsaid)
+            if unsaid[0] != wish or not unsaid[1].settled:
                 self._nudged.set()
             return
-        if value is None:
-            await self._forget(name)
+        if wish.value is None:
+            await self._wishes.forget(self._device, wish.name)
+            return
+        if await self._is_said_already(wish):
             return
         try:
-            wanted = Desired.from_value(value)
-            value = self._judge(name, wanted.value)
+            wanted = Desired(wish.value) if wish.is_override else Desired.from_value(wish.value)
+            value = self._judge(wish.name, wanted.value)
         except (InvalidValue, TooLarge, DeviceRefused) as error:
-            await self._say(name, Ack(version, AckState.REJECTED, error.code, error.message))
+            await self._say(wish, Ack(wish.version, AckState.REJECTED, error.code, error.message))
             return
-        if await self._is_in_time(desired, wanted.terms.ttl):
-            await self._proceed(desired, value, wanted.terms.ttl)
+        if await self._is_in_time(wish, wanted.terms.ttl):
+            await self._proceed(wish, value, wanted.terms.ttl)
 
-    async def _is_in_time(self, desired: Register, ttl: float | None) -> bool:
+    async def _is_said_already(self, wish: Wish) -> bool:
+        """An override covers what is desired; its outcome is that of the desired value it becomes."""
+        overruled = self._wishes.overrules(self._device, wish)
+        if overruled is not None:
+            await self._wishes.say_desired(self._device, wish.name, self._timed(overruled))
+        ack = self._wishes.ack(self._device, wish)
+        if ack is not None and ack.settled:
+            return True
+        inherited = self._wishes.inherited(self._device, wish)
+        if inherited is not None:
+            await self._say(wish, inherited)
+        return inherited is not None
+
+    async def _is_in_time(self, wish: Wish, ttl: float | None) -> bool:
         """Whether there is anything to be done yet; what there is to say otherwise, is said. A value whose time is up
         after it was attempted is read back still."""
-        name, version = desired.key.name, desired.version
-        left = self._left(name, version, ttl)
+        left = self._left(wish, ttl)
         if left is None:
-            self._lifetimes.ask(desired.key, version)
+            self._lifetimes.ask(self._key(wish), wish.version)
             self._looks.append(self._clock.now() + ASK_AGAIN)
             message = "waiting to hear how long it is still wanted"
-            await self._say(name, Ack(version, AckState.DELIVERED, "ttl-unknown", message))
+            await self._say(wish, Ack(wish.version, AckState.DELIVERED, "ttl-unknown", message))
             return False
-        if left <= 0 and self._uncertain.get(name) != version:
-            await self._say(name, _expired(version))
+        if left <= 0 and self._uncertain.get(wish.name) != wish.mark:
+            await self._say(wish, _expired(wish.version))
             return False
         if left < math.inf:
             self._looks.append(self._clock.now() + left)
         return True
 
-    async def _proceed(self, desired: Register, value: Value, ttl: float | None) -> None:
+    async def _proceed(self, wish: Wish, value: Value, ttl: float | None) -> None:
         """One step for a value (None: its model is missing) that is in time."""
-        name, version = desired.key.name, desired.version
+        version = wish.version
         if value is None:
             message = f"waiting for the model {self._model_ref}"
-            await self._say(name, Ack(version, AckState.DELIVERED, "unknown-model", message))
+            await self._say(wish, Ack(version, AckState.DELIVERED, "unknown-model", message))
         elif not self._reporter.is_online:
             why = self._reporter.error
             code, message = (why.code, why.message) if why else ("", "waiting for the device")
-            await self._say(name, Ack(version, AckState.DELIVERED, code, message))
-        elif self._is_due(name, version):
-            uncertain = self._uncertain.get(name) == version or self._was_applied(name, value)
-            await self._announce(name, version)
-            if self._is_wanted(desired):
-                await self._carry_out(name, value, version, uncertain, ttl)
+            await self._say(wish, Ack(version, AckState.DELIVERED, code, message))
+        elif self._is_due(wish):
+            uncertain = self._is_uncertain(wish, value)
+            if await self._announce(wish) and self._is_wanted(wish):
+                await self._carry_out(wish, value, uncertain, ttl)
+
+    def _is_uncertain(self, wish: Wish, value: Value) -> bool:
+        """Whether the device may have this value already, so that it is asked before it is written: its write was
+        interrupted; or it was applied in an earlier version (its root was restored and gave it a new one)."""
+        if self._uncertain.get(wish.name) == wish.mark or self._wishes.was_attempted(self._device, wish):
+            return True
+        observed = self._wishes.observed(self._device, wish.name)
+        return observed is not None and self._driver.matches(wish.name, value, observed)
+
+    async def _announce(self, wish: Wish) -> bool:
+        """Make durable, in one commit, that the wish was delivered and that it is about to be written; False if it was
+        replaced meanwhile."""
+        ack = self._wishes.ack(self._device, wish)
+        is_news = ack is None or ack.code == OVERRIDDEN
+        begins = self._uncertain.get(wish.name) != wish.mark
+        if is_news or begins:
+            delivered = self._timed(Ack(wish.version, AckState.DELIVERED)) if is_news else None
+            if not await self._wishes.announce(self._device, wish, delivered, attempt=begins):
+                return False
+            self._uncertain[wish.name] = wish.mark
+        return True
 
     async def _announce(self, name: str, version: Version) -> None:
         """Make durable, in one commit, that the value was delivered and that it is about to be written."""
@@ -240,99 +258,81 @@ class Actuator:
         compiled = self._compiled()
         return None if compiled is None else compiled.check(name, value, direction=Direction.DOWN)
 
-    def _left(self, name: str, version: Version, ttl: float | None) -> float | None:
+    def _left(self, wish: Wish, ttl: float | None) -> float | None:
         """Seconds for which the value is still wanted; None if that is not known."""
-        if ttl is None:
-            return math.inf
-        return self._lifetimes.left(RegisterKey(self._device, Section.DESIRED, name), version)
+        return math.inf if ttl is None else self._lifetimes.left(self._key(wish), wish.version)
 
-    async def _carry_out(self, name: str, value: Value, version: Version, uncertain: bool, ttl: float | None) -> None:
+    def _key(self, wish: Wish) -> RegisterKey:
+        return RegisterKey(self._device, Section.DESIRED, wish.name)
+
+    async def _carry_out(self, wish: Wish, value: Value, uncertain: bool, ttl: float | None) -> None:
         try:
             async with asyncio.timeout(WRITE_TIMEOUT):
-                ack = await self._write(name, value, version, uncertain, ttl)
+                ack = await self._write(wish, value, uncertain, ttl)
         except TimeoutError:
-            ack = self._after_error(name, version, DeviceTimeout("the device did not settle the write in time"))
+            ack = self._after_error(wish, DeviceTimeout("the device did not settle the write in time"))
         except DeviceError as error:
-            ack = self._after_error(name, version, error)
+            ack = self._after_error(wish, error)
         except Exception as error:
-            log.exception("adapter fault", device=str(self._device), property=name)
-            ack = Ack(version, AckState.FAILED, "adapter-fault", f"the adapter failed: {error}")
-        await self._say(name, ack)
+            log.exception("adapter fault", device=str(self._device), property=wish.name)
+            ack = Ack(wish.version, AckState.FAILED, "adapter-fault", f"the adapter failed: {error}")
+        await self._say(wish, ack)
 
-    async def _write(self, name: str, value: Value, version: Version, uncertain: bool, ttl: float | None) -> Ack:
+    async def _write(self, wish: Wish, value: Value, uncertain: bool, ttl: float | None) -> Ack:
         if uncertain:
-            settled = await self._read_back(name, value, version, ttl)
+            settled = await self._read_back(wish, value, ttl)
             if settled is not None:
                 return settled
-        left = self._left(name, version, ttl)
+        left = self._left(wish, ttl)
         if left is None or left <= 0:
-            return _expired(version)
+            return _expired(wish.version)
         async with asyncio.timeout(left if left < WRITE_TIMEOUT else None):  # a driver may let it wait for its turn
-            written = await self._driver.write(name, value)
+            written = await self._driver.write(wish.name, value)
         if written.confirmed:
-            return Ack(version, AckState.APPLIED, observed=written.observed)
+            return Ack(wish.version, AckState.APPLIED, observed=written.observed)
         message = "the device has no way to report this property back"
-        return Ack(version, AckState.DELIVERED, "unconfirmed", message)
+        return Ack(wish.version, AckState.DELIVERED, "unconfirmed", message)
 
-    async def _read_back(self, name: str, value: Value, version: Version, ttl: float | None) -> Ack | None:
+    async def _read_back(self, wish: Wish, value: Value, ttl: float | None) -> Ack | None:
         """Settle an interrupted write without writing: None when the value has to be written (again)."""
         try:
-            observed = await self._driver.read_back(name)
+            observed = await self._driver.read_back(wish.name)
         except DeviceError as error:
             if error.transient:
                 raise
-            if self._is_idempotent(name) and (self._left(name, version, ttl) or 0) > 0:
+            if self._is_idempotent(wish.name) and (self._left(wish, ttl) or 0) > 0:
                 return None
             message = "the write may or may not have reached the device, and this property cannot be read back"
-            return Ack(version, AckState.FAILED, "outcome-unknown", message)
-        if self._driver.matches(name, value, observed):
-            return Ack(version, AckState.APPLIED, observed=observed)
+            return Ack(wish.version, AckState.FAILED, "outcome-unknown", message)
+        if self._driver.matches(wish.name, value, observed):
+            return Ack(wish.version, AckState.APPLIED, observed=observed)
         return None
 
-    def _after_error(self, name: str, version: Version, error: DeviceError) -> Ack:
+    def _after_error(self, wish: Wish, error: DeviceError) -> Ack:
         if error.transient:
-            self._retry_later(name, version)
-            return Ack(version, AckState.DELIVERED, error.code, error.message)
+            self._retry_later(wish)
+            return Ack(wish.version, AckState.DELIVERED, error.code, error.message)
         state = AckState.REJECTED if isinstance(error, DeviceRefused) else AckState.FAILED
-        return Ack(version, state, error.code, error.message, error.detail.get("observed"))
+        return Ack(wish.version, state, error.code, error.message, error.detail.get("observed"))
 
-    async def _say(self, name: str, ack: Ack) -> None:
-        """Mint the ack unless it says nothing new or its desired value was replaced meanwhile."""
-        desired = self._table.get(RegisterKey(self._device, Section.DESIRED, name))
-        if desired is None or desired.register.version != ack.version:
+    async def _say(self, wish: Wish, ack: Ack) -> None:
+        """Keep how far a wish has come unless that is known, or the wish was replaced meanwhile."""
+        name, timed = wish.name, self._timed(replace(ack, version=wish.version))
+        known = self._wishes.ack(self._device, wish)
+        if known is not None and _without_time(known) == _without_time(timed):
             self._unsaid.pop(name, None)
-            self._nudged.set()
             return
-        known = self._ack(name)
-        if known is not None and _without_time(known) == _without_time(ack):
-            return
-        self._unsaid[name] = ack
-        await self._ledger.write([self._draft(name, ack)])
+        self._unsaid[name] = wish, ack
+        kept = await self._wishes.say(self._device, wish, timed)
         del self._unsaid[name]
-        if ack.settled:
+        if not kept:
+            self._nudged.set()
+        elif ack.settled:
             self._retries.pop(name, None)
             self._uncertain.pop(name, None)
 
-    def _draft(self, name: str, ack: Ack) -> Draft:
-        timed = Ack(ack.version, ack.state, ack.code, ack.message, ack.observed, self._clock.wall_ms())
-        return Draft(RegisterKey(self._device, Section.ACK, name), timed.to_value())
-
-    async def _forget(self, name: str) -> None:
-        await self._ledger.write([Draft(RegisterKey(self._device, Section.ACK, name), None)])
-
-    def _ack(self, name: str) -> Ack | None:
-        value = self._table.value(self._device, Section.ACK, name)
-        return None if value is None else Ack.from_value(value)
-
-    def _was_applied(self, name: str, value: Value) -> bool:
-        """An earlier version of this very value was applied (its root was restored and gave it a new version): the
-        device is asked before it is written again."""
-        ack = self._ack(name)
-        return ack is not None and ack.state is AckState.APPLIED and self._driver.matches(name, value, ack.observed)
-
-    def _is_known(self, name: str, version: Version) -> bool:
-        ack = self._ack(name)
-        return ack is not None and ack.version == version
+    def _timed(self, ack: Ack) -> Ack:
+        return replace(ack, time=self._clock.wall_ms())
 
     def _compiled(self) -> CompiledModel | None:
         if self._model_ref is None:
@@ -344,34 +344,25 @@ class Actuator:
         known = None if compiled is None else compiled.model.properties.get(name)
         return known is not None and known.idempotent
 
-    def _is_wanted(self, desired: Register) -> bool:
-        """No newer desired value took its place meanwhile, and the device is still this node's."""
-        current = self._table.get(desired.key)
-        return current is not None and current.register.version == desired.version and self._held(self._device)
+    def _is_wanted(self, wish: Wish) -> bool:
+        """No newer one took its place meanwhile, and the device is still this node's."""
+        return self._wishes.current(self._device, wish.name) == wish and self._held(self._device)
 
-    def _retry_later(self, name: str, version: Version) -> None:
-        before = self._retries.get(name)
-        again = before is not None and before.version == version
+    def _retry_later(self, wish: Wish) -> None:
+        before = self._retries.get(wish.name)
+        again = before is not None and before.mark == wish.mark
         delay = min(2 * before.delay, RETRY[1]) if before is not None and again else RETRY[0]
-        self._retries[name] = _Retry(version, self._clock.now() + delay, delay)
+        self._retries[wish.name] = _Retry(wish.mark, self._clock.now() + delay, delay)
 
-    def _is_due(self, name: str, version: Version) -> bool:
-        retry = self._retries.get(name)
-        return retry is None or retry.version != version or self._clock.now() >= retry.at
+    def _is_due(self, wish: Wish) -> bool:
+        retry = self._retries.get(wish.name)
+        return retry is None or retry.mark != wish.mark or self._clock.now() >= retry.at
 
     def _until_retry(self, looked: float) -> float | None:
         """Seconds to the next retry, or look at a ttl, that was not due when the values were last looked at; None
         without one."""
         later = [at for at in (*(retry.at for retry in self._retries.values()), *self._looks) if at > looked]
         return max(0.0, min(later) - self._clock.now()) + 0.001 if later else None
-
-
-def _rank(desired: Register) -> int:
-    return terms_of(desired.value).rank
-
-
-def _order(desired: Register) -> tuple[int, Version]:
-    return _rank(desired), desired.version
 
 
 def _expired(version: Version) -> Ack:

@@ -21,8 +21,8 @@ from twingateway.twin.kept import LIFECYCLE_NAME
 from twingateway.twin.register import ZERO, Register, RegisterKey, Section, Version
 from twingateway.twin.value import Value
 
-HOLDER_SECTIONS = (Section.REPORTED, Section.ACK, Section.PRESENCE)
-ROOT_SECTIONS = (Section.DESIRED, Section.TAGS, Section.LIFECYCLE)
+HOLDER_SECTIONS = (Section.REPORTED, Section.ACK, Section.PRESENCE, Section.OVERRIDE)
+ROOT_SECTIONS = (Section.DESIRED, Section.TAGS, Section.VERDICT, Section.LIFECYCLE)
 #: Claims in one message.
 CLAIMS_AT_ONCE = 1000
 #: Characters of a text from a peer that are shown.

@@ -7,14 +7,13 @@ of a twin, desired properties and labels alike.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from twingateway.errors import InvalidDocument, InvalidValue, NotRoot, Problem, ReadOnlyPath, VersionMismatch
 from twingateway.gateway.claims import lifecycle_key
-from twingateway.gateway.events import Changed, EventBus
+from twingateway.gateway.events import EventBus
 from twingateway.gateway.grants import Grants
 from twingateway.gateway.ledger import Draft, Ledger, granted_epoch
 from twingateway.gateway.lifetimes import Lifetimes
@@ -24,7 +23,7 @@ from twingateway.gateway.peers import NODES, Peers
 from twingateway.gateway.queries import Queries
 from twingateway.gateway.table import TwinTable
 from twingateway.twin.ack import Ack, AckState
-from twingateway.twin.desired import PLAIN, Desired, Terms, terms_of
+from twingateway.twin.desired import NOWHERE, PLAIN, Desired, Origin, Terms, terms_of
 from twingateway.twin.document import TwinDocument, parse_twin
 from twingateway.twin.equality import same
 from twingateway.twin.identity import DeviceId
@@ -83,9 +82,15 @@ class Commands:
         self._lifetimes = lifetimes
 
     async def patch(
-        self, device: DeviceId, patch: Value, if_match: Version | None = None, terms: Terms = PLAIN
+        self,
+        device: DeviceId,
+        patch: Value,
+        if_match: Version | None = None,
+        terms: Terms = PLAIN,
+        origin: Origin = NOWHERE,
     ) -> Written:
-        """RFC 7396 on the DeviceTwin document. `terms`: of the desired properties that it names. Raises UnknownTwin,
+        """RFC 7396 on the DeviceTwin document. `terms`: of the desired properties that it names. `origin`: who sets
+        them. Raises UnknownTwin,
         ReadOnlyPath, VersionMismatch, InvalidValue, InvalidDocument, NotRoot, StoreError; then nothing changed."""
         self._require_root()
         parts = _split(patch)
@@ -94,14 +99,19 @@ class Commands:
             self._queries.desired(device)
             self._compare(device, if_match)
             drafts = [
-                _draft(device, section, name, value, terms)
+                _draft(device, section, name, value, terms, origin)
                 for section, part in parts.items()
                 for name, value in self._changes(device, section, part, terms).items()
             ]
             return Written(await self._write(drafts))
 
     async def put(
-        self, document: Any, namespace: str, if_match: Version | None = None, terms: Terms = PLAIN
+        self,
+        document: Any,
+        namespace: str,
+        if_match: Version | None = None,
+        terms: Terms = PLAIN,
+        origin: Origin = NOWHERE,
     ) -> Written:
         """Create a twin, or make its desired properties and labels exactly those of the document. With `if_match`
         nothing is created. Stated `terms` are those of every desired property in it; without, one that has its value
@@ -118,12 +128,12 @@ class Commands:
         async with self._locks.hold([twin.id]):
             self._compare(twin.id, if_match)
             if not self._queries.exists(twin.id):
-                return Written(await self._create(twin, terms), True, warnings)
+                return Written(await self._create(twin, terms, origin), True, warnings)
             known = self._queries.model_ref(twin.id)
             if twin.model is not None and str(twin.model) != known:
                 warnings += (f"the model stays {known or 'none'}: only a device that is created anew takes another",)
             drafts = [
-                _draft(twin.id, section, name, value, terms)
+                _draft(twin.id, section, name, value, terms, origin)
                 for section, values in _stated(twin).items()
                 for name, value in self._replacement(twin.id, section, values, terms).items()
             ]
@@ -157,21 +167,11 @@ class Commands:
     async def settled(self, device: DeviceId, versions: Mapping[str, Version], timeout: float) -> dict[str, Ack]:
         """Wait until the acks of these desired versions are settled, at most `timeout` seconds; the acks as they
         are then. One whose desired value was replaced is `superseded`."""
-        listening = self._events.listen()
-        try:
-            async with asyncio.timeout(timeout):
-                while not all(ack.settled for ack in self._acks(device, versions).values()):
-                    batch = await listening.next_batch()
-                    if not batch:
-                        break
-                    while batch and not any(
-                        isinstance(e, Changed) and e.stored.register.key.device == device for e in batch
-                    ):
-                        batch = await listening.next_batch()
-        except TimeoutError:
-            pass
-        finally:
-            self._events.leave(listening)
+
+        def settled() -> bool:
+            return all(ack.settled for ack in self._acks(device, versions).values())
+
+        await self._events.until(device, settled, timeout)
         return self._acks(device, versions)
 
     def _acks(self, device: DeviceId, versions: Mapping[str, Version]) -> dict[str, Ack]:
@@ -201,7 +201,11 @@ class Commands:
         if not self._root:
             root = self._peers.root_name
             where = f"the root, {root}" if root else "the root"
-            message = f"desired values are written at {where}; this node, {self._peers.node}, is not it"
+            message = (
+                f"desired values are written at {where}; this node, {self._peers.node}, is not it. "
+                "To set one without the root, override it at the node that holds the device: "
+                "twingateway override, or PUT /twins/NAME/overrides/PROPERTY"
+            )
             raise NotRoot(message, root=root)
 
     def _compare(self, device: DeviceId, if_match: Version | None) -> None:
@@ -238,9 +242,7 @@ class Commands:
     def _checked(self, device: DeviceId, ref: str | None, section: Section, name: str, value: Value) -> Value:
         if value is None:
             return None
-        if not 0 < len(name) <= MAX_NAME or not name.isprintable():
-            rule = f"a name has 1 to {MAX_NAME} characters that can be shown"
-            raise InvalidValue(Problem(f"{name[:MAX_NAME]!r}: {rule}", _PATHS[section], "propertyNames"))
+        require_name(name, _PATHS[section])
         if section is Section.TAGS:
             if not isinstance(value, str):
                 problem = Problem(f"a label is a string, not {value!r}", f"metadata.labels.{name}", "type")
@@ -251,14 +253,14 @@ class Commands:
             return normalise(value, name)
         return compiled.check(name, value, direction=Direction.DOWN)
 
-    async def _create(self, twin: TwinDocument, terms: Terms) -> dict[str, Version]:
+    async def _create(self, twin: TwinDocument, terms: Terms, origin: Origin) -> dict[str, Version]:
         """A new incarnation, with no holder until a node claims it; all of it in one commit."""
         device, model = twin.id, None if twin.model is None else str(twin.model)
         if device.namespace == NODES:
             problem = Problem(f"the namespace {NODES!r} is reserved", "metadata.namespace", "reserved")
             raise InvalidValue(problem)
         drafts = [
-            _draft(device, section, name, self._checked(device, model, section, name, value), terms)
+            _draft(device, section, name, self._checked(device, model, section, name, value), terms, origin)
             for section, values in _stated(twin).items()
             for name, value in values.items()
         ]
@@ -298,11 +300,18 @@ class Commands:
             self._ledger.notice("desired-superseded", message, key.device, property=key.name, **detail)
 
 
-def _draft(device: DeviceId, section: Section, name: str, value: Value, terms: Terms) -> Draft:
+def require_name(name: str, path: str) -> None:
+    """Raises InvalidValue for one that no property or label can have. `path`: of what holds it."""
+    if not 0 < len(name) <= MAX_NAME or not name.isprintable():
+        rule = f"a name has 1 to {MAX_NAME} characters that can be shown"
+        raise InvalidValue(Problem(f"{name[:MAX_NAME]!r}: {rule}", path, "propertyNames"))
+
+
+def _draft(device: DeviceId, section: Section, name: str, value: Value, terms: Terms, origin: Origin) -> Draft:
     """Raises InvalidValue or TooLarge for a value that has no room for its terms."""
     held = value
     if section is Section.DESIRED and value is not None:
-        held = Desired(value, terms).to_value()
+        held = Desired(value, terms, origin).to_value()
     return Draft(RegisterKey(device, section, name), value if held is value else normalise(held, name))
 
 

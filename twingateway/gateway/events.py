@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 
 from twingateway.errors import Unavailable
@@ -126,6 +126,24 @@ class EventBus:
         listener = Listening(() if after is None else self._since(after, position))
         self._listeners.add(listener)
         return listener
+
+    async def until(self, device: DeviceId, condition: Callable[[], bool], timeout: float) -> None:
+        """Wait until `condition()` holds, which follows from the device's registers, at most `timeout` seconds."""
+        listening = self.listen()
+        try:
+            async with asyncio.timeout(timeout):
+                while not condition():
+                    batch = await listening.next_batch()
+                    if not batch:
+                        break
+                    while batch and not any(
+                        isinstance(each, Changed) and each.stored.register.key.device == device for each in batch
+                    ):
+                        batch = await listening.next_batch()
+        except TimeoutError:
+            pass
+        finally:
+            self.leave(listening)
 
     def leave(self, listener: Listening) -> None:
         listener.close()

@@ -22,6 +22,7 @@ from twingateway.gateway.lifetimes import Lifetimes
 from twingateway.gateway.locks import DeviceLocks
 from twingateway.gateway.models import ModelBook
 from twingateway.gateway.numbers import Numbers
+from twingateway.gateway.overrides import Overrides
 from twingateway.gateway.ownership import Ownership
 from twingateway.gateway.peers import Peers
 from twingateway.gateway.pending import Pending
@@ -32,6 +33,8 @@ from twingateway.gateway.sessions import Sessions
 from twingateway.gateway.statements import Statements
 from twingateway.gateway.table import TwinTable
 from twingateway.gateway.tasks import Tasks
+from twingateway.gateway.verdicts import Verdicts
+from twingateway.gateway.wishes import Wishes
 from twingateway.ports.store import Store
 
 log = structlog.get_logger("node")
@@ -60,6 +63,8 @@ class Gateway:
     host: AdapterHost
     queries: Queries
     commands: Commands
+    overrides: Overrides
+    verdicts: Verdicts
     lifetimes: Lifetimes
     journal: Journal
     relay: JournalRelay
@@ -76,6 +81,8 @@ class Gateway:
         tasks.start(self.relay.keep_up(), "journal upkeep")
         tasks.start(self.collection.run(), "collection of tombstones")
         self.collection.open()
+        tasks.start(self.verdicts.run(), "verdicts")
+        self.overrides.begin()
         self.sessions.mark_down()
 
 
@@ -118,6 +125,12 @@ async def open_gateway(
     ledger.record(entries)
     retention_of = Retention(property_of, policy.retention)
     relay = JournalRelay(peers, store, committer, ledger, entries, clock, retention_of)
+    wishes = Wishes(table, ledger, locks, property_of)
+    verdicts = Verdicts(
+        grants, lambda: repair.running, peers, table, ledger, models, queries, wishes, locks, entries, clock
+    )
+    boot, held = store.identity.boot_id, ownership.held
+    overrides = Overrides(is_root, boot, peers, table, ledger, models, queries, events, locks, entries, clock, held)
     return Gateway(
         name=name,
         namespace=namespace,
@@ -133,11 +146,15 @@ async def open_gateway(
         models=models,
         ownership=ownership,
         inbound=Inbound(peers, table),
-        sessions=Sessions(peers, ownership, models, table, ledger, clock, statements, repair.begin, relay, lifetimes),
+        sessions=Sessions(
+            peers, ownership, models, table, ledger, clock, statements, repair.begin, relay, lifetimes, verdicts
+        ),
         repair=repair,
-        host=AdapterHost(models, table, ledger, ownership, clock, tasks, statements, lifetimes, snapshot.attempts),
+        host=AdapterHost(models, ledger, ownership, clock, tasks, statements, lifetimes, wishes, snapshot.attempts),
         queries=queries,
         commands=Commands(is_root, peers, table, ledger, models, queries, events, grants, locks, lifetimes),
+        overrides=overrides,
+        verdicts=verdicts,
         lifetimes=lifetimes,
         journal=entries,
         relay=relay,

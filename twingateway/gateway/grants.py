@@ -35,6 +35,7 @@ from twingateway.gateway.locks import DeviceLocks
 from twingateway.gateway.peers import Peer, Peers
 from twingateway.gateway.table import TwinTable
 from twingateway.gateway.tasks import Tasks
+from twingateway.twin.desired import origin_of
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.register import ZERO, Register, Section, StoredRegister, Version
 from twingateway.twin.value import Value
@@ -79,9 +80,13 @@ class Grants:
         """Claims that wait for registers of the root's, which the claimant was asked for."""
         ledger.watch(self._on_register)
 
+    def is_certain(self, device: DeviceId) -> bool:
+        """Whether this root is certain to have all of its own writes for the device."""
+        return self._doubt(device) is None
+
     def require_writable(self, device: DeviceId) -> None:
         """Raises Unavailable while it is not certain that this root has all of its own writes for the device."""
-        if self._doubt(device) is not None:
+        if not self.is_certain(device):
             raise Unavailable(
                 f"this root's store was restored from a backup, and the holder of {device.short}, "
                 f"{self._peers.holder(device)}, has not been heard since; try again when it is connected"
@@ -262,11 +267,12 @@ class Grants:
         return since if isinstance(since, int) else None
 
     def _written_since(self, device: DeviceId, since: int) -> list[Draft]:
+        """What people wrote. What came of an override is not kept: it is judged anew, if it was not before."""
         return [
             Draft(stored.register.key, stored.register.value, stored.register.time)
             for section in (Section.DESIRED, Section.TAGS)
             for stored in self._table.section(device, section).values()
-            if stored.lsn > since
+            if stored.lsn > since and not origin_of(stored.register.value).override
         ]
 
     async def _adopt(self, claim: Claim, registers: list[Register], peer: Peer) -> None:

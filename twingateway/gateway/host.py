@@ -28,8 +28,8 @@ from twingateway.gateway.models import ModelBook
 from twingateway.gateway.ownership import Ownership
 from twingateway.gateway.reporter import Reporter
 from twingateway.gateway.statements import Statements
-from twingateway.gateway.table import TwinTable
 from twingateway.gateway.tasks import Tasks
+from twingateway.gateway.wishes import Wishes
 from twingateway.ports.store import Attempt
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.model import Model
@@ -78,23 +78,23 @@ class AdapterHost:
     def __init__(
         self,
         models: ModelBook,
-        table: TwinTable,
         ledger: Ledger,
         ownership: Ownership,
         clock: Clock,
         tasks: Tasks,
         statements: Statements,
         lifetimes: Lifetimes,
+        wishes: Wishes,
         attempts: Sequence[Attempt],
     ) -> None:
         self._models = models
-        self._table = table
         self._ledger = ledger
         self._ownership = ownership
         self._clock = clock
         self._tasks = tasks
         self._statements = statements
         self._lifetimes = lifetimes
+        self._wishes = wishes
         self._attempts: defaultdict[DeviceId, list[Attempt]] = defaultdict(list)
         for attempt in attempts:
             self._attempts[attempt.device].append(attempt)
@@ -176,8 +176,7 @@ class AdapterHost:
             driver,
             reporter,
             self._models,
-            self._table,
-            self._ledger,
+            self._wishes,
             self._clock,
             self._ownership.held,
             self._lifetimes,
@@ -222,7 +221,7 @@ class AdapterHost:
                 self._nudge(device)
 
 
-_ACTED_ON = frozenset({Section.DESIRED, Section.LIFECYCLE})
+_ACTED_ON = frozenset({Section.DESIRED, Section.OVERRIDE, Section.VERDICT, Section.LIFECYCLE})
 
 
 def _reason(error: Exception) -> str:

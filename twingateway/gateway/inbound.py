@@ -15,8 +15,10 @@ from twingateway.gateway.ledger import granted_epoch
 from twingateway.gateway.peers import NODES, Direction, Peer, Peers
 from twingateway.gateway.table import TwinTable
 from twingateway.twin.ack import Ack
+from twingateway.twin.conflict import Verdict
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.kept import LIFECYCLE_NAME
+from twingateway.twin.override import Override
 from twingateway.twin.register import WRITER, Register, RegisterKey, Section, Writer
 from twingateway.twin.value import Value
 from twingateway.validation.normalise import normalise
@@ -79,9 +81,7 @@ class Inbound:
             return standing
         if register.version[:2] != standing:
             return Refusal("fenced", f"{device} is now at incarnation and epoch {standing[0]}.{standing[1]}")
-        if section is Section.ACK and register.value is not None and not _is_ack(register.value):
-            return Refusal("invalid-value", "this is not an acknowledgement")
-        return None
+        return _form_refusal(register)
 
     def _standing(self, peer: Peer, device: DeviceId) -> _Standing:
         """The incarnation and epoch at which this child holds the device, or why it does not."""
@@ -100,7 +100,15 @@ class Inbound:
             return Refusal("not-yours", f"{section} is written below")
         if device.namespace != peer.namespace:
             return Refusal("not-authorized", f"this node belongs to the namespace {peer.namespace}")
+        return _form_refusal(register)
+
+
+def _form_refusal(register: Register) -> Refusal | None:
+    """Why the value is none that its section can have; None if it can."""
+    found = _FORMS.get(register.key.section)
+    if found is None or register.value is None or found[1](register.value):
         return None
+    return Refusal("invalid-value", f"this is not {found[0]}")
 
 
 def _is_ack(value: Value) -> bool:
@@ -109,3 +117,11 @@ def _is_ack(value: Value) -> bool:
     except (ValueError, KeyError):
         return False
     return True
+
+
+#: Sections whose values have a form of their own: what they are, and whether a value is one.
+_FORMS: dict[Section, tuple[str, Callable[[Value], bool]]] = {
+    Section.ACK: ("an acknowledgement", _is_ack),
+    Section.OVERRIDE: ("an override", lambda value: Override.read(value) is not None),
+    Section.VERDICT: ("a verdict", lambda value: Verdict.read(value) is not None),
+}

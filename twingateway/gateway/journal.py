@@ -132,6 +132,16 @@ class Journal:
         if filings:
             self._file(filings)
 
+    def event(self, code: str, message: str, device: DeviceId, detail: Mapping[str, Value]) -> Filing:
+        """An event that is to be durable together with something else: for whoever commits that. Raises InvalidValue
+        or TooLarge."""
+        return self._filing(EVENT, device, code, {**detail, "message": message}, None)
+
+    def committed(self, filing: Filing) -> None:
+        """Such an event is durable: pass it on."""
+        self.appended += 1
+        self._tell(filing.entry.class_name)
+
     def on_notice(
         self, code: str, message: str, device: DeviceId | None, time: int, detail: Mapping[str, Value]
     ) -> None:

@@ -22,6 +22,7 @@ from twingateway.gateway.events import Changed, EventBus, Notice
 from twingateway.gateway.numbers import Numbers
 from twingateway.gateway.pending import Pending
 from twingateway.gateway.table import TwinTable
+from twingateway.ports.journal import Filing
 from twingateway.ports.store import Attempt, PeerRecord, Removal
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.kept import LIFECYCLE_NAME
@@ -157,13 +158,19 @@ class Ledger:
         self._report(
             Draft(key, register.value, register.time)
             for key, register in newest.items()
-            if register.version[:2] != self.basis(key)
+            if register.version[:2] != self.basis(key) and not self._is_over(register)
         )
 
     async def write(
-        self, drafts: Iterable[Draft], *, version: Version | None = None, attempts: Sequence[Attempt] = ()
+        self,
+        drafts: Iterable[Draft],
+        *,
+        version: Version | None = None,
+        attempts: Sequence[Attempt] = (),
+        journal: Sequence[Filing] = (),
     ) -> list[StoredRegister]:
-        """Mint, commit, then show and send. Raises StoreError or Unavailable; then nothing happened.
+        """Mint, commit (with `journal`, in one transaction), then show and send. Raises StoreError or Unavailable;
+        then nothing happened.
 
         `version` overrides incarnation and epoch (its seq is ignored): a grant begins a new epoch.
         """
@@ -172,7 +179,7 @@ class Ledger:
         self._unpublished.add(minted)
         self._pending.update((stored.register.key, stored) for stored in minted)
         try:
-            await self._committer.commit(minted, attempts=attempts)
+            await self._committer.commit(minted, attempts=attempts, journal=journal)
             self._offer(self._show(minted), None)
         finally:
             self._unsettled.remove(minted)
@@ -252,6 +259,10 @@ class Ledger:
         if current is not None:
             return register.version > current.register.version
         return not (self._table.is_ended(register) or self._table.is_collected(register))
+
+    def _is_over(self, register: Register) -> bool:
+        """An override of a device that was deleted is none of the one that was created anew."""
+        return register.key.section is Section.OVERRIDE and self._table.is_ended(register)
 
     def _is_current(self, register: Register) -> bool:
         current = self._table.get(register.key)

@@ -8,16 +8,18 @@ from dataclasses import dataclass, field, replace
 from twingateway.errors import UnknownTwin
 from twingateway.gateway.claims import lifecycle_key
 from twingateway.gateway.clock import Clock
+from twingateway.gateway.overridden import open_overrides, verdict_of
 from twingateway.gateway.peer_link import link_to
 from twingateway.gateway.peers import NODES, REACH, Direction, Peer, Peers
 from twingateway.gateway.reporter import ADAPTER, MODEL, QUALITY, REFUSED, SOURCE, STATE
 from twingateway.gateway.table import TwinTable
 from twingateway.sync.session import Quality
 from twingateway.twin.ack import Ack, AckState
-from twingateway.twin.desired import terms_of
+from twingateway.twin.desired import origin_of, terms_of
 from twingateway.twin.document import render_twin
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.model import ModelRef
+from twingateway.twin.override import Override
 from twingateway.twin.presence import Presence, effective
 from twingateway.twin.register import ZERO, Section, StoredRegister, Version
 from twingateway.twin.value import Value
@@ -147,6 +149,28 @@ class Queries:
             return ack
         return Ack(version, AckState.PENDING, time=stored.register.time)
 
+    def overrides(self, device: DeviceId) -> dict[str, Value]:
+        """The open local overrides, by property."""
+        return {
+            name: self._override(device, name, override)
+            for name, override in sorted(open_overrides(self._table, device).items())
+        }
+
+    def _override(self, device: DeviceId, name: str, override: Override) -> Value:
+        verdict, _ = verdict_of(self._table, device, name)
+        waits = verdict is not None and verdict.override == override.id
+        view: dict[str, Value] = {
+            "id": str(override.id),
+            "value": override.value,
+            "actor": override.actor,
+            "node": override.node,
+            "since": override.time,
+            "base": str(override.base),
+            "state": "undecided" if waits else "unjudged",
+            "ack": None if override.ack is None else override.ack.to_value(),
+        }
+        return {key: value for key, value in view.items() if value not in (None, "")}
+
     def model_ref(self, device: DeviceId) -> str | None:
         """The model a device names, by its holder's word or else by the document it was created with."""
         ref = self._table.value(device, Section.PRESENCE, MODEL)
@@ -210,6 +234,7 @@ class Queries:
             },
         }
         optional: dict[str, Value] = {
+            "overrides": self.overrides(device) or None,
             "holder": self._peers.holder(device),
             "adapter": self._table.value(device, Section.PRESENCE, ADAPTER),
             "source": self._table.value(device, Section.PRESENCE, SOURCE),
@@ -224,6 +249,7 @@ class Queries:
         view: dict[str, Value] = {"version": str(register.version), "time": register.time}
         if section is Section.DESIRED:
             view.update(terms_of(register.value).to_value())
+            view.update(origin_of(register.value).to_value())
             ack = self.ack(device, register.key.name)
             if ack is not None:
                 view["ack"] = ack.to_value()

@@ -45,6 +45,11 @@ class Repair:
         self.replacements = 0
         """How often this process found its store damaged and began with a fresh one."""
 
+    @property
+    def running(self) -> bool:
+        """It was found, and is not all done."""
+        return self._running
+
     def begin(self, peer: Peer) -> None:
         """`peer` was told of numbers that this store does not know."""
         if not self._running:

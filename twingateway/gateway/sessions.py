@@ -17,6 +17,7 @@ from twingateway.gateway.ownership import Ownership
 from twingateway.gateway.peers import NODES, REACH, Direction, Peer, Peers
 from twingateway.gateway.statements import Statements
 from twingateway.gateway.table import TwinTable
+from twingateway.gateway.verdicts import Verdicts
 from twingateway.sync.events import PeerRefused
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.register import RegisterKey, Section
@@ -43,6 +44,7 @@ class Sessions:
         on_rolled_back: Callable[[Peer], None],
         journal: JournalEvents,
         lifetimes: Lifetimes,
+        verdicts: Verdicts,
     ) -> None:
         self.journal = journal
         self._peers = peers
@@ -54,10 +56,11 @@ class Sessions:
         self._statements = statements
         self._on_rolled_back = on_rolled_back
         self._lifetimes = lifetimes
+        self._verdicts = verdicts
         child, parent = frozenset({Direction.CHILD}), frozenset({Direction.PARENT})
         self._kinds: dict[str, tuple[frozenset[Direction], Callable[[Peer, Any], None]]] = {
             "about": (parent, self._on_about),
-            "claim": (child, ownership.on_claim),
+            "claim": (child, self._on_claim),
             "claim-refused": (parent, ownership.on_claim_refused),
             "restore": (parent, ownership.on_restore),
             "want-root": (parent, ownership.on_want_root),
@@ -130,6 +133,10 @@ class Sessions:
                 key = RegisterKey(node, Section.REACH, REACH)
                 down[key] = {**value, "state": "down", "since": self._clock.wall_ms()}
         self._statements.say(down)
+
+    def _on_claim(self, peer: Peer, body: Any) -> None:
+        self._ownership.on_claim(peer, body)
+        self._verdicts.met(peer)
 
     def _tell_root(self, child: Peer) -> None:
         root = self._peers.root_name

@@ -45,6 +45,7 @@ REASON: Mapping[str, int] = {
     "version-mismatch": ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR,
     "model-conflict": ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR,
     "not-root": ReasonCode.USE_ANOTHER_SERVER,
+    "not-holder": ReasonCode.USE_ANOTHER_SERVER,
     "read-only-path": ReasonCode.NOT_AUTHORIZED,
     "device-error": ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR,
     "device-unreachable": ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR,

@@ -38,6 +38,8 @@ SECTIONS = (
     Section.TAGS,
     Section.LIFECYCLE,
     Section.REACH,
+    Section.OVERRIDE,
+    Section.VERDICT,
 )
 SECTION_NUMBER = {section: number for number, section in enumerate(SECTIONS)}
 

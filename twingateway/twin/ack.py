@@ -25,11 +25,15 @@ class AckState(StrEnum):
 
 FINAL = frozenset({AckState.APPLIED, AckState.REJECTED, AckState.FAILED, AckState.EXPIRED, AckState.SUPERSEDED})
 
-#: What may follow what, for one desired version.
+#: Code of a value that is not at the device because a local override is.
+OVERRIDDEN = "overridden"
+
+#: What may follow what, for one desired version. An applied one is delivered again when it was overridden since.
 FOLLOWS: dict[AckState, frozenset[AckState]] = {
     AckState.PENDING: frozenset(AckState) - {AckState.PENDING},
-    AckState.DELIVERED: frozenset(AckState) - {AckState.PENDING, AckState.DELIVERED},
+    AckState.DELIVERED: frozenset(AckState) - {AckState.PENDING},
     **{state: frozenset() for state in FINAL},
+    AckState.APPLIED: frozenset({AckState.DELIVERED}),
 }
 
 

@@ -1,9 +1,10 @@
-"""What a desired register holds: a plain value, or one with terms: how long it is wanted, and how soon.
+"""What a desired register holds: a plain value, or one with terms (how long it is wanted, and how soon) and an origin
+(who wanted it).
 
 Value and terms are one register: a node that had the one without the other would write what it must not. Without
-terms the register's value is the plain value itself; with terms it is an envelope
+either the register's value is the plain value itself; with one it is an envelope
 
-    {"$desired": value, "ttl": seconds, "priority": "high" | "low"}
+    {"$desired": value, "ttl": seconds, "priority": "high" | "low", "actor": who, "override": id}
 
 and so is a plain object that has the envelope's key itself, whatever its terms. An envelope with anything else in it
 is no desired value: who does not know a term must not act as if it were not there.
@@ -20,8 +21,8 @@ from enum import StrEnum
 from twingateway.errors import InvalidValue, Problem
 from twingateway.twin.value import Value
 
-_VALUE, _TTL, _PRIORITY = "$desired", "ttl", "priority"
-_KEYS = frozenset({_VALUE, _TTL, _PRIORITY})
+_VALUE, _TTL, _PRIORITY, _ACTOR, _OVERRIDE = "$desired", "ttl", "priority", "actor", "override"
+_KEYS = frozenset({_VALUE, _TTL, _PRIORITY, _ACTOR, _OVERRIDE})
 
 
 class Priority(StrEnum):
@@ -64,16 +65,37 @@ PLAIN = Terms()
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a desired value came from. `actor`: who set it, as far as known; `override`: the id of the local override
+    that it was, if it was one."""
+
+    actor: str = ""
+    override: str = ""
+
+    def __bool__(self) -> bool:
+        return self != NOWHERE
+
+    def to_value(self) -> dict[str, Value]:
+        """Only what is known."""
+        known = {_ACTOR: self.actor, _OVERRIDE: self.override}
+        return {name: text for name, text in known.items() if text}
+
+
+NOWHERE = Origin()
+
+
+@dataclass(frozen=True, slots=True)
 class Desired:
-    """A desired value and its terms."""
+    """A desired value, its terms and where it came from."""
 
     value: Value
     terms: Terms = field(default=PLAIN)
+    origin: Origin = field(default=NOWHERE)
 
     def to_value(self) -> Value:
         """What the register holds."""
-        if self.terms or _is_envelope(self.value):
-            return {_VALUE: self.value, **self.terms.to_value()}
+        if self.terms or self.origin or _is_envelope(self.value):
+            return {_VALUE: self.value, **self.terms.to_value(), **self.origin.to_value()}
         return self.value
 
     @classmethod
@@ -86,7 +108,7 @@ class Desired:
             raise InvalidValue(Problem("a desired value whose ttl is no time", "", "terms"))
         if not (value.keys() <= _KEYS and isinstance(priority, str) and priority in _RANK):
             raise InvalidValue(Problem("a desired value with terms that are not known here", "", "terms"))
-        return cls(value[_VALUE], Terms(None if ttl is None else float(ttl), Priority(priority)))
+        return cls(value[_VALUE], Terms(None if ttl is None else float(ttl), Priority(priority)), origin_of(value))
 
 
 def plain(value: Value) -> Value:
@@ -100,6 +122,14 @@ def terms_of(value: Value) -> Terms:
         return Desired.from_value(value).terms
     except InvalidValue:
         return PLAIN
+
+
+def origin_of(value: Value) -> Origin:
+    """The origin alone, also where the terms are not understood."""
+    if not isinstance(value, dict) or _VALUE not in value:
+        return NOWHERE
+    actor, override = value.get(_ACTOR), value.get(_OVERRIDE)
+    return Origin(actor if isinstance(actor, str) else "", override if isinstance(override, str) else "")
 
 
 def _is_envelope(value: Value) -> bool:

@@ -31,6 +31,14 @@ class Access(StrEnum):
     READ_WRITE = "read-write"
 
 
+class ConflictPolicy(StrEnum):
+    """Whose value stands when a desired value was changed at the cloud while an edge overrode it."""
+
+    CLOUD_WINS = "cloud-wins"
+    EDGE_WINS = "edge-wins"
+    MANUAL = "manual"
+
+
 class ModelRef(NamedTuple):
     """`name@version`."""
 
@@ -56,6 +64,7 @@ class Property:
     `step` counts from `minimum` (or 0) in decimal arithmetic. `values` lists what an enum may be. `items` describes
     an array's elements, `members` an object's. `idempotent` says that writing a value twice does no harm, so that a
     write with unknown outcome may be repeated. `retention`: seconds that history of it is kept, None for none.
+    `conflict`: what becomes of a local override when the cloud changed the desired value at the same time.
     """
 
     type: PropertyType
@@ -75,6 +84,7 @@ class Property:
     required: frozenset[str] = frozenset()
     idempotent: bool = False
     retention: float | None = None
+    conflict: ConflictPolicy = ConflictPolicy.CLOUD_WINS
 
     @property
     def writable(self) -> bool:

@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 from twingateway.twin.document import API_VERSION
 from twingateway.twin.duration import parse_duration, render_duration
-from twingateway.twin.model import Access, Model, ModelRef, Property, PropertyType
+from twingateway.twin.model import Access, ConflictPolicy, Model, ModelRef, Property, PropertyType
 from twingateway.twin.value import MAX_INTEGER, Value
 
 KIND = "DeviceModel"
@@ -65,6 +65,7 @@ def parse_property(document: Value) -> Property:
     return Property(
         type=PropertyType(str(source["type"])),
         access=Access(str(source.get("access", Access.READ))),
+        conflict=ConflictPolicy(str(source.get("conflict", ConflictPolicy.CLOUD_WINS))),
         values=tuple(_whole(value) for value in _list(source, "values")),
         items=parse_property(items) if items is not None else None,
         members=MappingProxyType({name: parse_property(part) for name, part in members.items()}),
@@ -80,6 +81,8 @@ def render_property(source: Property) -> dict[str, Value]:
     document: dict[str, Value] = {"type": source.type.value}
     if source.access is not default.access:
         document["access"] = source.access.value
+    if source.conflict is not default.conflict:
+        document["conflict"] = source.conflict.value
     for key, field in PLAIN_FIELDS.items():
         value = getattr(source, field)
         if value != getattr(default, field):

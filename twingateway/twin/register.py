@@ -20,8 +20,10 @@ class Section(StrEnum):
     REPORTED = "reported"
     ACK = "ack"
     PRESENCE = "presence"
+    OVERRIDE = "override"
     DESIRED = "desired"
     TAGS = "tags"
+    VERDICT = "verdict"
     LIFECYCLE = "lifecycle"
     REACH = "reach"
 
@@ -38,8 +40,10 @@ WRITER: dict[Section, Writer] = {
     Section.REPORTED: Writer.HOLDER,
     Section.ACK: Writer.HOLDER,
     Section.PRESENCE: Writer.HOLDER,
+    Section.OVERRIDE: Writer.HOLDER,
     Section.DESIRED: Writer.ROOT,
     Section.TAGS: Writer.ROOT,
+    Section.VERDICT: Writer.ROOT,
     Section.LIFECYCLE: Writer.ROOT,
     Section.REACH: Writer.PARENT,
 }

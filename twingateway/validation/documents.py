@@ -101,7 +101,7 @@ _KEYS_OF: dict[str, tuple[str, ...]] = {
     "object": ("properties", "required"),
     "array": ("items", "minItems", "maxItems", "unit"),
 }
-_COMMON_KEYS = frozenset({"type", "access", "idempotent", "retention", "description"})
+_COMMON_KEYS = frozenset({"type", "access", "conflict", "idempotent", "retention", "description"})
 _RANGES = (("minimum", "maximum"), ("minLength", "maxLength"), ("minItems", "maxItems"))
 
 

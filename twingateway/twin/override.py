@@ -1,0 +1,98 @@
+"""What an `override` register holds: a desired value that an operator set at the edge, and how far it has come there.
+
+The holder writes it, one per property, the newest. It is committed before it takes effect, so that it outlives a
+crash; it travels up like any register, so that everybody can see who overrode what; the root judges it once, by its
+id (`twin.conflict`), and answers with a `verdict` register.
+
+Overrides that follow each other while none of them was settled are of one *line*: the later one replaces the earlier,
+and one that was accepted is no reason against the next.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from twingateway.twin.ack import Ack
+from twingateway.twin.register import Version
+from twingateway.twin.value import Value
+
+
+class OverrideId(NamedTuple):
+    """`line` is random enough to be nobody else's; `number` counts from 1 in it."""
+
+    line: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.line}.{self.number}"
+
+    @classmethod
+    def parse(cls, text: str) -> OverrideId:
+        """The inverse of `str`; raises ValueError."""
+        line, dot, number = text.rpartition(".")
+        if not (line and dot):
+            raise ValueError(f"{text!r} is not the id of an override")
+        return cls(line, int(number))
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """`base`: the desired version that was known where it was set, ZERO if nothing was desired there. `time`: Unix
+    milliseconds there. `attempted`: it may have reached the device. `ack`: how far it has come (its version is
+    `base`). `withdrawn`: who took it back."""
+
+    id: OverrideId
+    value: Value
+    actor: str
+    node: str
+    base: Version
+    time: int
+    attempted: bool = False
+    ack: Ack | None = None
+    withdrawn: str | None = None
+
+    def with_ack(self, ack: Ack) -> Override:
+        return replace(self, ack=replace(ack, version=self.base))
+
+    def to_value(self) -> dict[str, Value]:
+        document: dict[str, Value] = {
+            "id": str(self.id),
+            "value": self.value,
+            "actor": self.actor,
+            "node": self.node,
+            "base": str(self.base),
+            "time": self.time,
+        }
+        if self.attempted:
+            document["attempted"] = True
+        if self.ack is not None:
+            document["ack"] = self.ack.to_value()
+        if self.withdrawn is not None:
+            document["withdrawn"] = self.withdrawn
+        return document
+
+    @classmethod
+    def read(cls, value: Value) -> Override | None:
+        """The inverse of `to_value`; None for anything else."""
+        try:
+            return cls._from_value(value)
+        except (ValueError, KeyError):
+            return None
+
+    @classmethod
+    def _from_value(cls, value: Value) -> Override:
+        if not isinstance(value, dict) or value.get("value") is None:
+            raise ValueError("an override is an object with a value")
+        time, ack, withdrawn = value["time"], value.get("ack"), value.get("withdrawn")
+        return cls(
+            id=OverrideId.parse(str(value["id"])),
+            value=value["value"],
+            actor=str(value["actor"]),
+            node=str(value["node"]),
+            base=Version.parse(str(value["base"])),
+            time=time if isinstance(time, int) else 0,
+            attempted=value.get("attempted") is True,
+            ack=None if ack is None else Ack.from_value(ack),
+            withdrawn=None if withdrawn is None else str(withdrawn),
+        )
