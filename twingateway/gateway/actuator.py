@@ -226,8 +226,8 @@ class Actuator:
         return observed is not None and self._driver.matches(wish.name, value, observed)
 
     async def _announce(self, wish: Wish) -> bool:
-        """Make durable, in one commit, that the wish was delivered and that it is about to be written; False if it was
-        replaced meanwhile."""
+        """Make durable, in one commit, that the wish was delivered and that it is about to be written. False if it
+        was replaced meanwhile."""
         ack = self._wishes.ack(self._device, wish)
         is_news = ack is None or ack.code == OVERRIDDEN
         begins = self._uncertain.get(wish.name) != wish.mark
@@ -237,17 +237,6 @@ class Actuator:
                 return False
             self._uncertain[wish.name] = wish.mark
         return True
-
-    async def _announce(self, name: str, version: Version) -> None:
-        """Make durable, in one commit, that the value was delivered and that it is about to be written."""
-        delivered, attempts = [], []
-        if not self._is_known(name, version):
-            delivered.append(self._draft(name, Ack(version, AckState.DELIVERED)))
-        if self._uncertain.get(name) != version:
-            attempts.append(Attempt(self._device, name, version))
-        if delivered or attempts:
-            await self._ledger.write(delivered, attempts=attempts)
-            self._uncertain[name] = version
 
     def _judge(self, name: str, value: Value) -> Value:
         """The value as the model has it; None while the model is missing."""

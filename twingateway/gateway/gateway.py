@@ -117,20 +117,17 @@ async def open_gateway(
     lifetimes = Lifetimes(is_root, peers, ledger, clock, store.identity.boot_id)
     ownership = Ownership(grants, peers, table, ledger)
     repair = Repair(store, numbers, table, ledger, peers, grants, tasks)
-    statements = Statements(table, ledger, tasks)
+    stated = Statements(table, ledger, tasks)
     queries = Queries(peers, table, clock, namespace, is_root)
     property_of = PropertyFinder(queries, models)
     age = Age(clock, await store.journal_depths())
     entries = Journal(name, namespace, is_root, policy, age, committer, clock, property_of)
     ledger.record(entries)
-    retention_of = Retention(property_of, policy.retention)
-    relay = JournalRelay(peers, store, committer, ledger, entries, clock, retention_of)
+    relay = JournalRelay(peers, store, committer, ledger, entries, clock, Retention(property_of, policy.retention))
     wishes = Wishes(table, ledger, locks, property_of)
-    verdicts = Verdicts(
-        grants, lambda: repair.running, peers, table, ledger, models, queries, wishes, locks, entries, clock
-    )
-    boot, held = store.identity.boot_id, ownership.held
-    overrides = Overrides(is_root, boot, peers, table, ledger, models, queries, events, locks, entries, clock, held)
+    verdicts = Verdicts(grants, repair, peers, table, ledger, models, queries, wishes, locks, entries, clock)
+    overrides = Overrides(ownership, peers, table, ledger, models, queries, events, locks, entries, clock)
+    sessions = Sessions(peers, ownership, models, table, ledger, clock, stated, repair, relay, lifetimes, verdicts)
     return Gateway(
         name=name,
         namespace=namespace,
@@ -146,11 +143,9 @@ async def open_gateway(
         models=models,
         ownership=ownership,
         inbound=Inbound(peers, table),
-        sessions=Sessions(
-            peers, ownership, models, table, ledger, clock, statements, repair.begin, relay, lifetimes, verdicts
-        ),
+        sessions=sessions,
         repair=repair,
-        host=AdapterHost(models, ledger, ownership, clock, tasks, statements, lifetimes, wishes, snapshot.attempts),
+        host=AdapterHost(models, ledger, ownership, clock, tasks, stated, lifetimes, wishes, snapshot.attempts),
         queries=queries,
         commands=Commands(is_root, peers, table, ledger, models, queries, events, grants, locks, lifetimes),
         overrides=overrides,

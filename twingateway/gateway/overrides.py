@@ -7,7 +7,7 @@ is unsettled continues its line.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from twingateway.errors import (
@@ -28,6 +28,7 @@ from twingateway.gateway.ledger import Draft, Ledger, granted_epoch
 from twingateway.gateway.locks import DeviceLocks
 from twingateway.gateway.models import ModelBook
 from twingateway.gateway.overridden import open_overrides, override_of, verdict_of
+from twingateway.gateway.ownership import Ownership
 from twingateway.gateway.peers import Peers
 from twingateway.gateway.queries import Queries
 from twingateway.gateway.table import TwinTable
@@ -46,12 +47,11 @@ _UNIQUE = 6
 
 
 class Overrides:
-    """`boot`: of this store; `held`: whether this node may act on a device's desired values."""
+    """Of all devices that this node holds."""
 
     def __init__(
         self,
-        root: bool,
-        boot: bytes,
+        ownership: Ownership,
         peers: Peers,
         table: TwinTable,
         ledger: Ledger,
@@ -61,10 +61,8 @@ class Overrides:
         locks: DeviceLocks,
         journal: Journal,
         clock: Clock,
-        held: Callable[[DeviceId], bool],
     ) -> None:
-        self._root = root
-        self._boot = boot[:_UNIQUE].hex()
+        self._ownership = ownership
         self._lines = 0
         self._peers = peers
         self._table = table
@@ -75,7 +73,6 @@ class Overrides:
         self._locks = locks
         self._journal = journal
         self._clock = clock
-        self._held = held
         ledger.watch(self._on_register)
 
     def begin(self) -> None:
@@ -175,10 +172,10 @@ class Overrides:
         if not self._queries.exists(device):
             raise UnknownTwin(f"there is no twin {device.short}")
         holder = self._peers.holder(device)
-        if self._root:
+        if self._peers.root_name == self._peers.node:
             message = f"this node is the root: set the desired value of {device.short} itself, nothing overrides it"
             raise NotHolder(message, holder=holder)
-        if not self._held(device):
+        if not self._ownership.held(device):
             where = (
                 f"the node that holds it, {holder}" if holder else "the node that holds it, once the root knows it"
             )
@@ -218,7 +215,7 @@ class Overrides:
             if not is_settled(former, None if desired is None else desired.register, verdict, judged):
                 return OverrideId(former.id.line, former.id.number + 1)
         self._lines += 1
-        return OverrideId(f"{self._boot}-{self._lines}", 1)
+        return OverrideId(f"{self._peers.boot_id[:_UNIQUE].hex()}-{self._lines}", 1)
 
     # --- a device that is not this node's any more ------------------------------------------------------------------
 

@@ -143,6 +143,11 @@ class Peers:
     def store_id(self) -> bytes:
         return self._local.store_id
 
+    @property
+    def boot_id(self) -> bytes:
+        """Of this opening of the store."""
+        return self._local.boot_id
+
     def __iter__(self) -> Iterator[Peer]:
         if self.parent is not None:
             yield self.parent

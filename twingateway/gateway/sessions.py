@@ -15,6 +15,7 @@ from twingateway.gateway.lifetimes import Lifetimes
 from twingateway.gateway.models import ModelBook
 from twingateway.gateway.ownership import Ownership
 from twingateway.gateway.peers import NODES, REACH, Direction, Peer, Peers
+from twingateway.gateway.repair import Repair
 from twingateway.gateway.statements import Statements
 from twingateway.gateway.table import TwinTable
 from twingateway.gateway.verdicts import Verdicts
@@ -41,7 +42,7 @@ class Sessions:
         ledger: Ledger,
         clock: Clock,
         statements: Statements,
-        on_rolled_back: Callable[[Peer], None],
+        repair: Repair,
         journal: JournalEvents,
         lifetimes: Lifetimes,
         verdicts: Verdicts,
@@ -54,7 +55,7 @@ class Sessions:
         self._ledger = ledger
         self._clock = clock
         self._statements = statements
-        self._on_rolled_back = on_rolled_back
+        self._repair = repair
         self._lifetimes = lifetimes
         self._verdicts = verdicts
         child, parent = frozenset({Direction.CHILD}), frozenset({Direction.PARENT})
@@ -121,7 +122,7 @@ class Sessions:
         )
 
     def rolled_back(self, peer: Peer) -> None:
-        self._on_rolled_back(peer)
+        self._repair.begin(peer)
 
     def mark_down(self) -> None:
         """At the start no child has a session, whatever the last life of this node saw. Of the nodes below its

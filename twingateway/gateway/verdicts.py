@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
 from dataclasses import replace
 
 import structlog
@@ -29,6 +28,7 @@ from twingateway.gateway.models import ModelBook
 from twingateway.gateway.overridden import override_of, verdict_of
 from twingateway.gateway.peers import Peer, Peers
 from twingateway.gateway.queries import Queries
+from twingateway.gateway.repair import Repair
 from twingateway.gateway.table import TwinTable
 from twingateway.gateway.wishes import Wishes
 from twingateway.twin.conflict import Judgement, Outcome, Verdict, decide, judge
@@ -50,13 +50,12 @@ CONFLICT, CONFLICT_OPEN = "conflict", "conflict-open"
 
 
 class Verdicts:
-    """`grants` is None at a node that is not the root: it judges nothing. `repairing`: whether the store was found to
-    be an older copy of itself just now."""
+    """`grants` is None at a node that is not the root: it judges nothing."""
 
     def __init__(
         self,
         grants: Grants | None,
-        repairing: Callable[[], bool],
+        repair: Repair,
         peers: Peers,
         table: TwinTable,
         ledger: Ledger,
@@ -68,7 +67,7 @@ class Verdicts:
         clock: Clock,
     ) -> None:
         self._grants = grants
-        self._repairing = repairing
+        self._repair = repair
         self._peers = peers
         self._table = table
         self._ledger = ledger
@@ -146,7 +145,7 @@ class Verdicts:
     def _can_judge(self, device: DeviceId, override: Override) -> bool:
         """Whether everything is known that counts; whatever is missing brings the override here again when it comes:
         the model, the registers that a restored root is given back, the holder."""
-        if not self._queries.exists(device) or self._repairing():
+        if not self._queries.exists(device) or self._repair.running:
             return False
         if self._grants is None or not self._grants.is_certain(device):
             return False

@@ -151,8 +151,8 @@ class Wishes:
         return True
 
     async def announce(self, device: DeviceId, wish: Wish, delivered: Ack | None, *, attempt: bool) -> bool:
-        """Keep, in one commit, that it was `delivered` and (`attempt`) that it may reach the device from now on; False
-        if it was replaced meanwhile. Raises StoreError or Unavailable."""
+        """Keep, in one commit, that it was `delivered` and (`attempt`) that it may reach the device from now on.
+        False if it was replaced meanwhile. Raises StoreError or Unavailable."""
         if wish.is_override:
             return await self._update(
                 device,
