@@ -53,12 +53,14 @@ class Disk:
         for file in self._files.values():
             file.before = None
 
-    def outcomes(self, chance: random.Random) -> Iterator[tuple[str, dict[str, bytes]]]:
-        """(what became of it, content by file name): nothing unsynced, all of it, the last write torn, any part."""
+    def outcomes(self, chance: random.Random, draws: int) -> Iterator[tuple[str, dict[str, bytes]]]:
+        """(what became of it, content by file name): nothing unsynced, all of it, the last write torn, any part
+        (`draws` times)."""
         yield "nothing that was not synced", self._left(lambda waiting: [], chance, 0.0)
         yield "everything", self._left(lambda waiting: waiting, chance, 1.0)
         yield "the last write torn", self._left(lambda waiting: _torn(waiting, chance), chance, 1.0)
-        yield "some sectors", self._left(lambda waiting: _some(waiting, chance), chance, 0.5)
+        for _ in range(draws):
+            yield "some sectors", self._left(lambda waiting: _some(waiting, chance), chance, 0.5)
 
     def _left(self, keep: Any, chance: random.Random, named: float) -> dict[str, bytes]:
         left: dict[str, bytes] = {}

@@ -88,6 +88,8 @@ class GatewayCollector(Collector):
         relay, journal = self._gateway.relay, self._gateway.journal
         yield _counter("twingateway_journal_appended", "Journal entries that began here", journal.appended)
         yield _counter("twingateway_journal_received", "Journal entries taken from other nodes", relay.received)
+        yield _gauge("twingateway_history_bytes", "What history takes in the store", relay.history_bytes)
+        yield _counter("twingateway_history_trimmed_points", "Points deleted because of their bytes", relay.trimmed)
         entries = GaugeMetricFamily("twingateway_journal_entries", "Entries waiting for the parent", labels=["class"])
         size = GaugeMetricFamily("twingateway_journal_bytes", "Bytes waiting for the parent", labels=["class"])
         evicted = CounterMetricFamily("twingateway_journal_evicted", "Entries given up", labels=["class"])

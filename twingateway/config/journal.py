@@ -35,6 +35,8 @@ class JournalSection(Section):
     """Which reported properties have history; `modelled`: those whose model gives a `retention`."""
     retention: Duration = Field(default=30 * 86400.0, gt=0, json_schema_extra={"default": "30d"})
     """How long history is kept where no model says it (at nodes with an API, and at the root)."""
+    max_history: Size = Field(default=1024 * 1024 * 1024, json_schema_extra={"default": "1GiB"})
+    """How much history of all properties together is kept there; beyond it the points that came first go."""
     kept: int = Field(default=100_000, ge=0)
     """Entries of each other class that are kept there."""
     classes: Mapping[Name, JournalClassSection] = Field(default_factory=dict)

@@ -68,6 +68,8 @@ class StoreSection(Section):
 
     path: Path = Path("data/{name}.db")
     """The SQLite file; a relative path counts from `node.data_dir`, `{name}` is the node's name."""
+    spare: Size = Field(default=16 * 1024 * 1024, json_schema_extra={"default": "16MiB"})
+    """Set aside beside it: with this a node whose disk is full goes on carrying out desired values."""
 
 
 class UplinkSection(Section):

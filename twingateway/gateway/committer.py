@@ -4,6 +4,10 @@ Registers of one key coalesce, so the waiting batch is bounded by the number of 
 A strict change belongs to someone who waits for it: if the store refuses, it is dropped and the waiter is told.
 A lenient one (a reported value, a register received) is kept and tried again. Journal entries do not coalesce: of
 those that nobody waits for, the oldest are given up for a gap record when too many are kept back.
+
+When space runs out a store goes on with what is vital, in room that it has set aside: registers that replace others,
+and strict changes that say so (what it takes to carry out desired values and to tell of it). Until the store has
+recovered everything else is refused or kept back.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ from types import MappingProxyType
 
 import structlog
 
-from twingateway.errors import StoreError
+from twingateway.errors import StoreError, StoreFull
 from twingateway.gateway.holdback import Holdback
 from twingateway.ports.journal import Filing
 from twingateway.ports.store import Attempt, Changes, PeerRecord, Removal, Store, StoredModel
@@ -30,6 +34,16 @@ RETRY_SECONDS = 1.0
 GATHERING = 0.02
 
 
+@dataclass(frozen=True, slots=True)
+class _Strict:
+    changes: Changes
+    waiter: asyncio.Future[None]
+
+    def refuse(self, error: StoreError) -> None:
+        if not self.waiter.done():
+            self.waiter.set_exception(error)
+
+
 @dataclass(slots=True)
 class _Batch:
     lenient: dict[RegisterKey, StoredRegister] = field(default_factory=dict)
@@ -37,29 +51,51 @@ class _Batch:
     forget: list[Removal] = field(default_factory=list)
     journal: Holdback = field(default_factory=Holdback)
     delivered: dict[str, int] = field(default_factory=dict)
-    strict: list[Changes] = field(default_factory=list)
-    waiters: list[asyncio.Future[None]] = field(default_factory=list)
+    strict: list[_Strict] = field(default_factory=list)
     callbacks: list[Callable[[], None]] = field(default_factory=list)
+    journal_callbacks: list[Callable[[], None]] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         lenient = self.lenient or self.peers or self.forget or self.journal or self.delivered
-        return bool(lenient or self.strict or self.waiters or self.callbacks)
+        return bool(lenient or self.strict or self.callbacks or self.journal_callbacks)
 
-    def changes(self) -> Changes:
+    def changes(self, *, vital: bool) -> Changes:
         merged = Changes(
             registers=list(self.lenient.values()),
             peers=list(self.peers.values()),
             forget=list(self.forget),
             journal=self.journal.filings(),
             delivered=dict(self.delivered),
+            vital=vital,
         )
-        for changes in self.strict:
+        for strict in self.strict:
+            changes = strict.changes
             merged.registers += changes.registers
             merged.peers += changes.peers
             merged.models += changes.models
             merged.attempts += changes.attempts
             merged.journal += changes.journal
         return merged
+
+    def keep_vital(self) -> tuple[list[_Strict], _Batch]:
+        """Take out what is not vital: what someone waits for, and what can be kept back."""
+        refused = [strict for strict in self.strict if not strict.changes.vital]
+        kept_back = _Batch(journal=self.journal, journal_callbacks=self.journal_callbacks)
+        self.strict = [strict for strict in self.strict if strict.changes.vital]
+        self.journal, self.journal_callbacks = Holdback(), []
+        return refused, kept_back
+
+    def followed_by(self, newer: _Batch) -> _Batch:
+        return _Batch(
+            lenient=self.lenient | newer.lenient,
+            peers=self.peers | newer.peers,
+            forget=self.forget + newer.forget,
+            journal=self.journal.followed_by(newer.journal),
+            delivered=self.delivered | newer.delivered,
+            strict=self.strict + newer.strict,
+            callbacks=self.callbacks + newer.callbacks,
+            journal_callbacks=self.journal_callbacks + newer.journal_callbacks,
+        )
 
 
 class Committer:
@@ -71,6 +107,9 @@ class Committer:
         self._committing: _Batch | None = None
         self._wanted = asyncio.Event()
         self._awaited = asyncio.Event()
+        self._low = False
+        """The store takes only what is vital."""
+        self._recover_at = 0.0
         self.failure: StoreError | None = None
         """Why the store refuses writes at present, if it does."""
         self.committed = 0
@@ -94,13 +133,17 @@ class Committer:
         self._wanted.set()
 
     def after(self, callback: Callable[[], None]) -> None:
-        """Call back once everything added so far is durable."""
+        """Call back once every register and peer added so far is durable."""
         if self._filling:
             self._filling.callbacks.append(callback)
         elif self._committing is not None:
             self._committing.callbacks.append(callback)
         else:
             callback()
+
+    def after_journal(self, callback: Callable[[], None]) -> None:
+        """Call back once the journal entries added just now are durable."""
+        self._filling.journal_callbacks.append(callback)
 
     async def commit(
         self,
@@ -109,26 +152,31 @@ class Committer:
         models: Sequence[StoredModel] = (),
         attempts: Sequence[Attempt] = (),
         journal: Sequence[Filing] = (),
+        vital: bool = False,
     ) -> None:
-        """Make durable, and return when it is. Raises StoreError; then nothing of it was kept."""
+        """Make durable, and return when it is; what is `vital` also while the store has little space. Raises
+        StoreError; then nothing of it was kept."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         changes = Changes(
             registers=list(registers),
             models=list(models),
             attempts=list(attempts),
             journal=list(journal),
+            vital=vital,
         )
-        self._filling.strict.append(changes)
-        self._filling.waiters.append(waiter)
+        self._filling.strict.append(_Strict(changes, waiter))
         self._wanted.set()
         self._awaited.set()
         await waiter
 
     async def run(self) -> None:
         while True:
-            await self._wanted.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(RETRY_SECONDS if self._low else None):
+                    await self._wanted.wait()
             self._wanted.clear()
             self._awaited.clear()
+            await self._recover()
             await self._commit_once()
             await self._gather()
 
@@ -148,59 +196,83 @@ class Committer:
 
     async def _commit_once(self) -> None:
         batch, self._filling = self._filling, _Batch()
+        if self._low:
+            self._put_off(batch)
         if not batch:
             return
         self._committing = batch
-        changes = batch.changes()
+        changes = batch.changes(vital=self._low)
         try:
             await self._store.commit(changes)
         except Exception as error:
             if not isinstance(error, StoreError):
                 log.exception("the store failed in a way it should not")
-            self._refused(batch, error if isinstance(error, StoreError) else StoreError(f"the store failed: {error}"))
+            self._committing = None
+            self._note(error if isinstance(error, StoreError) else StoreError(f"the store failed: {error}"))
             await self._try_again(batch)
             return
         self._committing = None
-        self.failure = None
+        if not self._low:
+            self.failure = None
         self.committed += len(changes.registers)
         _settle(batch)
 
     async def _try_again(self, batch: _Batch) -> None:
-        """The strict part was refused; the rest may still fit."""
+        """What is vital at once, should only space be short; if that is refused, too, what may still fit later."""
+        if isinstance(self.failure, StoreFull) and not self._low:
+            self._low, self._recover_at = True, asyncio.get_running_loop().time() + RETRY_SECONDS
+            self._put_off(batch)
+            self._give_back(batch)
+            await self._commit_once()
+            return
+        for strict in batch.strict:
+            strict.refuse(self._refusal)
         batch.strict.clear()
-        batch.waiters.clear()
-        self._committing = None
         self._give_back(batch)
         await asyncio.sleep(RETRY_SECONDS)
         self._wanted.set()
 
-    def _refused(self, batch: _Batch, error: StoreError) -> None:
+    def _put_off(self, batch: _Batch) -> None:
+        """Leave in it what is vital."""
+        refused, kept_back = batch.keep_vital()
+        for strict in refused:
+            strict.refuse(self._refusal)
+        self._give_back(kept_back)
+
+    async def _recover(self) -> None:
+        """See, once a second, whether the store takes everything again."""
+        now = asyncio.get_running_loop().time()
+        if not self._low or now < self._recover_at:
+            return
+        self._recover_at = now + RETRY_SECONDS
+        try:
+            await self._store.recover()
+        except StoreError as error:
+            self._note(error)
+            return
+        self._low = False
+        if not self._filling:
+            self.failure = None
+
+    def _note(self, error: StoreError) -> None:
         if self.failure is None:
             log.error("the store refuses writes", code=error.code, reason=error.message)
         self.failure = error
-        for waiter in batch.waiters:
-            if not waiter.done():
-                waiter.set_exception(error)
+
+    @property
+    def _refusal(self) -> StoreError:
+        assert self.failure is not None
+        return self.failure
 
     def _give_back(self, batch: _Batch) -> None:
-        newer = self._filling
-        self._filling = _Batch(
-            lenient=batch.lenient | newer.lenient,
-            peers=batch.peers | newer.peers,
-            forget=batch.forget + newer.forget,
-            journal=batch.journal.followed_by(newer.journal),
-            delivered=batch.delivered | newer.delivered,
-            strict=batch.strict + newer.strict,
-            waiters=batch.waiters + newer.waiters,
-            callbacks=batch.callbacks + newer.callbacks,
-        )
+        self._filling = batch.followed_by(self._filling)
 
 
 def _settle(batch: _Batch) -> None:
-    for waiter in batch.waiters:
-        if not waiter.done():
-            waiter.set_result(None)
-    for callback in batch.callbacks:
+    for strict in batch.strict:
+        if not strict.waiter.done():
+            strict.waiter.set_result(None)
+    for callback in [*batch.callbacks, *batch.journal_callbacks]:
         try:
             callback()
         except Exception:

@@ -36,12 +36,14 @@ class WithHistory(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class JournalPolicy:
-    """`retention`: seconds that history is kept where no model says it; `kept`: entries of each other class that are
-    kept; `serves`: this node answers people, so it keeps its own and its children's entries."""
+    """`retention`: seconds that history is kept where no model says it; `max_history`: bytes of all of it; `kept`:
+    entries of each other class that are kept; `serves`: this node answers people, so it keeps its own and its
+    children's entries."""
 
     classes: Mapping[str, JournalClass] = field(default_factory=lambda: CLASSES)
     history: WithHistory = WithHistory.MODELLED
     retention: float = 30 * 86400.0
+    max_history: int = 1024 * 1024 * 1024
     kept: int = 100_000
     serves: bool = False
 
@@ -174,7 +176,7 @@ class Journal:
         self.appended += len(filings)
         self._committer.add(journal=filings)
         for class_name in {filing.entry.class_name for filing in filings}:
-            self._committer.after(lambda class_name=class_name: self._tell(class_name))  # type: ignore[misc]
+            self._committer.after_journal(lambda class_name=class_name: self._tell(class_name))  # type: ignore[misc]
 
     def _tell(self, class_name: str) -> None:
         for watcher in self._watchers:

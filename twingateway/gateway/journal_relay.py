@@ -59,6 +59,10 @@ class JournalRelay:
         self.delivered_batches = 0
         self.evicted: dict[str, int] = {}
         """Entries that were given up for gap records since the start, by class."""
+        self.history_bytes = 0
+        """What history took at the last look."""
+        self.trimmed = 0
+        """Points that went since the start because all of them took too much."""
         self.depths: dict[str, Depth] = {}
         """What waited at the last look, by class."""
         self._peers = peers
@@ -196,6 +200,7 @@ class JournalRelay:
             await asyncio.sleep(UPKEEP)
             try:
                 await self.evict()
+                await self.trim()
                 if self._clock.now() >= next_pruning:
                     next_pruning = self._clock.now() + PRUNING
                     await self.prune()
@@ -218,6 +223,16 @@ class JournalRelay:
             if gone:
                 self.evicted[depth.class_name] = self.evicted.get(depth.class_name, 0) + gone
                 log.warning("journal entries were given up", journal_class=depth.class_name, entries=gone)
+
+    async def trim(self) -> None:
+        """Hold all history together to its limit, and say so if that takes anything."""
+        most = self._journal.policy.max_history
+        gone = await self._store.trim_history(most)
+        self.history_bytes = await self._store.history_bytes()
+        if gone:
+            self.trimmed += gone
+            message = f"history took more than {most} bytes: the {gone} points that came first were deleted"
+            self._ledger.notice("history-trimmed", message, points=gone, limit=most)
 
     async def prune(self) -> None:
         """Delete history beyond its retention, and the oldest of what else is kept."""

@@ -168,9 +168,10 @@ class Ledger:
         version: Version | None = None,
         attempts: Sequence[Attempt] = (),
         journal: Sequence[Filing] = (),
+        vital: bool = False,
     ) -> list[StoredRegister]:
-        """Mint, commit (with `journal`, in one transaction), then show and send. Raises StoreError or Unavailable;
-        then nothing happened.
+        """Mint, commit (with `journal`, in one transaction; what is `vital` also while the store has little space),
+        then show and send. Raises StoreError or Unavailable; then nothing happened.
 
         `version` overrides incarnation and epoch (its seq is ignored): a grant begins a new epoch.
         """
@@ -179,7 +180,7 @@ class Ledger:
         self._unpublished.add(minted)
         self._pending.update((stored.register.key, stored) for stored in minted)
         try:
-            await self._committer.commit(minted, attempts=attempts, journal=journal)
+            await self._committer.commit(minted, attempts=attempts, journal=journal, vital=vital)
             self._offer(self._show(minted), None)
         finally:
             self._unsettled.remove(minted)

@@ -83,4 +83,6 @@ class Repair:
         ]
         for register in reach:
             version = Version(register.version.incarnation, register.version.epoch + 1, 0)
-            await self._ledger.write([Draft(register.key, register.value, register.time)], version=version)
+            await self._ledger.write(
+                [Draft(register.key, register.value, register.time)], version=version, vital=True
+            )

@@ -82,7 +82,7 @@ class Statements:
         self._writing, self._owed = self._owed, {}
         try:
             if self._writing:
-                await self._ledger.write(self._writing.values())
+                await self._ledger.write(self._writing.values(), vital=True)
         except (StoreError, Unavailable):
             self._owed = self._writing | self._owed
             return False

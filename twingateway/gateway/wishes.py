@@ -147,7 +147,7 @@ class Wishes:
         desired = self._desired(device, name)
         if desired is None or desired.version != ack.version:
             return False
-        await self._ledger.write([Draft(RegisterKey(device, Section.ACK, name), ack.to_value())])
+        await self._ledger.write([Draft(RegisterKey(device, Section.ACK, name), ack.to_value())], vital=True)
         return True
 
     async def announce(self, device: DeviceId, wish: Wish, delivered: Ack | None, *, attempt: bool) -> bool:
@@ -164,12 +164,12 @@ class Wishes:
             )
         acks = [] if delivered is None else [Draft(RegisterKey(device, Section.ACK, wish.name), delivered.to_value())]
         attempts = [Attempt(device, wish.name, wish.version)] if attempt else []
-        await self._ledger.write(acks, attempts=attempts)
+        await self._ledger.write(acks, attempts=attempts, vital=True)
         return True
 
     async def forget(self, device: DeviceId, name: str) -> None:
         """Nothing is desired any more: its ack goes. Raises StoreError or Unavailable."""
-        await self._ledger.write([Draft(RegisterKey(device, Section.ACK, name), None)])
+        await self._ledger.write([Draft(RegisterKey(device, Section.ACK, name), None)], vital=True)
 
     def policy(self, device: DeviceId, name: str) -> ConflictPolicy:
         found = self._property_of(device, name)
@@ -198,7 +198,7 @@ class Wishes:
             if override is None or str(override.id) != wish.override:
                 return False
             key = RegisterKey(device, Section.OVERRIDE, wish.name)
-            await self._ledger.write([Draft(key, _fitting(change(override)))])
+            await self._ledger.write([Draft(key, _fitting(change(override)))], vital=True)
             return True
 
 

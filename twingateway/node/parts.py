@@ -166,6 +166,7 @@ def journal_policy(config: NodeConfig) -> JournalPolicy:
         classes=section.all_classes,
         history=WithHistory(section.history),
         retention=section.retention,
+        max_history=section.max_history,
         kept=section.kept,
         serves=config.api is not None,
     )

@@ -24,7 +24,7 @@ from typing import Any
 import structlog
 
 from twingateway.config.load import LoadedNode
-from twingateway.errors import StoreCorrupt, TwinGatewayError
+from twingateway.errors import StoreCorrupt, StoreError, TwinGatewayError
 from twingateway.gateway.gateway import Gateway, open_gateway
 from twingateway.gateway.tasks import Tasks
 from twingateway.node.links import make_uplink, start_listener
@@ -50,6 +50,8 @@ DRAIN = 1.0
 STOP = 3.5
 #: Seconds within which a second damaged store ends the node: fresh files do not break by themselves.
 TWICE = 60.0
+#: Seconds between two readings of the whole store.
+LOOK_OVER = 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,7 @@ class Node:
         path = config.store_path
         path.parent.mkdir(parents=True, exist_ok=True)
         async with AsyncExitStack() as stack:
-            store = await open_store(path)
+            store = await open_store(path, config.store.spare)
             stack.push_async_callback(store.close)
             async with asyncio.TaskGroup() as group:
                 tasks = Tasks(group)
@@ -159,13 +161,14 @@ class Node:
 
     async def _until_stop(self, store: SqliteStore) -> StoreCorrupt | None:
         """Until `stop` is called, None, or the store is found damaged: how."""
+        looking = asyncio.create_task(_look_over(store))
         damaged, stop = asyncio.create_task(store.damaged()), asyncio.create_task(self._stop.wait())
         try:
             await asyncio.wait([damaged, stop], return_when=asyncio.FIRST_COMPLETED)
             return None if stop.done() else damaged.result()
         finally:
-            damaged.cancel()
-            stop.cancel()
+            for task in (damaged, stop, looking):
+                task.cancel()
 
     async def _drain(self, gateway: Gateway) -> None:
         """Give what was said last a moment to become durable at the parent."""
@@ -175,6 +178,16 @@ class Node:
         deadline = gateway.clock.now() + DRAIN
         while len(parent.session.outbox) and gateway.clock.now() < deadline:
             await asyncio.sleep(0.02)
+
+
+async def _look_over(store: SqliteStore) -> None:
+    """Look for damage from end to end, again and again; the store tells itself what it finds."""
+    while True:
+        try:
+            await store.look_over()
+        except StoreError as error:
+            log.error("the store was looked over", code=error.code, reason=error.message)
+        await asyncio.sleep(LOOK_OVER)
 
 
 class _InTime:

@@ -3,6 +3,11 @@
 An entry may be *queued* (for the parent, deleted once that has it) and *kept* (here, for people: history as points of
 a series, anything else as it came). Both, and the cursor that keeps an entry from being taken twice, are one unit of
 durability. A queue is read in pages and never held in memory whole.
+
+Every opening of the store where entries begin is a journal of its own, so a receiver has to forget old ones. It keeps
+its place in the newest `MOST_JOURNALS` of each node and class. That is more than what one sender's window can
+hold, so nothing that is merely sent again is taken twice; only a sender's store that was put back to a copy from more
+openings ago could tell again what it told before them.
 """
 
 from __future__ import annotations
@@ -14,6 +19,9 @@ from typing import Protocol
 from twingateway.twin.entry import JournalEntry
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.value import Value
+
+#: Journals of one node and class in which a receiver keeps its place.
+MOST_JOURNALS = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +92,9 @@ class JournalStore(Protocol):
     """Entries begin in a store with `Changes.journal` and leave it with `Changes.delivered`."""
 
     async def receive(self, filings: Sequence[Filing]) -> list[JournalEntry]:
-        """Take entries from other stores, each exactly once however often it comes: those that were news, with gap
-        records for what is missing before them, durable on return. Raises StoreFull (nothing was kept) or
-        StoreError."""
+        """Take entries from other stores, each exactly once however often it comes (as long as its journal is one of
+        the newest `MOST_JOURNALS` of its node and class): those that were news, with gap records for what is missing
+        before them, durable on return. Raises StoreFull (nothing was kept) or StoreError."""
         ...
 
     async def journal_page(self, class_name: str, after: int, max_bytes: int) -> list[Placed]:
@@ -121,6 +129,15 @@ class JournalStore(Protocol):
 
     async def series(self) -> list[tuple[DeviceId, str]]:
         """Every property that has history."""
+        ...
+
+    async def history_bytes(self) -> int:
+        """About what all points take, with their share of the index."""
+        ...
+
+    async def trim_history(self, max_bytes: int) -> int:
+        """If all points take more than `max_bytes`, delete those that came first until a tenth of that is free;
+        returns how many went."""
         ...
 
     async def prune_points(self, device: DeviceId, name: str, retention: int, now: int) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 
-from twingateway.ports.journal import Bucket, Depth, Filing, Placed, Point, Span
+from twingateway.ports.journal import MOST_JOURNALS, Bucket, Depth, Filing, Placed, Point, Span
 from twingateway.twin.entry import EVICTED, EXPIRED, HISTORY, LOST, JournalEntry, after, gap_for
 from twingateway.twin.identity import DeviceId
 
@@ -26,6 +26,8 @@ class MemoryJournal:
     """Part of a `MemoryDisk`; a deep copy is a backup."""
 
     cursors: dict[tuple[str, bytes, str], int] = field(default_factory=dict)
+    journals: dict[tuple[str, str, str], list[bytes]] = field(default_factory=dict)
+    """By namespace, node and class, in the order in which they were met."""
     lost: set[tuple[str, bytes, str, int]] = field(default_factory=set)
     """Single seqs below a cursor that a gap record calls lost."""
     queues: dict[str, _Queue] = field(default_factory=dict)
@@ -47,6 +49,8 @@ class MemoryJournal:
         for filing in filings:
             came = filing.entry
             cursor = (came.namespace, came.journal_id, came.class_name)
+            if cursor not in self.cursors:
+                self._meet(came)
             for entry in after(came, self.cursors.get(cursor, 0)):
                 self._file(replace(filing, entry=entry))
                 self.cursors[cursor] = entry.last
@@ -58,6 +62,15 @@ class MemoryJournal:
                 self._file(filing)
                 taken.append(came)
         return taken
+
+    def _meet(self, entry: JournalEntry) -> None:
+        """A journal that was not known may push out the oldest of its node and class."""
+        known = self.journals.setdefault((entry.namespace, entry.node, entry.class_name), [])
+        known.append(entry.journal_id)
+        if len(known) > MOST_JOURNALS:
+            old = (entry.namespace, known.pop(0), entry.class_name)
+            self.cursors.pop(old, None)
+            self.lost = {lost for lost in self.lost if lost[:3] != old}
 
     def delivered(self, positions: Mapping[str, int]) -> None:
         for class_name, upto in positions.items():
@@ -144,6 +157,22 @@ class MemoryJournal:
         for point in points:
             steps.setdefault(span.start + (point.time - span.start) // step * step, []).append(point)
         return [_summed_up(time, members) for time, members in sorted(steps.items())][:limit]
+
+    def history_bytes(self) -> int:
+        return sum(OVERHEAD + len(repr(point.value)) for points in self.history.values() for point in points)
+
+    def trim_history(self, max_bytes: int) -> int:
+        excess = self.history_bytes() - max_bytes * 9 // 10 if self.history_bytes() > max_bytes else 0
+        first = sorted((point.order, name) for name, points in self.history.items() for point in points)
+        gone = 0
+        for order, name in first:
+            if excess <= 0:
+                break
+            (point,) = (each for each in self.history[name] if each.order == order)
+            self.history[name].remove(point)
+            excess -= OVERHEAD + len(repr(point.value))
+            gone += 1
+        return gone
 
     def prune_points(self, device: DeviceId, name: str, retention: int, now: int) -> int:
         points = self.history.get((device, name), [])

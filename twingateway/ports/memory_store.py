@@ -28,10 +28,11 @@ from twingateway.twin.register import RegisterKey, Section, StoredRegister
 
 @dataclass(slots=True)
 class MemoryDisk:
-    """What is durable. `full`: refuse every write. `in_use`: a store has it open; a test that simulates a crash
-    sets it to False and drops the store. A deep copy of a disk is a backup."""
+    """What is durable. `full`: refuse every write; `low`: every one that is not vital. `in_use`: a store has it open;
+    a test that simulates a crash sets it to False and drops the store. A deep copy of a disk is a backup."""
 
     full: bool = False
+    low: bool = False
     in_use: bool = False
     store_id: bytes = b""
     registers: dict[RegisterKey, StoredRegister] = field(default_factory=dict)
@@ -95,7 +96,7 @@ class MemoryStore:
     async def commit(self, changes: Changes) -> None:
         if not changes:
             return
-        self._require_writable()
+        self._require_writable(vital=changes.vital)
         disk = self._disk
         for stored in changes.registers:
             self._put(stored)
@@ -108,6 +109,9 @@ class MemoryStore:
         disk.journal.begin(changes.journal, self._boot_id)
         disk.journal.delivered(changes.delivered)
         await asyncio.sleep(0)
+
+    async def recover(self) -> None:
+        self._require_writable(vital=False)
 
     async def renew_identity(self) -> StoreIdentity:
         self._require_writable()
@@ -124,7 +128,7 @@ class MemoryStore:
     # --- JournalStore ---------------------------------------------------------------------------------------------
 
     async def receive(self, filings: Sequence[Filing]) -> list[JournalEntry]:
-        self._require_writable()
+        self._require_writable(vital=False)
         taken = self._disk.journal.receive(filings)
         await asyncio.sleep(0)
         return taken
@@ -156,6 +160,13 @@ class MemoryStore:
     async def series(self) -> list[tuple[DeviceId, str]]:
         return list(self._disk.journal.history)
 
+    async def history_bytes(self) -> int:
+        return self._disk.journal.history_bytes()
+
+    async def trim_history(self, max_bytes: int) -> int:
+        self._require_writable()
+        return self._disk.journal.trim_history(max_bytes)
+
     async def prune_points(self, device: DeviceId, name: str, retention: int, now: int) -> int:
         self._require_writable()
         return self._disk.journal.prune_points(device, name, retention, now)
@@ -178,10 +189,10 @@ class MemoryStore:
         self._disk.attempts.pop(removal.key, None)
         self._disk.floor = max(self._disk.floor, held.lsn)
 
-    def _require_writable(self) -> None:
+    def _require_writable(self, *, vital: bool = True) -> None:
         if self._closed:
             raise StoreError("the store is closed")
-        if self._disk.full:
+        if self._disk.full or (self._disk.low and not vital):
             raise StoreFull("there is no space left for the store")
 
 

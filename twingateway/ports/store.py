@@ -2,6 +2,9 @@
 
 One rule above all: when `commit` returns, everything in it survives a power cut. A store has one writer; callers may
 commit concurrently and are grouped.
+
+A store may set room aside for the day when there is none left. Then it refuses what is new and takes what is *vital*:
+changes that replace others, and what is needed to carry out what was taken before. `recover` ends that.
 """
 
 from __future__ import annotations
@@ -90,6 +93,8 @@ class Changes:
     """Entries that begin here; the store gives journal id (its boot id) and seq."""
     delivered: dict[str, int] = field(default_factory=dict)
     """By class: everything queued up to that position is durable at the parent and goes."""
+    vital: bool = False
+    """May use the room that is set aside."""
 
     def __bool__(self) -> bool:
         records = (self.registers, self.peers, self.models, self.attempts, self.forget, self.journal, self.delivered)
@@ -125,6 +130,11 @@ class Store(JournalStore, Protocol):
 
     async def commit(self, changes: Changes) -> None:
         """Make durable. Raises StoreFull (nothing of it was kept) or StoreError."""
+        ...
+
+    async def recover(self) -> None:
+        """After StoreFull: set room aside again, then everything is taken again. Raises StoreFull while there is not
+        enough of it."""
         ...
 
     async def renew_identity(self) -> StoreIdentity:

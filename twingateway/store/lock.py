@@ -6,6 +6,7 @@ locks. It is taken with `flock`, which also refuses a second opening within one 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -32,8 +33,9 @@ class ProcessLock:
                 f"{store} is in use by process {holder}: stop that node, or give this one a store file of its own",
                 process=holder,
             ) from error
-        os.truncate(self._descriptor, 0)
-        os.write(self._descriptor, f"{os.getpid()}\n".encode())
+        with contextlib.suppress(OSError):  # no space: the lock holds without a name
+            written = os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+            os.truncate(self._descriptor, written)
 
     def release(self) -> None:
         os.close(self._descriptor)

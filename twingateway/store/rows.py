@@ -2,7 +2,8 @@
 
 Values are kept as canonical JSON text (sorted keys, no spaces): the standard library encodes and decodes it in C, any
 SQLite shell can read it, and it keeps integers and floats apart, which is all that a `Value` needs of CBOR too.
-Each register carries a CRC-32 of its content, because SQLite notices damage to its pages' structure only.
+Each row carries a CRC-32 of its content, because SQLite notices damage to its pages' structure only; the points of
+history, which are many and are summed up in SQL, carry what SQL itself can compare (see `history`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from math import isfinite
 from typing import Any, TypeAlias
 
@@ -40,16 +41,28 @@ def encode_value(value: Value) -> str:
 
 
 def checksum(*content: object) -> int:
-    """CRC-32 of a register's columns, in the table's order."""
+    """CRC-32 of a row's columns, in the table's order."""
     return zlib.crc32("\0".join(map(str, content)).encode())
+
+
+def sealed(*content: Any) -> Row:
+    """The row with its checksum."""
+    return (*content, checksum(*content))
+
+
+def verified(table: str, rows: Iterable[Row]) -> Iterator[Row]:
+    """The rows without their checksums. Raises StoreCorrupt at the first whose content is not what was written."""
+    for row in rows:
+        if checksum(*row[:-1]) != row[-1]:
+            raise StoreCorrupt(f"a row of the store's table {table} is damaged")
+        yield row[:-1]
 
 
 def register_row(stored: StoredRegister) -> Row:
     register = stored.register
     (namespace, device), section, name = register.key
     value = encode_value(register.value)
-    content = (namespace, device, section.value, name, *register.version, value, register.time, stored.lsn)
-    return (*content, checksum(*content))
+    return sealed(namespace, device, section.value, name, *register.version, value, register.time, stored.lsn)
 
 
 def read_registers(rows: Iterable[Row]) -> list[StoredRegister]:
@@ -70,15 +83,15 @@ def read_registers(rows: Iterable[Row]) -> list[StoredRegister]:
 
 
 def peer_row(peer: PeerRecord) -> Row:
-    return (peer.peer, peer.store_id, peer.low, peer.boot_id, peer.lsn)
+    return sealed(peer.peer, peer.store_id, peer.low, peer.boot_id, peer.lsn)
 
 
 def model_row(model: StoredModel) -> Row:
-    return (model.namespace, model.ref, model.digest, model.document)
+    return sealed(model.namespace, model.ref, model.digest, model.document)
 
 
 def attempt_row(attempt: Attempt) -> Row:
-    return (*attempt.device, attempt.name, *attempt.version)
+    return sealed(*attempt.device, attempt.name, *attempt.version)
 
 
 def removal_row(removal: Removal) -> Row:
@@ -87,22 +100,25 @@ def removal_row(removal: Removal) -> Row:
 
 def read_snapshot(connection: sqlite3.Connection) -> Snapshot:
     """Everything in the file, from one consistent state of it."""
-    read = connection.execute
-    read("BEGIN")
-    registers = read("SELECT * FROM register")
+
+    def read(table: str, order: str = "", columns: str = "*") -> Iterator[Row]:
+        return verified(table, connection.execute(f"SELECT {columns} FROM {table} {order}").fetchall())
+
+    connection.execute("BEGIN")
+    registers = connection.execute("SELECT * FROM register")
     try:
         return Snapshot(
             registers=read_registers(registers),
-            peers={row[0]: PeerRecord(*row) for row in read("SELECT * FROM peer")},
-            models=[StoredModel(*row) for row in read("SELECT * FROM model ORDER BY rowid")],
+            peers={row[0]: PeerRecord(*row) for row in read("peer")},
+            models=[StoredModel(*row) for row in read("model", "ORDER BY rowid")],
             attempts=[
                 Attempt(DeviceId(namespace, device), name, Version(*version))
-                for namespace, device, name, *version in read("SELECT * FROM attempt")
+                for namespace, device, name, *version in read("attempt")
             ],
-            boots=dict(read("SELECT * FROM boot")),
-            gaps=list(read("SELECT below, upto FROM gap ORDER BY below")),
-            floor=read("SELECT floor FROM store").fetchone()[0],
+            boots=dict(read("boot")),
+            gaps=[(below, upto) for below, upto in read("gap", "ORDER BY below")],
+            floor=max(floor for _, floor in read("store", columns="store_id, floor, checksum")),
         )
     finally:
         registers.close()  # one left half read would keep the file from being closed
-        read("ROLLBACK")
+        connection.execute("ROLLBACK")

@@ -6,6 +6,7 @@ All writing goes through the writer's thread (see `writer`); `load` reads throug
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import sqlite3
@@ -13,14 +14,16 @@ from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from twingateway.errors import InvalidValue, StoreCorrupt, StoreError
+from twingateway.errors import InvalidValue, StoreCorrupt, StoreError, StoreFull
 from twingateway.ports.journal import Bucket, Depth, Filing, Placed, Point, Span
 from twingateway.ports.store import Changes, Counter, Snapshot, StoreIdentity
 from twingateway.store import history, journal, rows
 from twingateway.store.bulk import Bulk
+from twingateway.store.integrity import require_head, require_keys, require_sound, require_whole_file
 from twingateway.store.lock import ProcessLock
-from twingateway.store.migrations import migrate, schema_version
+from twingateway.store.migrations import APPLICATION_ID, migrate, require_schema, schema_version
 from twingateway.store.reader import Reader
+from twingateway.store.spare import Spare
 from twingateway.store.wal import require_whole
 from twingateway.store.writer import Job, Writer, translate
 from twingateway.twin.entry import JournalEntry
@@ -30,51 +33,43 @@ from twingateway.twin.register import Section
 #: Seconds to wait for a reader (a backup tool, a shell) that keeps the file locked.
 BUSY_TIMEOUT = 5.0
 
-# Newest version's content, greatest lsn: whatever the order in which groups arrive.
+# The hot way. What is not news, by version or by lsn, is left to `_merge_register`.
 _PUT_REGISTER = """
 INSERT INTO register VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET
     incarnation = excluded.incarnation, epoch = excluded.epoch, seq = excluded.seq,
-    value = excluded.value, time = excluded.time,
-    lsn = max(excluded.lsn, lsn),
-    checksum = iif(excluded.lsn >= lsn, excluded.checksum,
-        register_checksum(namespace, device, section, name, excluded.incarnation, excluded.epoch, excluded.seq,
-            excluded.value, excluded.time, lsn))
-WHERE (excluded.incarnation, excluded.epoch, excluded.seq) > (incarnation, epoch, seq)
+    value = excluded.value, time = excluded.time, lsn = excluded.lsn, checksum = excluded.checksum
+WHERE (excluded.incarnation, excluded.epoch, excluded.seq) > (incarnation, epoch, seq) AND excluded.lsn >= lsn
 """
-_MOVE_REGISTER = """
-UPDATE register SET
-    lsn = ?1,
-    checksum = register_checksum(namespace, device, section, name, incarnation, epoch, seq, value, time, ?1)
-WHERE namespace = ?2 AND device = ?3 AND section = ?4 AND name = ?5 AND lsn < ?1
-"""
+_GET_REGISTER = "SELECT * FROM register WHERE namespace = ? AND device = ? AND section = ? AND name = ?"
+_REPLACE_REGISTER = "REPLACE INTO register VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _PUT_REGISTERS = Bulk(_PUT_REGISTER)
-_PUT_PEER = "INSERT OR REPLACE INTO peer VALUES (?, ?, ?, ?, ?)"
+_PUT_PEER = "INSERT OR REPLACE INTO peer VALUES (?, ?, ?, ?, ?, ?)"
 _PUT_MODEL = """
-INSERT INTO model VALUES (?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET digest = excluded.digest, document = excluded.document
+INSERT INTO model VALUES (?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET digest = excluded.digest, document = excluded.document, checksum = excluded.checksum
 """
-_PUT_ATTEMPT = "INSERT OR REPLACE INTO attempt VALUES (?, ?, ?, ?, ?, ?)"
-_REMOVE_REGISTER = """
-DELETE FROM register
-WHERE namespace = ? AND device = ? AND section = ? AND name = ? AND (incarnation, epoch, seq) <= (?, ?, ?)
-RETURNING lsn
-"""
+_PUT_ATTEMPT = "INSERT OR REPLACE INTO attempt VALUES (?, ?, ?, ?, ?, ?, ?)"
+_REMOVE_REGISTER = "DELETE FROM register WHERE namespace = ? AND device = ? AND section = ? AND name = ?"
 _REMOVE_ATTEMPT = "DELETE FROM attempt WHERE namespace = ? AND device = ? AND name = ?"
-_RAISE_FLOOR = "UPDATE store SET floor = max(floor, ?)"
-_RESERVE = """
-INSERT INTO counter VALUES (?, ?)
-ON CONFLICT DO UPDATE SET reserved = reserved + excluded.reserved
-RETURNING reserved
+_PUT_STORE = "UPDATE store SET store_id = ?, floor = ?, checksum = ?"
+_PUT_COUNTER = """
+INSERT INTO counter VALUES (?, ?, ?)
+ON CONFLICT DO UPDATE SET reserved = excluded.reserved, checksum = excluded.checksum
 """
-_GIVE_UP = """
-INSERT INTO gap
-SELECT max((SELECT coalesce(max(lsn), 0) FROM register), (SELECT floor FROM store)), reserved
-FROM counter WHERE name = 'lsn'
-ON CONFLICT DO UPDATE SET upto = excluded.upto
-"""
-_BEGIN_BOOT = "INSERT INTO boot SELECT ?, coalesce((SELECT reserved FROM counter WHERE name = 'lsn'), 0)"
+_PUT_BOOT = "INSERT OR REPLACE INTO boot VALUES (?, ?, ?)"
+_PUT_GAP = "INSERT OR REPLACE INTO gap VALUES (?, ?, ?)"
+#: Openings that a store remembers. A peer that was last met before them is compared with from the ground up.
+MOST_BOOTS = 4096
+_PRUNE_BOOTS = "DELETE FROM boot WHERE boot_id IN (SELECT boot_id FROM boot ORDER BY lsn DESC LIMIT -1 OFFSET ?)"
+_PRUNE_GAPS = "DELETE FROM gap WHERE below IN (SELECT below FROM gap ORDER BY below DESC LIMIT -1 OFFSET ?)"
 
+
+_LOW = (
+    "there is no space left for the store but what is set aside for work under way; free some, then writing goes on"
+)
+#: Points that one transaction deletes, so that no commit waits for long behind it.
+_TRIM_AT_ONCE = 10_000
 
 T = TypeVar("T")
 
@@ -84,6 +79,8 @@ class _Opened(NamedTuple):
     lock: ProcessLock
     connection: sqlite3.Connection
     identity: StoreIdentity
+    spare: Spare
+    low: bool
 
 
 class SqliteStore:
@@ -93,9 +90,12 @@ class SqliteStore:
         self._path = opened.path
         self._lock = opened.lock
         self._identity = opened.identity
-        self._writer = Writer(opened.connection)
+        self._spare = opened.spare
+        self._low = opened.low
+        self._writer = Writer(opened.connection, lambda: self._make_room(opened.connection))
         self._reader = Reader(opened.path, BUSY_TIMEOUT)
         self._closed = False
+        self._looking: list[sqlite3.Connection] = []
         self._damage: asyncio.Future[StoreCorrupt] = asyncio.get_running_loop().create_future()
 
     @property
@@ -112,9 +112,10 @@ class SqliteStore:
         boot_id = self._identity.boot_id
 
         def job(connection: sqlite3.Connection) -> range:
-            (reserved,) = connection.execute(_RESERVE, (counter.value, count)).fetchall()[0]
+            reserved = _reserved(connection, counter) + count
+            connection.execute(_PUT_COUNTER, rows.sealed(counter.value, reserved))
             if counter is Counter.LSN:
-                connection.execute("UPDATE boot SET lsn = ? WHERE boot_id = ?", (reserved, boot_id))
+                connection.execute(_PUT_BOOT, rows.sealed(boot_id, reserved))
             return range(reserved - count + 1, reserved + 1)
 
         return await self._write(job)
@@ -123,16 +124,37 @@ class SqliteStore:
         if not changes:
             return
         batch = _Batch(changes, self._identity.boot_id)
-        await self._write(batch.apply)
+        await self._write(batch.apply, vital=changes.vital)
+
+    async def recover(self) -> None:
+        if self._low:
+            await self._write(lambda connection: self._set_aside())
+
+    def _make_room(self, connection: sqlite3.Connection) -> bool:
+        """In the writer's thread: whether there may be room now that was not before. The write-ahead log, once it is
+        in the main file, is written from its beginning again."""
+        released = self._spare.release()
+        self._low = self._low or released
+        try:
+            busy, *_ = connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+        except sqlite3.Error:
+            busy = True
+        return released or not busy
+
+    def _set_aside(self) -> None:
+        """In the writer's thread, so that no commit comes short meanwhile."""
+        if not self._spare.hold():
+            raise StoreFull(_LOW)
+        self._low = False
 
     async def renew_identity(self) -> StoreIdentity:
         identity = StoreIdentity(secrets.token_bytes(16), self._identity.boot_id)
 
         def job(connection: sqlite3.Connection) -> None:
-            connection.execute("UPDATE store SET store_id = ?", (identity.store_id,))
+            connection.execute(_PUT_STORE, rows.sealed(identity.store_id, _store(connection)[1]))
             connection.execute("DELETE FROM boot")
             connection.execute("DELETE FROM gap")
-            connection.execute(_BEGIN_BOOT, (identity.boot_id,))
+            connection.execute(_PUT_BOOT, rows.sealed(identity.boot_id, _reserved(connection, Counter.LSN)))
 
         await self._write(job)
         self._identity = identity
@@ -143,16 +165,32 @@ class SqliteStore:
         if self._closed:
             return
         self._closed = True
+        for connection in self._looking:
+            _interrupt(connection)
         self._reader.close()
         await self._writer.close()
+        if self._low:
+            self._spare.hold_some()
         self._lock.release()
+
+    async def look_over(self) -> None:
+        """Read the whole file, beside all else that goes on. Raises StoreCorrupt."""
+        connection = _connect(self._path)
+        self._looking.append(connection)
+        try:
+            await self._noting_damage(asyncio.to_thread(_look_over, connection))
+        finally:
+            self._looking.remove(connection)
+            _interrupt(connection)
 
     async def damaged(self) -> StoreCorrupt:
         """Returns when an operation has found the file damaged: what it found."""
         return await asyncio.shield(self._damage)
 
-    async def _write(self, job: Job[T]) -> T:
-        return await self._noting_damage(self._writer.submit(job))
+    async def _write(self, job: Job[T], *, vital: bool = True) -> T:
+        if self._low and not vital:
+            raise StoreFull(_LOW)
+        return await self._noting_damage(self._writer.submit(job, vital=vital))
 
     async def _read(self, job: Job[T]) -> T:
         return await self._noting_damage(self._reader.read(job))
@@ -168,7 +206,7 @@ class SqliteStore:
     # --- JournalStore ---------------------------------------------------------------------------------------------
 
     async def receive(self, filings: Sequence[Filing]) -> list[JournalEntry]:
-        return await self._write(lambda connection: journal.receive(connection, filings))
+        return await self._write(lambda connection: journal.receive(connection, filings), vital=False)
 
     async def journal_page(self, class_name: str, after: int, max_bytes: int) -> list[Placed]:
         return await self._read(lambda connection: journal.page(connection, class_name, after, max_bytes))
@@ -194,6 +232,16 @@ class SqliteStore:
     async def series(self) -> list[tuple[DeviceId, str]]:
         return await self._read(history.all_series)
 
+    async def history_bytes(self) -> int:
+        return await self._read(history.total)
+
+    async def trim_history(self, max_bytes: int) -> int:
+        gone, target = 0, max_bytes * 9 // 10
+        if await self.history_bytes() > max_bytes:
+            while went := await self._write(lambda connection: history.trim(connection, target, _TRIM_AT_ONCE)):
+                gone += went
+        return gone
+
     async def prune_points(self, device: DeviceId, name: str, retention: int, now: int) -> int:
         return await self._write(lambda connection: history.prune(connection, device, name, retention, now))
 
@@ -214,7 +262,8 @@ class _Batch:
     def apply(self, connection: sqlite3.Connection) -> None:
         put = connection.executemany
         if self.registers and _PUT_REGISTERS.run(connection, self.registers) < len(self.registers):
-            put(_MOVE_REGISTER, [(row[9], *row[:4]) for row in self.registers])
+            for row in self.registers:
+                _merge_register(connection, row)
         put(_PUT_PEER, self.peers)
         put(_PUT_MODEL, self.models)
         put(_PUT_ATTEMPT, self.attempts)
@@ -225,41 +274,82 @@ class _Batch:
 
 
 def _remove(connection: sqlite3.Connection, row: rows.Row) -> None:
-    for removed in connection.execute(_REMOVE_REGISTER, row).fetchall():
-        connection.execute(_RAISE_FLOOR, removed)
-        if row[2] == Section.DESIRED:
-            connection.execute(_REMOVE_ATTEMPT, (*row[:2], row[3]))
+    """`row`: key and version. One that is newer by now stays."""
+    key, version = row[:4], row[4:7]
+    for held in rows.verified("register", connection.execute(_GET_REGISTER, key).fetchall()):
+        if held[4:7] <= version:
+            connection.execute(_REMOVE_REGISTER, key)
+            store_id, floor = _store(connection)
+            connection.execute(_PUT_STORE, rows.sealed(store_id, max(floor, held[9])))
+            if row[2] == Section.DESIRED:
+                connection.execute(_REMOVE_ATTEMPT, (*row[:2], row[3]))
 
 
-async def open_store(path: Path) -> SqliteStore:
-    """Open or create the store at `path`, with its directory.
+def _store(connection: sqlite3.Connection) -> tuple[bytes, int]:
+    """Its id, and the highest lsn of any register that was removed. Raises StoreCorrupt if that is gone."""
+    found = connection.execute("SELECT store_id, floor, checksum FROM store").fetchall()
+    for store_id, floor in rows.verified("store", found):
+        return store_id, floor
+    raise StoreCorrupt("the file has lost its identity; restore a backup, or move it away to begin anew")
+
+
+def _merge_register(connection: sqlite3.Connection, row: rows.Row) -> None:
+    """Newest version's content, greatest lsn, whatever the order in which they come. What stands there is looked at
+    first: no checksum is made anew over damage."""
+    for held in rows.verified("register", connection.execute(_GET_REGISTER, row[:4]).fetchall()):
+        newest = row if row[4:7] > held[4:7] else held
+        merged = rows.sealed(*newest[:9], max(row[9], held[9]))
+        if merged[:-1] != held:
+            connection.execute(_REPLACE_REGISTER, merged)
+
+
+def _reserved(connection: sqlite3.Connection, counter: Counter) -> int:
+    found = connection.execute("SELECT * FROM counter WHERE name = ?", (counter.value,)).fetchall()
+    return next((int(reserved) for _, reserved in rows.verified("counter", found)), 0)
+
+
+async def open_store(path: Path, spare: int = 0) -> SqliteStore:
+    """Open or create the store at `path`, with its directory. `spare`: bytes to set aside beside it.
 
     Raises StoreError (in use by another process, another program's file, no permission), StoreFull, or StoreCorrupt;
     a damaged file is left as it is.
     """
-    return SqliteStore(await asyncio.to_thread(_open, path))
+    return SqliteStore(await asyncio.to_thread(_open, path, Spare(path, spare)))
 
 
-def _open(path: Path) -> _Opened:
+def _open(path: Path, spare: Spare) -> _Opened:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"{path.parent} cannot be created: {error.strerror}") from error
     lock = ProcessLock(path)
-    connection = None
     try:
         _create(path)
-        connection = _connect(path)
-        identity = _prepare(connection, path)
+        try:
+            connection, identity = _begin(path)
+            low = not spare.hold()
+        except sqlite3.Error as error:
+            if not (isinstance(translate(error), StoreFull) and spare.release()):
+                raise
+            connection, identity = _begin(path)
+            low = True
+        connection.execute(f"PRAGMA wal_autocheckpoint = {spare.log_pages}")
     except BaseException as error:
-        if connection is not None:
-            connection.close()
         lock.release()
         if isinstance(error, (StoreError, sqlite3.Error, UnicodeDecodeError)):
             translated = translate(error)
             raise type(translated)(f"{path}: {translated.message}") from error
         raise
-    return _Opened(path, lock, connection, identity)
+    return _Opened(path, lock, connection, identity, spare, low)
+
+
+def _begin(path: Path) -> tuple[sqlite3.Connection, StoreIdentity]:
+    connection = _connect(path)
+    try:
+        return connection, _prepare(connection, path)
+    except BaseException:
+        connection.close()
+        raise
 
 
 def _create(path: Path) -> None:
@@ -278,12 +368,11 @@ def _create(path: Path) -> None:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
-    connection.create_function("register_checksum", -1, rows.checksum, deterministic=True)
-    return connection
+    return sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> StoreIdentity:
+    require_head(path, APPLICATION_ID)
     schema_version(connection)  # first of all: another program's file must not even be turned to WAL
     (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
@@ -292,18 +381,48 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> StoreIdentity:
         connection.execute(f"PRAGMA {pragma}")
     _, taken, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
     require_whole(path.with_name(f"{path.name}-wal"), max(taken, 0))
-    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-    if verdict != "ok":
-        raise StoreCorrupt(f"the file is damaged ({verdict}); restore a backup, or move it away to begin anew")
+    require_sound(connection)
     migrate(connection)
-    found = connection.execute("SELECT store_id FROM store").fetchone()
-    if found is None:
-        raise StoreCorrupt("the file has lost its identity; restore a backup, or move it away to begin anew")
+    require_schema(connection)
+    require_keys(connection)
+    return StoreIdentity(_store(connection)[0], _begin_boot(connection))
+
+
+def _begin_boot(connection: sqlite3.Connection) -> bytes:
+    """A boot begins at the counter's end: even before it reserves, this store may tell a peer its last lsn."""
     boot_id = secrets.token_bytes(16)
-    # A boot begins at the counter's end: even before it reserves, this store may tell a peer its last lsn.
-    connection.execute(_GIVE_UP)
-    connection.execute(_BEGIN_BOOT, (boot_id,))
-    return StoreIdentity(found[0], boot_id)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        reserved = _reserved(connection, Counter.LSN)
+        (highest,) = connection.execute("SELECT coalesce(max(lsn), 0) FROM register").fetchone()
+        if reserved:
+            connection.execute(_PUT_GAP, rows.sealed(max(highest, _store(connection)[1]), reserved))
+        connection.execute(_PUT_BOOT, rows.sealed(boot_id, reserved))
+        connection.execute(_PRUNE_BOOTS, (MOST_BOOTS,))
+        connection.execute(_PRUNE_GAPS, (MOST_BOOTS,))
+        journal.forget_own_cursors(connection)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return boot_id
+
+
+def _look_over(connection: sqlite3.Connection) -> None:
+    try:
+        connection.execute("BEGIN")
+        require_whole_file(connection)
+    except sqlite3.Error as error:
+        raise translate(error) from error
+    finally:
+        connection.close()
+
+
+def _interrupt(connection: sqlite3.Connection) -> None:
+    """End what its thread does with it, if that has not ended by itself."""
+    with contextlib.suppress(sqlite3.ProgrammingError):
+        connection.interrupt()
 
 
 def _load(path: Path) -> Snapshot:

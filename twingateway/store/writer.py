@@ -1,8 +1,8 @@
 """The one thread that writes, with group commit.
 
 Jobs that wait when the thread becomes free share one transaction, hence one fsync. A failure that concerns the file
-(no space, damage, I/O) fails the whole group, and nothing of it is kept. A failure that one job caused itself is its
-own: the group is undone and each job runs again alone.
+(no space, damage, I/O) fails the whole group, and nothing of it is kept; except that vital jobs run again if room can
+be made for them. A failure that one job caused itself is its own: the group is undone and each job runs again alone.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Any, NamedTuple, TypeVar
 
@@ -57,13 +57,21 @@ def _concerns_the_file(error: Exception) -> bool:
 class _Waiting(NamedTuple):
     job: Job[Any]
     future: Future[Any]
+    vital: bool
+
+
+def _fail(group: Iterable[_Waiting], error: StoreError) -> None:
+    for waiting in group:
+        waiting.future.set_exception(error)
 
 
 class Writer:
-    """Owns a connection (in autocommit mode) and the thread that alone uses it from now on."""
+    """Owns a connection (in autocommit mode) and the thread that alone uses it from now on. `make_room` is called
+    there when space runs out, and says whether there is some now."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, make_room: Callable[[], bool]) -> None:
         self._connection = connection
+        self._make_room = make_room
         self._waiting: list[_Waiting] = []
         self._closing = False
         self._changed = threading.Condition()
@@ -71,7 +79,7 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
-    async def submit(self, job: Job[T]) -> T:
+    async def submit(self, job: Job[T], *, vital: bool = True) -> T:
         """Run `job` in a transaction; returns its result when that is durable. Raises StoreError.
 
         Once submitted a job is done whole even if the caller is cancelled.
@@ -80,7 +88,7 @@ class Writer:
         with self._changed:
             if self._closing:
                 raise StoreError("the store is closed")
-            self._waiting.append(_Waiting(job, future))
+            self._waiting.append(_Waiting(job, future, vital))
             self._changed.notify()
         # A running future cannot be cancelled from outside, so a cancelled caller leaves the group alone.
         future.set_running_or_notify_cancel()
@@ -108,16 +116,21 @@ class Writer:
             group, self._waiting = self._waiting, []
             return group
 
-    def _do(self, group: list[_Waiting]) -> None:
+    def _do(self, group: list[_Waiting], *, again: bool = False) -> None:
         try:
             results = self._transact(group)
         except Exception as error:
-            if len(group) == 1 or _concerns_the_file(error):
-                for waiting in group:
-                    waiting.future.set_exception(translate(error))
+            translated = translate(error)
+            if isinstance(translated, StoreFull) and not again and self._make_room():
+                _fail((waiting for waiting in group if not waiting.vital), translated)
+                vital = [waiting for waiting in group if waiting.vital]
+                if vital:
+                    self._do(vital, again=True)
+            elif len(group) == 1 or _concerns_the_file(error):
+                _fail(group, translated)
             else:
                 for waiting in group:
-                    self._do([waiting])
+                    self._do([waiting], again=again)
             return
         for waiting, result in zip(group, results, strict=True):
             waiting.future.set_result(result)
