@@ -10,8 +10,10 @@ from tests.gateway.workbench import FULL, PUMP, SlowStore, register, turns
 from twingateway.errors import StoreError, StoreFull
 from twingateway.gateway import committer as committer_module
 from twingateway.gateway.committer import Committer
+from twingateway.ports.journal import Filing
 from twingateway.ports.store import Attempt, PeerRecord
 from twingateway.testing.joined import until
+from twingateway.twin.entry import EVENT, JournalEntry
 from twingateway.twin.register import RegisterKey, Section, StoredRegister, Version
 
 
@@ -81,6 +83,32 @@ async def test_a_full_disk_refuses_who_waits_and_keeps_the_rest_until_there_is_r
         assert not store._disk.attempts, "what was refused is not done behind the caller's back"
         assert committer.failure is None
         assert committer.committed == 1
+
+
+async def test_with_little_space_what_is_vital_goes_on_and_the_rest_waits_or_is_refused() -> None:
+    store = SlowStore()
+    filing = Filing(JournalEntry(EVENT, "default", "edge", None, "door", 1, {}), 0, True, False)
+    told: list[str] = []
+    async with running(store) as committer:
+        store._disk.low = True
+        committer.add([flow(1)], journal=[filing])
+        committer.after(lambda: told.append("register"))
+        committer.after_journal(lambda: told.append("journal"))
+        with pytest.raises(StoreFull):
+            await committer.commit([flow(7)])
+        for seq in range(1, 20):
+            await committer.commit(attempts=[Attempt(PUMP, "speed", Version(1, 1, seq))], vital=True)
+        assert isinstance(committer.failure, StoreFull)
+        with pytest.raises(StoreFull):
+            await committer.commit(journal=[filing])
+        assert store._disk.registers[KEY].lsn == 1
+        assert (told, store._disk.journal.queues) == (["register"], {})
+        store._disk.low = False
+        async with asyncio.timeout(3):
+            while committer.failure or "journal" not in told:
+                await asyncio.sleep(0.002)
+        assert [depth.entries for depth in store._disk.journal.depths()] == [1]
+        await committer.commit([flow(8)])
 
 
 async def test_a_fault_in_the_store_is_told_like_a_refusal_and_ends_nothing() -> None:

@@ -303,3 +303,21 @@ async def test_an_entry_written_while_another_is_being_committed_is_passed_on_to
         go_on.set()
         async with asyncio.timeout(5):
             await arrived("second")
+
+
+async def test_too_much_history_loses_what_came_first_and_says_so() -> None:
+    cloud, edge = pair()
+    cloud.journal = replace(EVERYTHING, max_history=2_000)
+    async with cloud.running() as root, edge.running(cloud):
+        heard = root.events.listen()
+        for flow in range(1, 100):
+            edge.machines["pump"].say(flow=flow)
+        points = cloud.disk.journal.history
+        await until(lambda: root.relay.trimmed + len(points.get((PUMP, "flow"), [])) == 100)
+        await root.relay.trim()
+        left = await history(root)
+        assert left == list(range(100 - len(left), 100))
+        assert 1_500 < root.relay.history_bytes <= 1_800
+        assert root.relay.trimmed == 100 - len(left)
+        notices = [event for event in await heard.next_batch() if isinstance(event, Notice)]
+        assert sum(n.detail["points"] for n in notices if n.code == "history-trimmed") == 100 - len(left)  # type: ignore[misc]

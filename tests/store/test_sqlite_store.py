@@ -15,8 +15,10 @@ import pytest
 
 from twingateway.errors import StoreCorrupt, StoreError, StoreFull
 from twingateway.ports.store import Changes, Counter
+from twingateway.store import sqlite as sqlite_module
 from twingateway.store.migrations import APPLICATION_ID
 from twingateway.store.sqlite import SqliteStore, open_store
+from twingateway.testing.journal_contract import entry, filed
 from twingateway.testing.store_contract import StoreContract, bulk, held, stored
 
 
@@ -217,6 +219,59 @@ async def test_a_changed_value_is_noticed_though_the_page_is_whole(path: Path):
     with pytest.raises(StoreCorrupt, match="r7"):
         await store.load()
     await store.close()
+
+
+async def test_damage_is_not_sealed_anew_when_a_register_moves(path: Path):
+    await closed_store(path)
+    store = await open_store(path)
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE register SET value = '1000000' WHERE name = 'r7'")
+    connection.close()
+    with pytest.raises(StoreCorrupt, match="register"):
+        await store.commit(Changes(registers=[stored("r7", 1, 5000, "old")]))
+    await store.close()
+
+
+async def test_a_table_that_means_something_else_is_damage(path: Path):
+    await closed_store(path)
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("UPDATE sqlite_schema SET sql = replace(sql, 'seq INTEGER', 'sep INTEGER')")
+    connection.close()
+    with pytest.raises(StoreCorrupt, match="tables"):
+        await open_store(path)
+
+
+async def test_damage_done_while_it_is_open_is_found_when_it_is_looked_over(path: Path):
+    store = await open_store(path)
+    await store.commit(Changes(journal=filed(*(entry(n) for n in range(9)))))
+    await store.look_over()
+    with sqlite3.connect(path) as connection:
+        connection.execute("DELETE FROM journal_queue WHERE position = 4")
+    connection.close()
+    with pytest.raises(StoreCorrupt):
+        await store.look_over()
+    assert "damaged" in (await store.damaged()).message
+    await store.close()
+
+
+async def test_openings_leave_no_more_rows_than_are_remembered(path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sqlite_module, "MOST_BOOTS", 3)
+    boots = []
+    for n in range(6):
+        store = await open_store(path)
+        boots.append(store.identity.boot_id)
+        await store.reserve(Counter.LSN, 10)
+        await store.commit(Changes(registers=[stored("speed", n + 1, 10 * n + 1)], journal=filed(entry(n))))
+        snapshot = await store.load()
+        await store.close()
+    assert set(snapshot.boots) == set(boots[-3:])
+    assert snapshot.boots[boots[-1]] == 60
+    assert snapshot.gaps == [(21, 30), (31, 40), (41, 50)]
+    with sqlite3.connect(path) as connection:
+        journals = connection.execute("SELECT journal FROM journal_cursor").fetchall()
+    connection.close()
+    assert journals == [(boots[-1],)], "only the journal that is written now"
 
 
 async def test_another_programs_database_is_left_alone(path: Path):

@@ -15,6 +15,8 @@ from twingateway.twin.identity import DeviceId
 from twingateway.twin.value import Value
 
 PUMP = DeviceId("default", "pump-1")
+#: Where the number of journals that are remembered is looked up.
+MODULES_THAT_FORGET = ("twingateway.ports.memory_journal", "twingateway.store.journal")
 OTHER = b"other journal..."
 
 
@@ -121,6 +123,28 @@ class JournalContract:
         taken = await store.receive(filed(gap))
         assert [(each.seq, each.last, each.gap) for each in taken] == [(5, 7, "evicted")]
         assert await store.receive(filed(gap)) == []
+        await store.close()
+
+    async def test_the_place_in_old_journals_of_a_node_is_forgotten_class_by_class(
+        self, medium: Medium, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for module in MODULES_THAT_FORGET:
+            monkeypatch.setattr(f"{module}.MOST_JOURNALS", 3)
+        store = await medium.open()
+
+        async def take(journal: int, class_name: str = EVENT, node: str = "edge") -> int:
+            came = entry(1, journal_id=bytes([journal]) * 16, seq=1, class_name=class_name)
+            return len(await store.receive(filed(replace(came, node=node))))
+
+        assert [await take(n) for n in (1, 2, 3)] == [1, 1, 1]
+        assert [await take(1, HISTORY), await take(9, node="another")] == [1, 1], "these do not count"
+        assert [await take(n) for n in (1, 2, 3)] == [0, 0, 0]
+        await medium.crash(store)
+        store = await medium.open()
+        assert await take(4) == 1
+        assert [await take(n) for n in (4, 3, 2)] == [0, 0, 0]
+        assert [await take(1, HISTORY), await take(9, node="another")] == [0, 0]
+        assert await take(1) == 1, "the oldest one is not known any more"
         await store.close()
 
     async def test_what_was_given_up_for_lost_is_still_taken_once(self, medium: Medium) -> None:
@@ -250,6 +274,20 @@ class JournalContract:
         left = await store.points(Span(PUMP, "flow", 0, 9_999), (-1, 0), 9)
         assert [p.value for p in left] == [2, 3]
         assert await store.prune_points(PUMP, "speed", 500, 2_400) == 0
+        await store.close()
+
+    async def test_history_beyond_its_bytes_loses_what_came_first(self, medium: Medium) -> None:
+        store = await self._with_history(medium, [(9_000 - n, "x" * 100) for n in range(40)])
+        taken = await store.history_bytes()
+        assert taken > 40 * 100
+        assert await store.trim_history(taken) == 0, "it fits"
+        gone = await store.trim_history(taken - 1)
+        assert 4 <= gone <= 6, "a tenth is free then"
+        assert taken * 0.8 < await store.history_bytes() <= taken * 0.9
+        points = await store.points(Span(PUMP, "flow", 0, 99_999), (-1, 0), 99)
+        assert [p.time for p in points] == [9_000 - n for n in reversed(range(gone, 40))], "by arrival, not by clocks"
+        await store.prune_points(PUMP, "flow", 0, 99_999)
+        assert await store.history_bytes() == pytest.approx(taken / 40, rel=0.1), "one point is left"
         await store.close()
 
     async def test_gaps_in_history_are_kept_as_entries(self, medium: Medium) -> None:
