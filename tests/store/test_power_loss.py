@@ -28,12 +28,12 @@ from tests.store.power_cut import Disk
 from tests.store.recording_disk import library, recording
 from twingateway.errors import StoreError
 from twingateway.ports.journal import Span
-from twingateway.ports.store import Attempt, Changes, Counter, PeerRecord, StoredModel
+from twingateway.ports.store import Attempt, Changes, Counter, PeerRecord, Removal, StoredModel
 from twingateway.store.sqlite import SqliteStore, open_store
 from twingateway.testing.journal_contract import EVENT, HISTORY, OTHER, PUMP, entry, filed
 from twingateway.testing.store_contract import stored
 from twingateway.twin.entry import JournalEntry
-from twingateway.twin.register import RegisterKey, Section, Version
+from twingateway.twin.register import Section, Version
 
 pytestmark = pytest.mark.skipif(library() is None, reason="sqlite3 is built into the interpreter here")
 
@@ -170,8 +170,9 @@ class Work:
         self.say("is", f"model@{turn}")
         if turn % 2:
             self.say("may", passing, f"attempt {passing}")
-            await self.store.commit(Changes(forget=[RegisterKey(PUMP, Section.DESIRED, passing)]))
+            await self.store.commit(Changes(forget=[Removal(desired.register.key, desired.register.version)]))
             self.say("gone", passing, f"attempt {passing}")
+            self.say("least", "floor", number=desired.lsn)
 
     async def clear(self, turn: int) -> None:
         """Everything that lets go of something."""
@@ -224,6 +225,7 @@ async def recover(path: Path) -> Found:
         found.there.update(placed.entry.name for placed in await store.kept_page(EVENT, 0, 1 << 30))
         points = await store.points(SPAN, (-1, 0), 1 << 30)
         found.there.update(f"point {point.value}" for point in points)
+        found.least["floor"] = snapshot.floor
         found.least["low"] = snapshot.peers["edge"].low if snapshot.peers else 0
         for counter in Counter:
             found.least[counter.value] = (await store.reserve(counter, 1))[0] - 1
