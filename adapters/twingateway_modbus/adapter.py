@@ -13,6 +13,7 @@ from twingateway_modbus.driver import ModbusDriver
 from twingateway_modbus.learned import Learned
 from twingateway_modbus.link import Link
 from twingateway_modbus.schedule import phases
+from twingateway_modbus.settings import DeviceSettings
 
 
 class ModbusAdapter(Adapter):
@@ -25,13 +26,17 @@ class ModbusAdapter(Adapter):
         self._phases = phases()
 
     def driver(self, device: Device, port: DevicePort) -> Driver:
-        address: AddressSettings = device.settings.address
+        settings: DeviceSettings = device.settings
+        if device.model is None and settings.needs_model:
+            raise InvalidConfig(f"{', '.join(settings.needs_model)}: the model that gives the names is not here")
+        address = settings.address
         link = self.link(address)
         endpoint = address.endpoint
-        self._users[endpoint] += 1
-        return ModbusDriver(
+        driver = ModbusDriver(
             device, port, link, self._learned(device, address), lambda: self._release(endpoint), next(self._phases)
         )
+        self._users[endpoint] += 1
+        return driver
 
     def link(self, address: AddressSettings) -> Link:
         """The link to the endpoint of `address`. Raises InvalidConfig if its other devices have it otherwise."""

@@ -39,7 +39,7 @@ class ModbusDriver(Driver):
         """`release` is called once, when the driver needs `link` no more. `phase`: see `schedule`."""
         settings: DeviceSettings = device.settings
         self._address: AddressSettings = settings.address
-        points = settings.points()
+        points = settings.points(device.model)
         self._points: dict[str, Point] = {point.name: point for point in points if not point.is_scale}
         self._port = port
         self._link = link

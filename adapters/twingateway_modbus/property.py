@@ -8,14 +8,13 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from twingateway.adapter import Duration
+from twingateway.adapter import Duration, Model
 from twingateway_modbus.codec import BitField, Codec
 from twingateway_modbus.layout import (
     BYTES,
     FLOATS,
     INTEGERS,
     SIGNED,
-    TIMES,
     UNSIGNED,
     DataType,
     Half,
@@ -23,6 +22,7 @@ from twingateway_modbus.layout import (
     registers_of,
 )
 from twingateway_modbus.linear import Linear
+from twingateway_modbus.names import names_in
 from twingateway_modbus.plan import MAX_REGISTERS
 from twingateway_modbus.point import Point, Reporting, Table, WriteWith
 
@@ -34,7 +34,7 @@ _Factor = Annotated[Decimal, Field(allow_inf_nan=False, ge=Decimal("-1e9"), le=D
 Period = Annotated[Duration, Field(ge=0.02, le=86400)]
 _Interval = Annotated[Duration, Field(ge=0, le=86400 * 30)]
 _Address = Annotated[int, Field(ge=0, le=LAST_ADDRESS)]
-_Names = dict[int, str]
+_Names = Annotated[dict[int, str], Field(min_length=1)] | Literal["model"]
 
 
 @lru_cache(maxsize=4096)
@@ -64,8 +64,10 @@ class PropertySettings(BaseModel):
     bit: int | None = Field(None, ge=0, le=63, description="One bit as true or false; 0 is the least significant.")
     bits: tuple[int, int] | None = Field(None, description="First and last bit of a number inside the register.")
     length: int | None = Field(None, ge=1, le=MAX_REGISTERS, description="A string's length in registers.")
-    enum: _Names | None = Field(None, min_length=1, description="Register content → name.")
-    flags: _Names | None = Field(None, min_length=1, description="Bit → name; the value lists the bits that are set.")
+    enum: _Names | None = Field(None, description="Register content → name, or `model`: as the model says.")
+    flags: _Names | None = Field(
+        None, description="Bit → name, or `model`: as the model says; the value lists the bits that are set."
+    )
     sentinels: list[int | Literal["nan"]] = Field(
         default_factory=list, description="Register contents by which the device says that it has no value."
     )
@@ -137,7 +139,7 @@ class PropertySettings(BaseModel):
             return "give enum or flags, not both"
         if (self.enum or self.flags) and (self.data_type not in INTEGERS or self.bit is not None):
             return f"enum and flags are for whole numbers, not for {self.data_type if self.bit is None else 'a bit'}"
-        if self.enum and len(set(self.enum.values())) < len(self.enum):
+        if isinstance(self.enum, dict) and len(set(self.enum.values())) < len(self.enum):
             return "two contents of enum have the same name; writing could not tell them apart"
         return self._sentinel_fault()
 
@@ -187,8 +189,13 @@ class PropertySettings(BaseModel):
             numbers |= {number - (1 << width) for number in numbers if number >= 1 << width - 1}
         return frozenset(numbers)
 
-    def point(self, name: str, base: int, period: float) -> Point:
-        """As the planner and the driver use it; `base` is added to its addresses."""
+    @property
+    def needs_model(self) -> bool:
+        return "model" in (self.enum, self.flags)
+
+    def point(self, name: str, base: int, period: float, model: Model | None = None) -> Point:
+        """As the planner and the driver use it; `base` is added to its addresses. Without the `model` that it needs
+        it has numbers for names. Raises InvalidConfig if the model does not have them."""
         codec = _shared(
             Codec(
                 self.data_type,
@@ -200,8 +207,8 @@ class PropertySettings(BaseModel):
                 self.count,
                 self._sentinel_numbers(),
                 "nan" in self.sentinels,
-                self.enum,
-                self.flags,
+                self._names(self.enum, name, model, of_bits=False),
+                self._names(self.flags, name, model, of_bits=True),
             )
         )
         return Point(
@@ -217,6 +224,10 @@ class PropertySettings(BaseModel):
             tolerance=self.tolerance,
         )
 
-    @property
-    def is_time(self) -> bool:
-        return self.data_type in TIMES
+    @staticmethod
+    def _names(
+        given: dict[int, str] | Literal["model"] | None, name: str, model: Model | None, *, of_bits: bool
+    ) -> dict[int, str] | None:
+        if given != "model":
+            return given
+        return None if model is None else names_in(model, name, of_bits=of_bits)

@@ -6,6 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from twingateway.adapter import Model
 from twingateway_modbus.address import AddressSettings
 from twingateway_modbus.codec import Codec
 from twingateway_modbus.layout import DataType
@@ -75,10 +76,15 @@ class DeviceSettings(_Strict):
     def _shifted(self, ranges: list[tuple[int, int]]) -> tuple[Range, ...]:
         return tuple(Range(self.base + first, self.base + last + 1) for first, last in ranges)
 
-    def points(self) -> tuple[Point, ...]:
+    @property
+    def needs_model(self) -> tuple[str, ...]:
+        """The properties whose names are the model's."""
+        return tuple(name for name, settings in self.properties.items() if settings.needs_model)
+
+    def points(self, model: Model | None = None) -> tuple[Point, ...]:
         """The properties as the planner and the driver use them, and their scale-factor registers, each read as often
-        as what it scales."""
-        points = [settings.point(name, self.base, self.period) for name, settings in self.properties.items()]
+        as what it scales. Raises InvalidConfig if `model` lacks names that are to come from it."""
+        points = [each.point(name, self.base, self.period, model) for name, each in self.properties.items()]
         scales = {(point.table, point.scale_at, point.period) for point in points if point.scale_at is not None}
         return (*points, *(_scale(*each) for each in sorted(scales)))
 

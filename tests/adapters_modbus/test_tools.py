@@ -154,6 +154,58 @@ def test_a_profile_that_does_not_fails_and_says_where(profile: Path, before: str
     assert "0 of 1 passed" in result.output
 
 
+NAMED = """\
+apiVersion: edge.iot.org/v1
+kind: DeviceProfile
+metadata: {name: pump}
+spec:
+  adapter: modbus
+  model: pump@1
+  properties:
+    mode: {table: holding, address: 0, type: uint16, enum: model, writable: true}
+    level: {table: holding, address: 1, type: uint16, bits: [4, 5], enum: model}
+    faults: {table: input, address: 0, type: uint32, flags: model}
+  tests:
+  - registers: {holding: {0: "0004 0020"}, input: {0: "0002 0001"}}
+    expect: {mode: heat, level: high, faults: [door, fan]}
+    writes: {mode: {value: "off", registers: "0000"}}
+---
+apiVersion: edge.iot.org/v1
+kind: DeviceModel
+metadata: {name: pump, version: "1"}
+spec:
+  properties:
+    mode: {type: enum, values: ["off", heat], codes: [0, 4], access: read-write}
+    level: {type: enum, values: [low, middle, high]}
+    faults: {type: array, items: {type: enum, values: [fan, door], codes: [17, 0]}}
+"""
+
+
+def test_names_of_contents_and_bits_can_be_the_models(tmp_path: Path) -> None:
+    (tmp_path / "pump.yaml").write_text(NAMED)
+    assert run("validate", tmp_path / "pump.yaml").exit_code == 0
+    assert run("adapter", "test", tmp_path / "pump.yaml").output.endswith("1 of 1 passed\n")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "complaint"),
+    [
+        ("model: pump@1", "model: other@1", "mode, level, faults: the model that gives the names is not here"),
+        ("{type: enum, values: [low, middle, high]}", "{type: integer}", "level takes its names from pump@1, where"),
+        ("values: [low, middle, high]", "values: [low, 2, high]", "some of its values are no texts"),
+        ("items: {type: enum, values: [fan, door], codes: [17, 0]}", "minItems: 0", "not an array of enums"),
+    ],
+)
+def test_names_that_the_model_does_not_have_are_missed(
+    tmp_path: Path, before: str, after: str, complaint: str
+) -> None:
+    assert before in NAMED
+    (tmp_path / "pump.yaml").write_text(NAMED.replace(before, after))
+    result = run("adapter", "test", tmp_path / "pump.yaml")
+    assert result.exit_code != 0
+    assert complaint in result.output
+
+
 def test_a_vector_that_is_none_is_an_error(profile: Path) -> None:
     profile.write_text(PROFILE.replace("name: at noon", "nam: at noon"))
     result = run("adapter", "test", profile)

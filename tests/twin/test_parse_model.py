@@ -23,7 +23,7 @@ DOCUMENT: dict[str, Any] = {
                 "access": "read-write",
                 "idempotent": True,
             },
-            "mode": {"type": "enum", "values": ["off", "heat"], "access": "write"},
+            "mode": {"type": "enum", "values": ["off", "heat"], "codes": [0, 4.0], "access": "write"},
             "limits": {
                 "type": "object",
                 "properties": {"low": {"type": "integer", "minimum": 0}, "high": {"type": "integer"}},
@@ -56,7 +56,7 @@ def test_everything_a_document_says_is_in_the_model() -> None:
         step=0.5,
         idempotent=True,
     )
-    assert model.properties["mode"] == Property(PropertyType.ENUM, Access.WRITE, values=("off", "heat"))
+    assert model.properties["mode"] == Property(PropertyType.ENUM, Access.WRITE, values=("off", "heat"), codes=(0, 4))
     limits = model.properties["limits"]
     assert limits.members["low"] == Property(PropertyType.INTEGER, minimum=0)
     assert limits.required == {"low", "high"}

@@ -100,6 +100,8 @@ class AdapterHost:
             self._attempts[attempt.device].append(attempt)
         self._running: dict[str, _Running] = {}
         self._actuators: dict[DeviceId, Actuator] = {}
+        self._without_model: dict[DeviceId, tuple[_Running, ConfiguredDevice]] = {}
+        """Devices that could not be set up while their model was missing."""
         self._work: list[asyncio.Task[None]] = []
         ledger.watch(self._on_register)
         lifetimes.watch(self._nudge)
@@ -161,10 +163,12 @@ class AdapterHost:
         if running.adapter is None:
             reporter.fail(AdapterFault(running.error), None)
             return
+        model = self._model(device, ref)
         try:
-            known = Device(device, configured.settings, self._model(device, ref))
-            driver = running.adapter.driver(known, reporter)
+            driver = running.adapter.driver(Device(device, configured.settings, model), reporter)
         except Exception as error:
+            if ref is not None and model is None:
+                self._without_model[device] = running, configured
             log.error("a device could not be set up", device=str(device), reason=_reason(error))
             reporter.fail(AdapterFault(_reason(error)), None)
             return
@@ -216,6 +220,10 @@ class AdapterHost:
             self._nudge(stored.register.key.device)
 
     def _on_model(self, namespace: str, ref: str) -> None:
+        for device, (running, configured) in list(self._without_model.items()):
+            if (device.namespace, configured.model_ref) == (namespace, ref):
+                del self._without_model[device]
+                self._start(running, configured)
         for device in self._actuators:
             if device.namespace == namespace:
                 self._nudge(device)

@@ -61,10 +61,11 @@ class ModelRef(NamedTuple):
 class Property:
     """One property of a model, or one member of an object or array property.
 
-    `step` counts from `minimum` (or 0) in decimal arithmetic. `values` lists what an enum may be. `items` describes
-    an array's elements, `members` an object's. `idempotent` says that writing a value twice does no harm, so that a
-    write with unknown outcome may be repeated. `retention`: seconds that history of it is kept, None for none.
-    `conflict`: what becomes of a local override when the cloud changed the desired value at the same time.
+    `step` counts from `minimum` (or 0) in decimal arithmetic. `values` lists what an enum may be, `codes` the numbers
+    by which devices say it, in the same order (none: 0, 1, 2 …). `items` describes an array's elements, `members` an
+    object's. `idempotent` says that writing a value twice does no harm, so that a write with unknown outcome may be
+    repeated. `retention`: seconds that history of it is kept, None for none. `conflict`: what becomes of a local
+    override when the cloud changed the desired value at the same time.
     """
 
     type: PropertyType
@@ -75,6 +76,7 @@ class Property:
     maximum: float | None = None
     step: float | None = None
     values: tuple[Value, ...] = ()
+    codes: tuple[int, ...] = ()
     min_length: int | None = None
     max_length: int | None = None
     min_items: int | None = None

@@ -67,6 +67,7 @@ def parse_property(document: Value) -> Property:
         access=Access(str(source.get("access", Access.READ))),
         conflict=ConflictPolicy(str(source.get("conflict", ConflictPolicy.CLOUD_WINS))),
         values=tuple(_whole(value) for value in _list(source, "values")),
+        codes=tuple(code for code in map(_whole, _list(source, "codes")) if isinstance(code, int)),
         items=parse_property(items) if items is not None else None,
         members=MappingProxyType({name: parse_property(part) for name, part in members.items()}),
         required=frozenset(str(name) for name in _list(source, "required")),
@@ -90,6 +91,7 @@ def render_property(source: Property) -> dict[str, Value]:
     parts: dict[str, Callable[[], Value]] = {
         "retention": lambda: None if source.retention is None else render_duration(source.retention),
         "values": lambda: list(source.values),
+        "codes": lambda: list(source.codes),
         "items": lambda: render_property(source.items) if source.items else None,
         "properties": lambda: {name: render_property(member) for name, member in source.members.items()},
         "required": lambda: list[Value](sorted(source.required)),

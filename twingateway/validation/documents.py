@@ -97,7 +97,7 @@ _KEYS_OF: dict[str, tuple[str, ...]] = {
     "integer": _NUMERIC,
     "boolean": (),
     "string": ("minLength", "maxLength", "unit"),
-    "enum": ("values", "unit"),
+    "enum": ("values", "codes", "unit"),
     "object": ("properties", "required"),
     "array": ("items", "minItems", "maxItems", "unit"),
 }
@@ -122,6 +122,9 @@ def _property_problems(source: Value, path: str) -> Iterator[Problem]:
     yield from _range_problems(source, path)
     if kind == "enum" and "values" not in source:
         yield Problem("an enum needs `values`, the list of what it may be", path, "values")
+    values, codes = source.get("values"), source.get("codes")
+    if isinstance(values, list) and isinstance(codes, list) and len(values) != len(codes):
+        yield Problem(f"{len(codes)} codes for {len(values)} values", f"{path}.codes", "codes")
     members = _object(source, "properties")
     required = source.get("required")
     for place, name in enumerate(required if isinstance(required, list) else ()):

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 from pathlib import Path
 
-from twingateway.adapter import Device
 from twingateway_modbus.adapter import ModbusAdapter
 from twingateway_modbus.tools.documents import NamedSettings
 from twingateway_modbus.tools.recording import Exchange
@@ -29,7 +28,7 @@ async def capture(devices: list[NamedSettings], output: Path, seconds: float) ->
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
                     for each in devices:
-                        driver = adapter.driver(Device(each.id, each.settings), SilentPort())
+                        driver = adapter.driver(each.device, SilentPort())
                         adapter.link(each.settings.address).tap = tap
                         group.create_task(driver.run())
         finally:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from twingateway.adapter import DeviceId
-from twingateway.config.device import load_devices, settings_of_profile
+from twingateway.adapter import Device, DeviceId, Model
+from twingateway.config.device import LoadedDevice, load_devices, settings_of_profile
+from twingateway.config.load import read_models
 from twingateway.errors import InvalidConfig
 from twingateway.plugins.registry import AdapterRegistry
 from twingateway_modbus.settings import DeviceSettings
@@ -17,11 +18,17 @@ from twingateway_modbus.settings import DeviceSettings
 
 @dataclass(frozen=True, slots=True)
 class NamedSettings:
-    """One device, or one type of device at a made-up address. `tests`: a profile's vectors as they are written."""
+    """One device, or one type of device at a made-up address. `model`: the one in its profile's file. `tests`: a
+    profile's vectors as they are written."""
 
     id: DeviceId
     settings: DeviceSettings
+    model: Model | None = None
     tests: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def device(self) -> Device:
+        return Device(self.id, self.settings, self.model)
 
 
 def read_profile(path: Path, address: Mapping[str, Any]) -> NamedSettings:
@@ -29,7 +36,7 @@ def read_profile(path: Path, address: Mapping[str, Any]) -> NamedSettings:
     loaded = settings_of_profile(path, {"address": dict(address)}, AdapterRegistry.installed(), os.environ)
     if loaded.device.adapter != "modbus":
         raise InvalidConfig(f"{path} is a profile for the adapter {loaded.device.adapter!r}, not for modbus")
-    return NamedSettings(loaded.device.id, loaded.device.settings, loaded.tests)
+    return _named(loaded.device, _models_beside([loaded.device]), loaded.tests)
 
 
 def read_any(path: Path, address: Mapping[str, Any]) -> list[NamedSettings]:
@@ -37,7 +44,22 @@ def read_any(path: Path, address: Mapping[str, Any]) -> list[NamedSettings]:
     devices = load_devices([path], AdapterRegistry.installed())
     if not devices:
         return [read_profile(path, address)]
-    found = [NamedSettings(device.id, device.settings) for device in devices if device.adapter == "modbus"]
-    if not found:
+    ours = [device for device in devices if device.adapter == "modbus"]
+    if not ours:
         raise InvalidConfig(f"{path} holds no Modbus device")
-    return found
+    models = _models_beside(ours)
+    return [_named(device, models) for device in ours]
+
+
+def _named(
+    device: LoadedDevice, models: Mapping[str, Model], tests: tuple[Mapping[str, Any], ...] = ()
+) -> NamedSettings:
+    return NamedSettings(device.id, device.settings, models.get(str(device.model_ref)), tests)
+
+
+def _models_beside(devices: Iterable[LoadedDevice]) -> Mapping[str, Model]:
+    """The models in the files of the devices' profiles, by reference."""
+    models, problems = read_models({device.source.base.file for device in devices if device.source.base is not None})
+    if problems:
+        raise InvalidConfig(str(problems[0]), problems)
+    return {str(model.ref): model for model in models}

@@ -83,8 +83,10 @@ async def serve_profile(file: Path, how: Serving) -> None:
 
 
 def _machines(file: Path, how: Serving) -> dict[int, Machine]:
-    settings = read_any(file, {"host": "127.0.0.1"})[0].settings
-    machines = {unit: Machine(settings.points(), gaps=settings.limits().max_gap) for unit in how.units}
+    given = read_any(file, {"host": "127.0.0.1"})[0]
+    settings = given.settings
+    points = settings.points(given.model)
+    machines = {unit: Machine(points, gaps=settings.limits().max_gap) for unit in how.units}
     if how.test is not None:
         vector = vector_named(file, how.test)
         for machine in machines.values():

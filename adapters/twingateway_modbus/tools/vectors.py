@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from twingateway.adapter import Device, DeviceId, Value
+from twingateway.adapter import Value
 from twingateway.errors import DeviceError, InvalidConfig
 from twingateway_modbus.adapter import ModbusAdapter
 from twingateway_modbus.driver import ModbusDriver
@@ -93,7 +93,7 @@ def vector_named(profile: Path, name: str) -> Vector:
 async def run_vector(profile: Path, vector: Vector) -> list[str]:
     """What is wrong; nothing if it passes. Raises InvalidConfig."""
     given = read_profile(profile, {"host": "127.0.0.1"})
-    memory = Machine(given.settings.points()).memory
+    memory = Machine(given.settings.points(given.model)).memory
     vector.fill(memory, given.settings.base)
     unit, server = 1, Server({1: memory})
     if vector.recording is not None:
@@ -102,10 +102,10 @@ async def run_vector(profile: Path, vector: Vector) -> list[str]:
     adapter = ModbusAdapter()
     try:
         port = await server.serve_tcp()
-        settings = read_profile(profile, {"host": "127.0.0.1", "port": port, "unit": unit}).settings
-        driver = adapter.driver(Device(DeviceId("default", "test"), settings), SilentPort())
+        found = read_profile(profile, {"host": "127.0.0.1", "port": port, "unit": unit})
+        driver = adapter.driver(found.device, SilentPort())
         assert isinstance(driver, ModbusDriver)
-        points = {point.name: point for point in settings.points()}
+        points = {point.name: point for point in found.settings.points(found.model)}
         return [*await _read(driver, vector), *[each async for each in _write(driver, vector, memory, points)]]
     finally:
         await adapter.stop()
