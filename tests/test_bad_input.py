@@ -125,7 +125,10 @@ class Peer:
 
     @property
     def refusal(self) -> int:
-        """The reason code of the last packet heard, which must be a CONNACK or a DISCONNECT."""
+        """The reason code of the last packet heard, which must be a CONNACK or a DISCONNECT; a return code of MQTT
+        3.1.1 as it is."""
+        if self.heard[:3] == b"\x20\x02\x00":
+            return self.heard[3]
         last = PacketReader().feed(self.heard)[-1]
         assert isinstance(last, mqtt5.ConnAckPacket | mqtt5.DisconnectPacket), last
         return int(last.reason_code)
@@ -243,7 +246,7 @@ STRANGERS = {
     "a CONNECT of 256 MB": (b"\x10\xff\xff\xff\x7f", {0x95}),
     "a PINGREQ before CONNECT": (b"\xc0\x00", {0x82}),
     "a PUBLISH before CONNECT": (wrap(STATE_TOPIC, b"\xa0"), {0x82}),
-    "MQTT 3.1.1": (MQTT_3, {0x84}),
+    "MQTT 3.1.1": (MQTT_3, {0x05}),
     "a plain MQTT 5 client": (connect(), {0x87}),
     "a plain client with a password": (connect(username="x", password=b"y"), {0x87}),
     "a node without authentication": (connect(user_properties=[("twingateway", "1"), ("node", "edge-1")]), {0x87}),

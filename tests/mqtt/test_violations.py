@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.mqtt.peers import Hub, connect, make_client
 from twingateway.mqtt.codec import PacketReader
-from twingateway.mqtt.events import Closing, Event, PlainClient
+from twingateway.mqtt.events import Closing, Event
 from twingateway.mqtt.streams import STATE_STREAM
 
 CONNECT_AGAIN = mqtt5.ConnectPacket("edge-1", user_properties=[("twingateway", "1")]).write()
@@ -56,9 +56,9 @@ def test_an_accepted_node_that_breaks_the_protocol_is_told_and_left(wrong: bytes
         (mqtt5.PublishPacket("a", b"").write(), 0x82),
         (b"\x16\x03\x01\x02\x00", 0x81),
         (TOO_LARGE, 0x95),
-        (b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01c", 0x84),
-        (b"\x10\x0d\x00\x04MQTT\x84\x02\x00\x3c\x00\x01c", 0x84),
-        (b"\x10\x0f\x00\x06MQIsdp\x03\x02\x00\x3c\x00\x01c", 0x84),
+        (b"\x10\x0d\x00\x04MQTT\x06\x02\x00\x3c\x00\x01c", 0x84),
+        (b"\x10\x0d\x00\x04MQTX\x04\x02\x00\x3c\x00\x01c", 0x81),
+        (b"\x10\x08\x00\x04MQTT\x04\x02", 0x81),
     ],
 )
 def test_before_acceptance_the_answer_is_a_connack(wrong: bytes, code: int) -> None:
@@ -77,20 +77,6 @@ def test_a_second_connect_while_the_proof_is_awaited_is_a_protocol_error() -> No
     [(_, data)] = client.to_send()
     [closing] = server.receive(0, data * 2, 0.0)
     assert (type(closing), closing.reason_code) == (Closing, 0x82)
-
-
-def test_a_plain_client_is_reported_and_can_be_refused() -> None:
-    server = Hub().server()
-    subscribe = mqtt5.SubscribePacket(1, [mqtt5.TopicFilter("a")]).write()
-    events = server.receive(0, mqtt5.ConnectPacket("paho", username="u").write() + subscribe, 0.0)
-    assert events == [PlainClient("paho")]
-    assert server.to_send() == []
-    server.refuse(0x88, "no broker behind this node")
-    [(_, data)] = server.to_send()
-    [connack] = PacketReader().feed(data)
-    assert isinstance(connack, mqtt5.ConnAckPacket)
-    assert (int(connack.reason_code), connack.reason_str) == (0x88, "no broker behind this node")
-    assert server.closed
 
 
 def test_every_connack_has_a_property() -> None:

@@ -108,7 +108,7 @@ class UplinkSection(Section):
 
 
 class ListenSection(Section):
-    """Children of this node connect here, over QUIC and over TLS."""
+    """Children of this node connect here, over QUIC and over TLS; with `relay`, other MQTT clients as well."""
 
     address: Address = _address("0.0.0.0:14567")
     """`host:port`; UDP, and TCP unless `tls_address` is given."""
@@ -126,6 +126,10 @@ class ListenSection(Section):
     """Connections at a time that have not proven yet who they are."""
     max_strangers_per_address: int = Field(default=32, gt=0)
     """Such connections from one IP address (of IPv6: from one /64)."""
+    relay: Literal["off", "broker", "anyone"] = "off"
+    """What becomes of MQTT clients that are no nodes. `off`: refused. `broker`: passed on to the broker of
+    `broker.url`, which must ask each for its name and password, since it sees them all come from this node. `anyone`:
+    passed on to this node's broker, embedded or not, whoever they are."""
 
     @model_validator(mode="after")
     def _tls_address_needs_tls(self) -> Self:
@@ -246,6 +250,17 @@ class NodeConfig(Section):
             if getattr(self, section) is not None and self.identity is None:
                 reason = f"{section} needs an identity section: certificate, key and ca"
                 raise _refusal(section, reason)
+        return self
+
+    @model_validator(mode="after")
+    def _relay_has_a_broker(self) -> Self:
+        if self.listen is None or self.listen.relay == "off":
+            return self
+        if self.broker is None:
+            raise _refusal("listen.relay", "clients are relayed to this node's broker: add a broker section")
+        if self.listen.relay == "broker" and self.broker.url is None:
+            reason = "the embedded broker lets in whoever comes: write `anyone` if that is meant, or give broker.url"
+            raise _refusal("listen.relay", reason)
         return self
 
     @property

@@ -1,4 +1,4 @@
-"""The server's side of connections from children: who they are, whether they may come, and the relay of none else."""
+"""The server's side of connections from children: who they are, and whether they may come; others are relayed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from twingateway.gateway.carrier import QUIET_AFTER, Carrier, PeerEvents
 from twingateway.gateway.inbound import Inbound
 from twingateway.gateway.ledger import Ledger
 from twingateway.gateway.peers import Peer, Peers
-from twingateway.mqtt.auth import Identity, TokenBook, Verifier, decode_claim, encode_claim, identify
+from twingateway.gateway.relay import Relay
+from twingateway.mqtt.auth import METHOD, Identity, TokenBook, Verifier, decode_claim, encode_claim, identify
 from twingateway.mqtt.events import Accepted, PlainClient
 from twingateway.mqtt.lanes import EARLY_TOPIC, unwrap_datagram
 from twingateway.mqtt.reasons import ReasonCode
@@ -33,7 +34,8 @@ _PING_RANGE = (0.1, 3600.0)
 
 
 class Acceptor:
-    """Makes a carrier for each incoming link. `allowed` is None for every node with a good certificate."""
+    """Makes a carrier for each incoming link. `allowed` is None for every node with a good certificate; `relay` takes
+    the MQTT clients that are no nodes, None if nobody does."""
 
     def __init__(
         self,
@@ -44,6 +46,7 @@ class Acceptor:
         inbound: Inbound,
         ledger: Ledger,
         peer_events: PeerEvents,
+        relay: Relay | None = None,
     ) -> None:
         self.node = node
         self.verifier = verifier
@@ -52,6 +55,7 @@ class Acceptor:
         self.inbound = inbound
         self.ledger = ledger
         self.peer_events = peer_events
+        self.relay = relay
         self._allowed = allowed
 
     def carrier(self) -> ChildCarrier:
@@ -136,14 +140,26 @@ class ChildCarrier(Carrier):
         return [*super()._own_deadlines(), self._attached_at + OVERLAP]
 
     def _on_plain_client(self, event: PlainClient, now: float) -> None:
-        log.warning("refused a plain MQTT client", client=event.client_id, peer=self._name)
-        connection = self._connection
-        if isinstance(connection, ServerConnection):
+        connection, link, relay = self._connection, self._link, self._acceptor.relay
+        if not isinstance(connection, ServerConnection) or link is None:
+            return
+
+        def refuse(code: int, text: str) -> None:
+            connection.refuse(code, text)
+            for stream, data in connection.to_send():
+                link.write(stream, data)
+
+        if relay is not None:
+            self._link = self._connection = None
+            relay.take(link, event, refuse)
+            return
+        log.warning("refused a plain MQTT client", client=event.opening.client_id, peer=self._name)
+        if event.opening.method is not None:
+            refuse(ReasonCode.BAD_AUTHENTICATION_METHOD, f"the authentication method here is {METHOD}")
+        else:
             message = "this listener takes twingateway nodes only; plain clients use the node's broker"
-            connection.refuse(ReasonCode.NOT_AUTHORIZED, message)
-            self._flush()
-        if self._link is not None:
-            self._link.close(0, "")
+            refuse(ReasonCode.NOT_AUTHORIZED, message)
+        link.close(0, "")
 
 
 def _quiet_after(ping: str) -> float | None:

@@ -141,6 +141,8 @@ class LimitedConnection(QuicConnection):
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
+        #: Streams whose window does not slide for now.
+        self.paused: set[int] = set()
         self._data_limit = SlidingLimit(CONNECTION_WINDOW)
         self._local_max_data = self._data_limit
         self._local_max_stream_data_bidi_local = STREAM_WINDOW
@@ -188,7 +190,7 @@ class LimitedConnection(QuicConnection):
         super()._write_connection_limits(builder, space)
 
     def _write_stream_limits(self, builder: QuicPacketBuilder, space: QuicPacketSpace, stream: QuicStream) -> None:
-        if stream.receiver.is_finished:
+        if stream.receiver.is_finished or stream.stream_id in self.paused:
             return
         end = max(stream.max_stream_data_local, window_end(stream.receiver.starting_offset(), STREAM_WINDOW))
         stream.max_stream_data_local = end

@@ -31,6 +31,9 @@ CLOSE_PATIENCE = 2.0
 #: A timer is never set nearer than this, so that one which aioquic leaves in the past cannot spin the event loop.
 LEAST_DELAY = 0.001
 
+#: The error code that says that a stream is not served here (EMQ's draft of MQTT over QUIC, section 12).
+STREAM_REFUSED = 0xBE
+
 #: The longest reason that is put into a CONNECTION_CLOSE frame, in bytes.
 REASON_LIMIT = 200
 
@@ -88,6 +91,7 @@ class QuicLink(QuicConnectionProtocol):
         self._wake_at: float | None = None
         self._closing: tuple[float, int, str] | None = None
         self._unopened: dict[int, bytearray] = {}
+        self._refused: set[int] = set()
         self._farewell: list[tuple[bytes, NetworkAddress]] = []
         self._bytes_sent = 0
         self._bytes_received = 0
@@ -160,6 +164,32 @@ class QuicLink(QuicConnectionProtocol):
         if not self._over and self._closing is None:
             self._closing = (self._loop.time() + CLOSE_PATIENCE, code, reason)
             self._transmit_soon()
+
+    def hand_over(self, handler: LinkHandler) -> None:
+        self._handler = handler
+
+    def pause(self, stream: int) -> None:
+        self.connection.paused.add(stream)
+
+    def resume(self, stream: int) -> None:
+        if stream in self.connection.paused:
+            self.connection.paused.remove(stream)
+            self._transmit_soon()
+
+    def refuse(self, stream: int) -> None:
+        if self._over or stream in self._refused:
+            return
+        self._refused.add(stream)
+        try:
+            self.connection.stop_stream(stream, STREAM_REFUSED)
+            self.connection.reset_stream(stream, STREAM_REFUSED)
+        except (AssertionError, RuntimeError, ValueError) as problem:  # the peer ended it already
+            _log.debug("stream not refused", stream=stream, problem=repr(problem))
+        self._transmit_soon()
+
+    def keep_alive(self, every: float) -> None:
+        self._keep_alive = every
+        self._arm(self._loop.time())
 
     # --- rounds ---------------------------------------------------------------------------------------------------
 
@@ -365,6 +395,8 @@ class QuicLink(QuicConnectionProtocol):
             self.opened.set_result(None)
 
     def _on_stream_data(self, event: events.StreamDataReceived) -> None:
+        if event.stream_id in self._refused:
+            return
         self._tell("stream_data", event.stream_id, event.data, event.end_stream, self._loop.time())
 
     def _on_datagram(self, event: events.DatagramFrameReceived) -> None:
@@ -382,7 +414,7 @@ class QuicLink(QuicConnectionProtocol):
     def _on_reset(self, event: events.StreamReset) -> None:
         if event.stream_id == CONTROL_STREAM:
             self.abort(LinkError(f"the peer reset the control stream ({event.error_code:#x})"))
-        else:
+        elif event.stream_id not in self._refused:
             self._tell("stream_data", event.stream_id, b"", True, self._loop.time())
 
     def _on_stop(self, event: events.StopSendingReceived) -> None:

@@ -19,7 +19,8 @@ NEXT_ADDRESS_AFTER = 0.25
 
 
 class TlsDialer:
-    """Implements `twingateway.ports.link.Dialer`. Arguments as of `QuicDialer`; the port is TCP."""
+    """Implements `twingateway.ports.link.Dialer`. Arguments as of `QuicDialer`; the port is TCP; `strict` see
+    `TlsLink`."""
 
     def __init__(
         self,
@@ -29,12 +30,14 @@ class TlsDialer:
         ca_file: Path | None = None,
         server_name: str | None = None,
         dial_timeout: float = DIAL_TIMEOUT,
+        strict: bool = True,
     ) -> None:
         self._host = host
         self._port = port
         self._ca_file = ca_file
         self._server_name = server_name or host
         self._dial_timeout = dial_timeout
+        self._strict = strict
 
     async def dial(self, handler: LinkHandler) -> Link:
         """See the port. A handler whose link was never `connected` hears nothing; the exception says why.
@@ -49,7 +52,7 @@ class TlsDialer:
         try:
             async with asyncio.timeout(self._dial_timeout):
                 _, link = await loop.create_connection(
-                    lambda: TlsLink(context, lambda: handler, server_name=self._server_name),
+                    lambda: TlsLink(context, lambda: handler, server_name=self._server_name, strict=self._strict),
                     self._host,
                     self._port,
                     **options,

@@ -46,7 +46,8 @@ class TlsLink(asyncio.Protocol):
     """Implements `twingateway.ports.link.Link` at both ends.
 
     `server_name`: what the server's certificate must be for, None at a server. `known_certificate`: the server's own,
-    DER, None at a client.
+    DER, None at a client. `strict`: the peer must agree on our protocol by name (ALPN); else it may have named none,
+    as MQTT over TLS does where it is not one of ours.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class TlsLink(asyncio.Protocol):
         *,
         server_name: str | None = None,
         known_certificate: bytes | None = None,
+        strict: bool = True,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         #: Done when the handler was told `connected`; fails with the LinkError that came instead.
@@ -67,6 +69,7 @@ class TlsLink(asyncio.Protocol):
         self.on_admitted: Callable[[bytes], None] = lambda holder: None
         self._make_handler = make_handler
         self._known_certificate = known_certificate
+        self._strict = strict
         self._is_client = known_certificate is None
         self._incoming, self._encrypted = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(
@@ -151,6 +154,23 @@ class TlsLink(asyncio.Protocol):
             self._loop.call_later(CLOSE_PATIENCE, self._give_up)
             self._round_soon()
 
+    def hand_over(self, handler: LinkHandler) -> None:
+        self._handler = handler
+
+    def pause(self, stream: int) -> None:
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume(self, stream: int) -> None:
+        if self._transport is not None:
+            self._transport.resume_reading()
+
+    def refuse(self, stream: int) -> None:
+        """There is but one stream."""
+
+    def keep_alive(self, every: float) -> None:
+        """TCP gives up nobody for being silent."""
+
     # --- asyncio's protocol ---------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -234,7 +254,8 @@ class TlsLink(asyncio.Protocol):
             self._send_encrypted()
             raise
         self._send_encrypted()
-        if self._tls.selected_alpn_protocol() != ALPN:
+        agreed = self._tls.selected_alpn_protocol()
+        if agreed != ALPN and (self._strict or agreed is not None):
             self.abort(LinkError(f"{self._peer} does not speak {ALPN}"))
             return False
         self._handler = self._make_handler()

@@ -29,12 +29,18 @@ class TlsListener:
     """Implements `twingateway.ports.link.Listener`."""
 
     def __init__(
-        self, identity: ServerIdentity, make_handler: HandlerFactory, door: Door, handshake_timeout: float
+        self,
+        identity: ServerIdentity,
+        make_handler: HandlerFactory,
+        door: Door,
+        handshake_timeout: float,
+        strict: bool,
     ) -> None:
         self._identity = identity
         self._make_handler = make_handler
         self._door = door
         self._handshake_timeout = handshake_timeout
+        self._strict = strict
         self._loop = asyncio.get_running_loop()
         self._links: set[TlsLink] = set()
         self._server: asyncio.Server | None = None
@@ -74,7 +80,8 @@ class TlsListener:
             transport.abort()
             return
         context = self._identity.tls_context
-        link = TlsLink(context, self._make_handler, known_certificate=self._identity.tls_certificate)
+        certificate = self._identity.tls_certificate
+        link = TlsLink(context, self._make_handler, known_certificate=certificate, strict=self._strict)
         link.on_admitted = lambda holder: self._door.admit(link)
         self._door.enter(link, address)
         self._links.add(link)
@@ -100,9 +107,10 @@ async def listen_tls(
     make_handler: HandlerFactory,
     door: Door | None = None,
     handshake_timeout: float = HANDSHAKE_TIMEOUT,
+    strict: bool = True,
 ) -> Listener:
     """Listen on TCP `host`:`port` (0 for any free one). `make_handler` is called once a link's handshake is complete.
-    Raises LinkError if the address is no use."""
-    listener = TlsListener(identity, make_handler, door or Door(Bounds()), handshake_timeout)
+    `strict`: clients must name our protocol, see `TlsLink`. Raises LinkError if the address is no use."""
+    listener = TlsListener(identity, make_handler, door or Door(Bounds()), handshake_timeout, strict)
     await listener.start(host, port)
     return listener

@@ -49,6 +49,15 @@ _FLAGS: Mapping[int, frozenset[int]] = {
     15: _ZERO,
 }
 
+#: Reason code → return code of a 3.1.1 CONNACK.
+_NOT_AUTHORIZED = 5
+_OLDER_CODE: Mapping[int, int] = {
+    ReasonCode.UNSUPPORTED_PROTOCOL_VERSION: 1,
+    ReasonCode.CLIENT_IDENTIFIER_NOT_VALID: 2,
+    ReasonCode.SERVER_UNAVAILABLE: 3,
+    ReasonCode.QUOTA_EXCEEDED: 3,
+}
+
 _Code = TypeVar("_Code", bound=IntEnum)
 
 
@@ -66,8 +75,8 @@ class PacketReader:
     def read(self, data: bytes) -> Iterator[Packet]:
         """Like `feed`, one packet at a time: those before a violation are seen before it is raised."""
         self._buffer += data
-        while (header := _header(self._buffer, self._max_packet)) is not None:
-            start, length = header
+        while (found := header(self._buffer, self._max_packet)) is not None:
+            start, length = found
             if len(self._buffer) < length:
                 return
             frame = bytes(self._buffer[:length])
@@ -77,10 +86,10 @@ class PacketReader:
 
 def decode_one(data: bytes, max_packet: int = MAX_PACKET) -> Packet:
     """Exactly one packet and nothing else. Raises ProtocolViolation."""
-    header = _header(data, max_packet)
-    if header is None or header[1] != len(data):
+    found = header(data, max_packet)
+    if found is None or found[1] != len(data):
         raise malformed("not exactly one packet")
-    return _decode(data, header[0])
+    return _decode(data, found[0])
 
 
 def connack_refusal(code: int, reason: str) -> bytes:
@@ -90,14 +99,20 @@ def connack_refusal(code: int, reason: str) -> bytes:
     return mqtt5.ConnAckPacket(reason_code=reason_code, reason_str=_reason_string(reason) or "refused").write()
 
 
+def connack_refusal_older(code: int) -> bytes:
+    """The same for a client that speaks MQTT 3.1 or 3.1.1, whose return codes are few (3.1.1, 3.2.2.3)."""
+    return bytes((0x20, 2, 0, _OLDER_CODE.get(code, _NOT_AUTHORIZED)))
+
+
 def disconnect(code: int, reason: str) -> bytes:
     """A DISCONNECT."""
     reason_code = _code_or(mqtt5.DisconnectReasonCode, code, mqtt5.DisconnectReasonCode.UNSPECIFIED_ERROR)
     return mqtt5.DisconnectPacket(reason_code=reason_code, reason_str=_reason_string(reason)).write()
 
 
-def _header(data: bytes | bytearray, max_packet: int) -> tuple[int, int] | None:
-    """(where the body begins, length of the whole packet), or None while the fixed header is incomplete."""
+def header(data: bytes | bytearray, max_packet: int) -> tuple[int, int] | None:
+    """(where the body begins, length of the whole packet), or None while the fixed header is incomplete. Raises
+    ProtocolViolation."""
     if not data:
         return None
     kind, flags = data[0] >> 4, data[0] & 0x0F

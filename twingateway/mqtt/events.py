@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from twingateway.mqtt.auth import Claim, Identity
+from twingateway.mqtt.opening import Opening
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +26,15 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class PlainClient:
-    """Server: a client that is not one of our nodes asks in; `ServerConnection.refuse` answers it."""
+    """Server: a client that is not one of our nodes asks in; `ServerConnection.refuse` answers it, or its owner takes
+    it over.
 
-    client_id: str
+    `received`: every byte of the control stream so far, CONNECT first. `streams`: others on which something came.
+    """
+
+    opening: Opening
+    received: bytes = field(repr=False, compare=False)
+    streams: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,15 +7,18 @@ from dataclasses import replace
 
 import mqtt5
 
-from twingateway.errors import LinkError, NotAuthorized, ProtocolViolation
+from twingateway.errors import LinkError, NotAuthorized, ProtocolViolation, TwinGatewayError
 from twingateway.mqtt import auth, codec
 from twingateway.mqtt.capabilities import from_user_properties, to_user_properties
 from twingateway.mqtt.connection import CONNECT_TIMEOUT, Connection, continues
-from twingateway.mqtt.events import Accepted, PlainClient
+from twingateway.mqtt.events import Accepted, Event, PlainClient
 from twingateway.mqtt.keepalive import KeepAlive
-from twingateway.mqtt.reasons import ReasonCode
-from twingateway.mqtt.state import SERVER, Duty, Outcome
+from twingateway.mqtt.opening import Opening, read_opening
+from twingateway.mqtt.reasons import ReasonCode, reason_code
+from twingateway.mqtt.state import SERVER, Duty, Outcome, Phase
 from twingateway.mqtt.streams import CONTROL_STREAM
+
+_LEVEL_5 = 5
 
 
 def _admit(_: auth.Identity) -> str | None:
@@ -51,9 +54,29 @@ class ServerConnection(Connection):
         self._max_packet = max_packet
         self._accept = accept
         self._client_id = ""
+        self._first = bytearray()
+        self._opening: Opening | None = None
         self._peer_capabilities: Mapping[str, str] = {}
         self._claim: auth.Claim | None = None
         self._nonce = b""
+
+    def receive(self, stream: int, data: bytes, now: float) -> list[Event]:
+        """Who is at the other end is known when its CONNECT is whole; until then nothing of it is judged."""
+        if stream != CONTROL_STREAM or self._machine.phase is not Phase.CONNECTING:
+            return [] if self._machine.phase is Phase.UNDECIDED else super().receive(stream, data, now)
+        self._first += data
+        try:
+            self._opening = read_opening(self._first, self._max_packet)
+        except TwinGatewayError as error:
+            self._fail(reason_code(error), error.message)
+            return self._drain()
+        if self._opening is None:
+            return []
+        first, self._first = bytes(self._first), bytearray()
+        if self._opening.is_node:
+            return super().receive(stream, first, now)
+        self._machine.step(Outcome.PLAIN)
+        return [PlainClient(self._opening, first, self._streams.held)]
 
     def publish(self, topic: str, payload: bytes, stream: int = CONTROL_STREAM) -> None:
         """PUBLISH at QoS 0 on a stream that the client opened; does nothing after the end.
@@ -79,11 +102,14 @@ class ServerConnection(Connection):
             Duty.DELIVER: self._deliver,
             Duty.PONG: self._pong,
             Duty.LEAVE: self._leave,
-            Duty.IGNORE: self._ignore,
         }
 
     def _farewell(self, code: int, reason: str) -> bytes:
-        return codec.disconnect(code, reason) if self.open else codec.connack_refusal(code, reason)
+        if self.open:
+            return codec.disconnect(code, reason)
+        if self._opening is not None and self._opening.level < _LEVEL_5:
+            return codec.connack_refusal_older(code)
+        return codec.connack_refusal(code, reason)
 
     def _connect_timed_out(self) -> None:
         self._fail(ReasonCode.NOT_AUTHORIZED, f"no proof of who you are within {CONNECT_TIMEOUT:.0f} s")
@@ -96,10 +122,6 @@ class ServerConnection(Connection):
         method = packet.authentication_method
         if method is None and packet.authentication_data is not None:
             raise ProtocolViolation("authentication data without a method", ReasonCode.PROTOCOL_ERROR)
-        if method is None and not self._peer_capabilities:
-            self._machine.step(Outcome.PLAIN)
-            self._emit(PlainClient(packet.client_id))
-            return
         self._require_node(method, packet.client_id)
         self._claim = auth.decode_claim(packet.authentication_data)
         digest = auth.chain_digest(self._claim.chain)

@@ -19,7 +19,8 @@ from twingateway.mqtt.streams import CONTROL_STREAM
 
 class Phase(Enum):
     """IDLE: not started. CONNECTING: CONNECT awaited or sent. AUTHENTICATING: the nonce is out (server) or signed
-    (client). UNDECIDED: a plain client awaits the owner's answer. OPEN: CONNACK success. CLOSED: the end."""
+    (client). UNDECIDED: a plain client awaits the owner's answer, nothing of it is read. OPEN: CONNACK success.
+    CLOSED: the end."""
 
     IDLE = auto()
     CONNECTING = auto()
@@ -85,13 +86,6 @@ SERVER: Table = {
     (Phase.AUTHENTICATING, _CONTROL): {
         mqtt5.AuthPacket: Duty.CHECK_PROOF,
         mqtt5.PublishPacket: Duty.HOLD,
-        mqtt5.DisconnectPacket: Duty.LEAVE,
-    },
-    (Phase.UNDECIDED, _CONTROL): {
-        mqtt5.PublishPacket: Duty.IGNORE,
-        mqtt5.SubscribePacket: Duty.IGNORE,
-        mqtt5.UnsubscribePacket: Duty.IGNORE,
-        mqtt5.PingReqPacket: Duty.IGNORE,
         mqtt5.DisconnectPacket: Duty.LEAVE,
     },
     (Phase.OPEN, _CONTROL): {

@@ -66,6 +66,11 @@ class Streams:
             )
         self._held.append((stream, early))
 
+    @property
+    def held(self) -> frozenset[int]:
+        """The streams of what is kept for `release`."""
+        return frozenset(stream for stream, _ in self._held)
+
     def release(self) -> list[tuple[int, bytes | Packet]]:
         """What was held, in order of arrival; nothing is kept."""
         held, self._held = self._held, []

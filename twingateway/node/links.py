@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from twingateway.config.node import ListenSection, NodeConfig
 from twingateway.errors import CertificateError, LinkError
 from twingateway.gateway.gateway import Gateway
+from twingateway.gateway.tasks import Tasks
 from twingateway.gateway.uplink import Parent, Uplink
-from twingateway.node.parts import Bound, at, load_credential
+from twingateway.node.parts import Bound, LocalBroker, at, load_credential
 from twingateway.ports.link import Listener
 
 if TYPE_CHECKING:
@@ -21,11 +22,19 @@ if TYPE_CHECKING:
 _PORT_ATTEMPTS = 8
 
 
-async def start_listener(config: NodeConfig, gateway: Gateway, stack: AsyncExitStack, bound: Bound) -> None:
-    """Accept children over QUIC, and over TLS unless the file says no."""
+async def start_listener(
+    config: NodeConfig,
+    gateway: Gateway,
+    broker: LocalBroker | None,
+    tasks: Tasks,
+    stack: AsyncExitStack,
+    bound: Bound,
+) -> None:
+    """Accept children over QUIC, and over TLS unless the file says no; plain clients if it says so."""
     if config.listen is None or config.identity is None:
         return
     from twingateway.gateway.acceptor import Acceptor
+    from twingateway.gateway.relay import Relay
     from twingateway.link.server_identity import ServerIdentity
     from twingateway.pki.verifier import ChainVerifier
 
@@ -41,6 +50,7 @@ async def start_listener(config: NodeConfig, gateway: Gateway, stack: AsyncExitS
         gateway.inbound,
         gateway.ledger,
         gateway.sessions,
+        None if section.relay == "off" or broker is None else Relay(broker.open_stream, tasks),
     )
     with at("listen.address", LinkError):
         listeners = await _listen(section, identity, acceptor)
@@ -65,7 +75,10 @@ async def _listen(section: ListenSection, identity: ServerIdentity, acceptor: Ac
             return [quic]
         tls_host, tls_port = section.tls_address or (host, quic.address[1])
         try:
-            tls = await listen_tls(tls_host, tls_port, identity=identity, make_handler=make_handler, door=door)
+            strict = section.relay == "off"
+            tls = await listen_tls(
+                tls_host, tls_port, identity=identity, make_handler=make_handler, door=door, strict=strict
+            )
             return [quic, tls]
         except LinkError:
             await quic.close()

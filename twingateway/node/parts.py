@@ -27,6 +27,7 @@ from twingateway.gateway.gateway import Gateway
 from twingateway.gateway.host import ConfiguredDevice
 from twingateway.gateway.journal import JournalPolicy, WithHistory
 from twingateway.plugins.registry import AdapterRegistry
+from twingateway.ports.byte_stream import OpenStream
 
 log = structlog.get_logger("node")
 
@@ -72,9 +73,18 @@ async def add_models(loaded: LoadedNode, gateway: Gateway) -> None:
             gateway.ledger.notice(error.code, f"{error.message}; until then the root's is used")
 
 
-async def start_broker(section: BrokerSection, stack: AsyncExitStack, bound: Bound) -> BrokerClient:
+@dataclass(frozen=True, slots=True)
+class LocalBroker:
+    """The node's own client of its broker, and the way in for others."""
+
+    client: BrokerClient
+    open_stream: OpenStream
+
+
+async def start_broker(section: BrokerSection, stack: AsyncExitStack, bound: Bound) -> LocalBroker:
     """The embedded broker or none, and a client to whichever it is."""
     from twingateway.broker.client import PahoBroker
+    from twingateway.broker.door import BrokerDoor
 
     username = password = None
     if section.listen is not None:
@@ -93,7 +103,7 @@ async def start_broker(section: BrokerSection, stack: AsyncExitStack, bound: Bou
     client = PahoBroker(host, port, username, password)
     await client.start()
     stack.push_async_callback(client.stop)
-    return client
+    return LocalBroker(client, BrokerDoor(host, port).open)
 
 
 async def start_webhooks(config: NodeConfig, stack: AsyncExitStack, bound: Bound) -> AddWebhook | None:
@@ -129,7 +139,7 @@ async def start_adapters(
     loaded: LoadedNode,
     registry: AdapterRegistry,
     gateway: Gateway,
-    broker: BrokerClient | None,
+    broker: LocalBroker | None,
     webhooks: AddWebhook | None,
 ) -> None:
     devices = [
@@ -140,7 +150,8 @@ async def start_adapters(
     ]
     for name, settings in loaded.config.adapters.items():
         data_dir = loaded.config.node.data_dir / f"{gateway.name}.adapters" / name
-        context = Context(name, gateway.clock, broker, webhooks, data_dir)
+        client = None if broker is None else broker.client
+        context = Context(name, gateway.clock, client, webhooks, data_dir)
         await gateway.host.open(registry.get(name), settings, context)
     await gateway.ownership.configure([device.id for device in devices])
     gateway.host.run(devices)

@@ -137,7 +137,7 @@ class Node:
             await add_models(self._loaded, gateway)
             broker = None if config.broker is None else await start_broker(config.broker, stack, bound)
             webhooks = await start_webhooks(config, stack, bound)
-            await start_listener(config, gateway, stack, bound)
+            await start_listener(config, gateway, broker, tasks, stack, bound)
             await start_adapters(self._loaded, self._registry, gateway, broker, webhooks)
             stack.push_async_callback(self._drain, gateway)
             stack.push_async_callback(gateway.host.stop)

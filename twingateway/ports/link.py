@@ -83,6 +83,28 @@ class Link(Protocol):
         """Close after what is queued has been acknowledged, or after two seconds."""
         ...
 
+    # What a link offers beside, for a peer whose bytes are passed on and not understood here.
+
+    def hand_over(self, handler: LinkHandler) -> None:
+        """From now on call this handler; it is not told `connected`."""
+        ...
+
+    def pause(self, stream: int) -> None:
+        """Let the peer send no more on this stream than it has been allowed already (a window of at most 1 MiB, which
+        may still arrive)."""
+        ...
+
+    def resume(self, stream: int) -> None: ...
+
+    def refuse(self, stream: int) -> None:
+        """End a stream of the peer's both ways; nothing that it carries is told any more."""
+        ...
+
+    def keep_alive(self, every: float) -> None:
+        """Send a sign of life after so many seconds of silence, so that the transport does not give up a peer that
+        has nothing to say."""
+        ...
+
 
 class LinkHandler(Protocol):
     """What a link tells its owner, and asks of it."""

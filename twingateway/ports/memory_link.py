@@ -111,6 +111,8 @@ class MemoryLink:
         self._unsent: dict[int, int] = {}
         self._arrived_by: dict[int, float] = {}
         self._on_the_way = 0
+        self._paused: dict[int, list[bytes]] = {}
+        self._refused: set[int] = set()
         self._round_due = False
         self._wake_at: float | None = None
         self._heard_at = 0.0
@@ -177,6 +179,24 @@ class MemoryLink:
         self._agenda.add(self._agenda.now(), self._close_when_done)
         self._agenda.add(deadline, self._close_when_done)
 
+    def hand_over(self, handler: LinkHandler) -> None:
+        self._handler = handler
+
+    def pause(self, stream: int) -> None:
+        self._paused.setdefault(stream, [])
+
+    def resume(self, stream: int) -> None:
+        for data in self._paused.pop(stream, []):
+            self._expect(self._agenda.now(), self._stream_arrives, stream, data)
+
+    def refuse(self, stream: int) -> None:
+        if stream not in self._refused and self._peer is not None:
+            self._refused.add(stream)
+            self._peer._expect(self._agenda.now() + self._path.delay, self._peer._stream_ends, stream)
+
+    def keep_alive(self, every: float) -> None:
+        """Both ends hear each other anyway, see `_watch`."""
+
     # --- what tests do to a link ----------------------------------------------------------------------------------
 
     def drop(self, reason: str = "the link broke") -> None:
@@ -242,8 +262,14 @@ class MemoryLink:
 
     def _stream_arrives(self, stream: int, data: bytes, now: float) -> None:
         self._hear(len(data), now)
-        self._tell(lambda handler: handler.stream_data(stream, data, False, now))
+        if stream in self._paused:
+            self._paused[stream].append(data)
+        elif stream not in self._refused:
+            self._tell(lambda handler: handler.stream_data(stream, data, False, now))
         self._ask_for_round()
+
+    def _stream_ends(self, stream: int, now: float) -> None:
+        self._tell(lambda handler: handler.stream_data(stream, b"", True, now))
 
     # --- datagrams ------------------------------------------------------------------------------------------------
 
