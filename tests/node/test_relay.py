@@ -214,7 +214,10 @@ class TestBackPressure:
             client.write(connect_packet("fast"))
             client.write(b"\x55" * total)
             [relayed] = await one_client()
-            for _ in range(50):
+            async with asyncio.timeout(30):
+                while not relayed._paused:
+                    await asyncio.sleep(0.01)
+            for _ in range(20):
                 await asyncio.sleep(0.01)
                 most = max(most, len(relayed._waiting))
             assert counted == 0

@@ -13,7 +13,7 @@ judges it and keeps its session. The relay only keeps the two sides in step:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -138,6 +138,9 @@ class RelayedClient:
 
     def next_datagram(self, room: int, now: float) -> bytes | None:
         return None
+
+    def early_datagrams(self, rooms: Sequence[int], now: float) -> Sequence[bytes]:
+        return ()
 
     def timer(self, now: float) -> None:
         pass
