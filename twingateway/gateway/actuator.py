@@ -94,6 +94,16 @@ class Actuator:
         self._nudged = asyncio.Event()
         self._nudged.set()
 
+    def attempts(self) -> list[Attempt]:
+        """Writes of which the outcome is not known, for whoever goes on."""
+        marks = self._uncertain.items()
+        known = ((name, self._wishes.current(self._device, name), mark) for name, mark in marks)
+        return [
+            Attempt(self._device, name, wish.version)
+            for name, wish, mark in known
+            if wish is not None and not wish.is_override and wish.mark == mark
+        ]
+
     def nudge(self) -> None:
         """A desired value changed, or something that it waits for came."""
         self._nudged.set()

@@ -1,7 +1,8 @@
 """Runs the adapters of this node and their devices, each apart from the others.
 
 An adapter that cannot be opened, or a driver that cannot be made, takes down nothing but itself: the device is shown
-offline with the reason, and `health` tells it.
+offline with the reason, and `health` tells it. A device that the root deleted, or gave to another node, is stopped,
+and begun again when the root gives it back.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -69,7 +70,16 @@ class _Running:
     kind: AdapterKind
     adapter: Adapter | None
     error: str
-    runners: list[DeviceRunner]
+    runners: dict[DeviceId, DeviceRunner] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """One device that is run."""
+
+    reporter: Reporter
+    actuator: Actuator
+    tasks: tuple[asyncio.Task[None], ...]
 
 
 class AdapterHost:
@@ -99,17 +109,19 @@ class AdapterHost:
         for attempt in attempts:
             self._attempts[attempt.device].append(attempt)
         self._running: dict[str, _Running] = {}
-        self._actuators: dict[DeviceId, Actuator] = {}
+        self._configured: dict[DeviceId, ConfiguredDevice] = {}
+        self._begun: dict[DeviceId, _Begun] = {}
         self._without_model: dict[DeviceId, tuple[_Running, ConfiguredDevice]] = {}
         """Devices that could not be set up while their model was missing."""
         self._work: list[asyncio.Task[None]] = []
         ledger.watch(self._on_register)
         lifetimes.watch(self._nudge)
         models.watch(self._on_model)
+        ownership.watch(self._on_assignment)
 
     async def open(self, kind: AdapterKind, settings: Any, context: Context) -> None:
         """Open one adapter; what goes wrong is its own affair."""
-        running = _Running(kind, None, "", [])
+        running = _Running(kind, None, "")
         self._running[kind.name] = running
         try:
             running.adapter = kind.open(settings, context)
@@ -121,18 +133,23 @@ class AdapterHost:
             self._ledger.notice("adapter-fault", running.error, adapter=kind.name)
 
     def run(self, devices: Iterable[ConfiguredDevice]) -> None:
-        """Start every device's driver."""
+        """Start every device's driver, but for those that are not this node's to run any more."""
         if not self._work:
             self._work.append(self._tasks.start(self._watch_silence(), "silence"))
         for configured in devices:
-            self._start(self._running[configured.adapter], configured)
+            self._configured[configured.id] = configured
+            if self._ownership.is_taken(configured.id):
+                self._ownership.tell_taken(configured.id)
+            else:
+                self._start(self._running[configured.adapter], configured)
 
     async def stop(self) -> None:
         """Cancel the drivers, then stop the adapters, all at once; neither may take longer than STOP_TIMEOUT."""
-        for task in self._work:
+        work = [*self._work, *(task for begun in self._begun.values() for task in begun.tasks)]
+        for task in work:
             task.cancel()
-        if self._work:
-            await asyncio.wait(self._work, timeout=STOP_TIMEOUT)
+        if work:
+            await asyncio.wait(work, timeout=STOP_TIMEOUT)
         opened = [running for running in self._running.values() if running.adapter is not None]
         await asyncio.gather(*(_stop_quietly(r.adapter, r.kind.name) for r in opened if r.adapter is not None))
 
@@ -142,7 +159,7 @@ class AdapterHost:
                 name,
                 running.kind.summary,
                 len(running.runners),
-                sum(runner.reporter.is_online for runner in running.runners),
+                sum(runner.reporter.is_online for runner in running.runners.values()),
                 running.error,
             )
             for name, running in sorted(self._running.items())
@@ -173,7 +190,7 @@ class AdapterHost:
             reporter.fail(AdapterFault(_reason(error)), None)
             return
         runner = DeviceRunner(device, driver, reporter, self._clock)
-        running.runners.append(runner)
+        running.runners[device] = runner
         actuator = Actuator(
             device,
             ref,
@@ -186,16 +203,38 @@ class AdapterHost:
             self._lifetimes,
             self._attempts.pop(device, ()),
         )
-        self._actuators[device] = actuator
-        self._work.append(self._tasks.start(runner.run(), f"device {device}"))
-        self._work.append(self._tasks.start(actuator.run(), f"desired of {device}"))
+        tasks = (
+            self._tasks.start(runner.run(), f"device {device}"),
+            self._tasks.start(actuator.run(), f"desired of {device}"),
+        )
+        self._begun[device] = _Begun(reporter, actuator, tasks)
+
+    def _on_assignment(self, device: DeviceId) -> None:
+        configured = self._configured.get(device)
+        if configured is None:
+            return
+        running = self._running[configured.adapter]
+        if self._ownership.is_taken(device):
+            self._end(running, device)
+        elif device not in self._begun:
+            self._start(running, configured)
+
+    def _end(self, running: _Running, device: DeviceId) -> None:
+        running.runners.pop(device, None)
+        begun = self._begun.pop(device, None)
+        if begun is None:
+            return
+        begun.reporter.close()
+        for task in begun.tasks:
+            task.cancel()
+        self._attempts[device] = begun.actuator.attempts()
 
     async def _watch_silence(self) -> None:
         while True:
             due = self._clock.now() + LOOK_SECONDS
             await asyncio.sleep(LOOK_SECONDS)
             was_held_up = self._clock.now() > due + LOOK_SECONDS
-            for runner in [runner for running in self._running.values() for runner in running.runners]:
+            for runner in [runner for running in self._running.values() for runner in running.runners.values()]:
                 if was_held_up:
                     runner.reporter.excuse()
                 elif runner.driver.period is not None:
@@ -206,14 +245,14 @@ class AdapterHost:
         return None if found is None else found.model
 
     def _returned(self, device: DeviceId) -> None:
-        actuator = self._actuators.get(device)
-        if actuator is not None:
-            actuator.returned()
+        begun = self._begun.get(device)
+        if begun is not None:
+            begun.actuator.returned()
 
     def _nudge(self, device: DeviceId) -> None:
-        actuator = self._actuators.get(device)
-        if actuator is not None:
-            actuator.nudge()
+        begun = self._begun.get(device)
+        if begun is not None:
+            begun.actuator.nudge()
 
     def _on_register(self, stored: StoredRegister) -> None:
         if stored.register.key.section in _ACTED_ON:
@@ -224,7 +263,7 @@ class AdapterHost:
             if (device.namespace, configured.model_ref) == (namespace, ref):
                 del self._without_model[device]
                 self._start(running, configured)
-        for device in self._actuators:
+        for device in self._begun:
             if device.namespace == namespace:
                 self._nudge(device)
 

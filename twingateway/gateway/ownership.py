@@ -41,6 +41,10 @@ log = structlog.get_logger("ownership")
 MAX_RELAYED = 100_000
 
 
+#: What a node forgets of a device that it does not run any more. An override that was not judged yet is none of that.
+_DROPPED = (Section.REPORTED, Section.ACK, Section.PRESENCE)
+
+
 class Ownership:
     """`grants` is None at a node that is not the root."""
 
@@ -59,7 +63,8 @@ class Ownership:
         ledger.watch(self._on_register)
 
     def watch(self, watcher: Callable[[DeviceId], None]) -> None:
-        """Tell `watcher` of every device run here that was taken from this node."""
+        """Tell `watcher` of every device configured here of which the root says something new: it may have been taken
+        from this node (see `is_taken`), or given to it."""
         self._watchers.append(watcher)
 
     def held(self, device: DeviceId) -> bool:
@@ -68,6 +73,12 @@ class Ownership:
             return False
         lifecycle = self._table.get(lifecycle_key(device))
         return lifecycle is not None and self._is_ours(lifecycle.register)
+
+    def is_taken(self, device: DeviceId) -> bool:
+        """The root has deleted it or given it to another node: it is not to be run here, configured or not."""
+        lifecycle = self._table.get(lifecycle_key(device))
+        value = {} if lifecycle is None else fields(lifecycle.register)
+        return value.get("state", "live") != "live" or value.get("holder") not in (None, self._peers.node)
 
     def runs(self, device: DeviceId) -> bool:
         """It is configured here, whoever holds it."""
@@ -234,18 +245,26 @@ class Ownership:
         device = stored.register.key.device
         if stored.register.key != lifecycle_key(device) or device not in self._configured:
             return
-        value = fields(stored.register)
         self._denied.discard(device)
-        if self._is_ours(stored.register):
-            self._enter_scope(device)
-        elif value.get("holder") != self._peers.node or value.get("state") != "live":
-            self._taken(device, value)
-
-    def _taken(self, device: DeviceId, value: dict[str, Any]) -> None:
-        to = "deleted" if value.get("state") == "deleted" else f"given to {value.get('holder')}"
-        self._ledger.notice("unassigned", f"{device} was {to}; this node stops running it", device)
         for watcher in self._watchers:
             watcher(device)
+        if self._is_ours(stored.register):
+            self._enter_scope(device)
+        elif self.is_taken(device):
+            self._taken(device)
+
+    def tell_taken(self, device: DeviceId) -> None:
+        """Say that a device which is configured here is not run."""
+        lifecycle = self._table.get(lifecycle_key(device))
+        value = {} if lifecycle is None else fields(lifecycle.register)
+        to = "deleted" if value.get("state") == "deleted" else f"given to {value.get('holder')}"
+        self._ledger.notice("unassigned", f"{device} was {to}; this node does not run it", device)
+
+    def _taken(self, device: DeviceId) -> None:
+        self.tell_taken(device)
+        if self._grants is None:  # what it said here is of no use to anybody now; should it return, the root gives it
+            held = (self._table.section(device, section).values() for section in _DROPPED)
+            self._ledger.drop([stored for section in held for stored in section])
         # The claim is refused now and remembered: should the device be free again, it is this node's at once.
         if self._grants is not None:
             self._grants.on_claims([self._own_claim(device)], None)

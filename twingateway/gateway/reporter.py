@@ -62,15 +62,22 @@ class Reporter:
         self._source_shown = True
         self._heard = clock.now()
         self._is_stale = False
+        self._is_closed = False
         self.is_online = False
         self.error: TwinGatewayError | None = None
         """Why the device is offline, or what was wrong with it last."""
+
+    def close(self) -> None:
+        """The device is not run here any more: whatever its driver still says is not passed on."""
+        self._is_closed = True
 
     def introduce(self, adapter: str) -> None:
         """At the start: which adapter and model the device has; that it has not answered yet is no news."""
         self._write({ADAPTER: adapter, MODEL: self._model_ref, REFUSED: None, QUALITY: None})
 
     def report(self, values: Mapping[str, Value], time: int | None = None, *, again: bool = False) -> None:
+        if self._is_closed:
+            return
         compiled = None
         if self._model_ref is not None:
             compiled = self._models.find(self._device.namespace, self._model_ref)
@@ -93,7 +100,7 @@ class Reporter:
 
     def online(self) -> None:
         self._heard = self._clock.now()
-        if self.is_online and not self._is_stale:
+        if self._is_closed or (self.is_online and not self._is_stale):
             return
         self.is_online, self._is_stale = True, False
         self.error = None
@@ -185,6 +192,8 @@ class Reporter:
             self._write({SOURCE: None})
 
     def _write(self, values: Mapping[str, Value]) -> None:
+        if self._is_closed:
+            return
         self._statements.say({RegisterKey(self._device, Section.PRESENCE, name): v for name, v in values.items()})
 
     def _said_last(self, section: Section, name: str) -> Value:

@@ -63,6 +63,8 @@ class FakeMachine:
     written: list[tuple[str, Value]] = field(default_factory=list)
     port: DevicePort | None = None
     period: float | None = None
+    closed: bool = False
+    """Whether the driver that was made last was closed."""
 
     def say(self, **values: Value) -> None:
         """The device changes and reports."""
@@ -77,6 +79,7 @@ class _FakeDriver(Driver):
         self.writable = machine.writable
         self.period = machine.period
         machine.port = port
+        machine.closed = False
 
     async def run(self) -> None:
         port = self._machine.port
@@ -85,6 +88,9 @@ class _FakeDriver(Driver):
             raise self._machine.error
         port.report(dict(self._machine.values))
         await asyncio.Event().wait()
+
+    async def close(self) -> None:
+        self._machine.closed = True
 
     async def read(self) -> Mapping[str, Value]:
         if self._machine.error is not None:
