@@ -48,13 +48,16 @@ class Running:
             raise RuntimeError(f"{self.log.stem} ended with status {self._process.returncode}:\n{self.tail()}")
 
     def kill(self) -> None:
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        """Not by the process object: that would take its status away from the one who waits for it."""
         with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+            os.kill(self.pid, number)
 
     async def end(self) -> None:
         if self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(signal.SIGTERM)
+            self._signal(signal.SIGTERM)
             try:
                 async with asyncio.timeout(PATIENCE):
                     await self._process.wait()

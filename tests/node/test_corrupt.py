@@ -108,6 +108,14 @@ def damage_content(path: Path) -> None:
     connection.close()
 
 
+def damage_numbers(path: Path) -> None:
+    """The store would issue numbers a second time."""
+    connection = sqlite3.connect(path)
+    assert connection.execute("UPDATE counter SET reserved = 1").rowcount == 2
+    connection.commit()
+    connection.close()
+
+
 async def metric(url: str, name: str) -> float:
     async with httpx2.AsyncClient(trust_env=False) as client:
         text = (await client.get(url.replace("/twins/plant", "/metrics"))).text
@@ -120,7 +128,7 @@ def is_whole(twin: Any) -> bool:
 
 
 @pytest.mark.parametrize("side", ["cloud", "edge"])
-@pytest.mark.parametrize("how", [damage, damage_content])
+@pytest.mark.parametrize("how", [damage, damage_content, damage_numbers])
 async def test_a_store_damaged_while_off_is_replaced_and_filled_again(
     tmp_path: Path, side: str, how: Callable[[Path], None]
 ):

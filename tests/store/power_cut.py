@@ -6,9 +6,13 @@ came after the last sync may be there whole, in part or not at all, in any order
 
 from __future__ import annotations
 
+import os
 import random
+import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from tests.store.recording_disk import Delete, Operation, Sync, Truncate, Write
@@ -105,3 +109,11 @@ def _some(waiting: list[Write | Truncate], chance: random.Random) -> list[Write 
                 first, last = max(start, sector), min(end, sector + SECTOR)
                 kept.append(Write(operation.file, first, operation.data[first - start : last - start]))
     return kept
+
+
+@contextmanager
+def fast_folder() -> Iterator[Path]:
+    """In memory where there is such a place: what is recovered need not survive anything."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
+        yield Path(folder) / "recovered"

@@ -14,17 +14,15 @@ import logging
 import os
 import random
 import shutil
-import tempfile
 from collections import Counter as Tally
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.store.power_cut import Disk
+from tests.store.power_cut import Disk, fast_folder
 from tests.store.recording_disk import library, recording
 from twingateway.errors import StoreError
 from twingateway.ports.journal import Span
@@ -35,9 +33,11 @@ from twingateway.testing.store_contract import stored
 from twingateway.twin.entry import JournalEntry
 from twingateway.twin.register import Section, Version
 
-pytestmark = pytest.mark.skipif(library() is None, reason="sqlite3 is built into the interpreter here")
-
 ALL = os.environ.get("TWINGATEWAY_CUT_POINTS") == "all"
+pytestmark = [
+    pytest.mark.skipif(library() is None, reason="sqlite3 is built into the interpreter here"),
+    pytest.mark.timeout(3600 if ALL else 60),
+]
 ROUNDS = 24 if ALL else 8
 #: How often chance decides what is left of what was not synced, at each cut point.
 DRAWS = 3 if ALL else 1
@@ -287,14 +287,6 @@ async def faults(log: Sequence[Any], recoveries: Recoveries, most: int | None) -
                 found += [f"before operation {point} ({type(each).__name__}), {what}: {loss}" for loss in lost]
         disk.do(each)
     return found
-
-
-@contextmanager
-def fast_folder() -> Iterator[Path]:
-    """In memory where there is such a place: what is recovered need not survive anything."""
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
-        yield Path(folder) / "recovered"
 
 
 async def test_nothing_acknowledged_is_lost_wherever_the_power_fails(tmp_path: Path):

@@ -204,11 +204,21 @@ def schema_version(connection: sqlite3.Connection) -> int:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     if application != APPLICATION_ID and not tables >= _OURS:
         raise StoreError("the file is a database of another program: give the store a file of its own")
-    versions = [version for (version,) in connection.execute("SELECT version FROM schema_version ORDER BY version")]
+    versions = _versions(connection)
     known = versions[: len(STEPS)]
     if application != APPLICATION_ID or not versions or known != list(range(1, len(known) + 1)):
         raise StoreCorrupt("the file has lost its schema version: restore a backup, or move it away to begin anew")
-    return int(versions[-1])
+    return versions[-1]
+
+
+def _versions(connection: sqlite3.Connection) -> list[int]:
+    """Ascending; none if the table is not what it was."""
+    try:
+        return [version for (version,) in connection.execute("SELECT version FROM schema_version ORDER BY version")]
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+            raise
+        return []
 
 
 #: Tables by which a file of ours is known, should its mark be damaged.
