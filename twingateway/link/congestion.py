@@ -14,14 +14,15 @@ they collapse. This controller keeps a model of the path instead, in the manner 
   (the low phases below, or an application with little to send and no queue standing). Such loss cannot be our
   own doing, so sending is raised by 1/(1 - loss) to make up for it; loss caused by sending too fast vanishes in
   the low phases and is therefore never compensated.
+- **share**: what may be in flight while others fill the queue as well (see `share`).
 
 The window is gain × bandwidth × round trip, the pacing rate gain × bandwidth. Phases: *startup* doubles and
 more each round trip until three rounds bring no quarter more, or one that saw a queue stand; *drain* removes
 the queue that this left; then the *cycle* sends a quarter more for one round trip, a quarter less for the next
 (which drains what the first queued and measures loss), and at the measured rate for six, of which one is another
 low one if a queue stands. All bytes are those of IP packets, since small ones are a quarter headers.
-The rule: nothing but a measured bandwidth or round trip changes the window; a loss by itself never does, except
-that after an outage the first round trip starts from the initial window.
+The rule: nothing but a measured bandwidth, round trip or share changes the window; a loss by itself never does,
+except that after an outage the first round trip starts from the initial window.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ from aioquic.quic.congestion.base import K_INITIAL_WINDOW, QuicCongestionControl
 from aioquic.quic.packet_builder import QuicSentPacket
 from aioquic.quic.recovery import QuicPacketPacer
 
+from twingateway.link.share import Share, queue_stands
+
 #: The name under which aioquic knows this controller.
 ALGORITHM = "twingateway-bandwidth"
 
@@ -48,11 +51,8 @@ CRUISE = 2
 #: The step of the cycle that is another low one while a queue stands.
 RELIEF = 5
 
-#: A queue stands when the shortest of a round's round trips (at least so many samples) exceeds the path's own by this
-#: factor and time. Jitter does not look like it, since the shortest of several is not delayed.
+#: Whether a queue stands is judged by at least so many samples.
 STANDING_SAMPLES = 3
-STANDING_FACTOR = 1.25
-STANDING_SECONDS = 0.002
 
 #: How far back the filters look: round trips for bandwidth, seconds for the round trip.
 BANDWIDTH_ROUNDS = 10
@@ -120,6 +120,7 @@ class BandwidthControl(QuicCongestionControl):
         self._round_shortest = math.inf
         self._round_samples = 0
         self._queue_stands = False
+        self._share = Share(max_datagram_size + HEADERS)
         self._low_sent = 0.0
         self._low_lost = 0.0
         # the phases
@@ -172,6 +173,7 @@ class BandwidthControl(QuicCongestionControl):
 
     def on_packet_acked(self, *, now: float, packet: QuicSentPacket) -> None:
         assert packet.sent_time is not None
+        self._share.acked(packet.sent_time, self.bytes_in_flight)
         self.bytes_in_flight -= packet.sent_bytes + HEADERS
         departure = self._departures.pop(packet.packet_number)
         self._delivered += packet.sent_bytes + HEADERS
@@ -184,7 +186,7 @@ class BandwidthControl(QuicCongestionControl):
             self._round += 1
             self._round_end = self._delivered
             self._careful = False
-            self._look_for_queue()
+            self._look_for_queue(now)
         self._sample(now, packet.sent_time, departure)
         self._advance(now, new_round and (self._queue_stands or not departure.application_limited))
         self._set_window()
@@ -198,6 +200,7 @@ class BandwidthControl(QuicCongestionControl):
         for packet in packets:
             self.bytes_in_flight -= packet.sent_bytes + HEADERS
             self.packets_lost += 1
+            self._share.lost(packet.sent_time or 0.0)
             departure = self._departures.pop(packet.packet_number, None)
             if departure is not None:
                 self._count_low(departure, lost=True)
@@ -237,14 +240,16 @@ class BandwidthControl(QuicCongestionControl):
         while self._rates[0][0] <= self._round - BANDWIDTH_ROUNDS:
             self._rates.popleft()
 
-    def _look_for_queue(self) -> None:
+    def _look_for_queue(self, now: float) -> None:
         """A round is over: see whether even its shortest round trip had waited."""
-        usual = STANDING_FACTOR * self._round_trip + STANDING_SECONDS
-        self._queue_stands = self._round_samples >= STANDING_SAMPLES and self._round_shortest > usual
+        enough = self._round_samples >= STANDING_SAMPLES
+        self._queue_stands = enough and queue_stands(self._round_shortest, self._round_trip)
+        if enough:
+            self._share.round_over(now, self._round_shortest, self.random_loss)
         self._round_shortest, self._round_samples = math.inf, 0
 
     def _count_low(self, departure: Departure, *, lost: bool) -> None:
-        if not departure.low:
+        if not departure.low or self._share.limit < math.inf:
             return
         self._low_sent += 1
         self._low_lost += lost
@@ -301,7 +306,8 @@ class BandwidthControl(QuicCongestionControl):
         if self.phase is Phase.STARTUP:
             wanted = max(self.congestion_window, int(STARTUP_GAIN * self._in_path()) + spare, self._initial_window)
         else:
-            wanted = max(int(WINDOW_GAIN * self._in_path()) + spare, MINIMUM_PACKETS * self._packet)
+            model = min(WINDOW_GAIN * self._in_path() + spare, self._share.limit)
+            wanted = max(int(model), MINIMUM_PACKETS * self._packet)
         self.congestion_window = min(wanted, self._initial_window) if self._careful else wanted
 
 
