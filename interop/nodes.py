@@ -38,13 +38,14 @@ class Nodes:
         api_port: int = API_PORT,
         inside_edge: Sequence[str] = (),
         inside_cloud: Sequence[str] = (),
+        early_data: bool = False,
     ) -> None:
         self._processes = processes
         self._folder = folder
         self._inside = {"edge": inside_edge, "cloud": inside_cloud}
         self.generator_socket = folder / "generator.socket"
         names = [f"p{index}" for index in range(properties)]
-        self._write_files(devices, names, cloud_address, quic_port, api_port)
+        self._write_files(devices, names, cloud_address, quic_port, api_port, early_data)
 
     async def start(self) -> tuple[Running, Running]:
         """Both nodes, ready: (edge, cloud)."""
@@ -61,16 +62,22 @@ class Nodes:
         return self._folder / f"{name}.yaml"
 
     def _write_files(
-        self, devices: int, properties: list[str], cloud_address: str, quic_port: int, api_port: int
+        self,
+        devices: int,
+        properties: list[str],
+        cloud_address: str,
+        quic_port: int,
+        api_port: int,
+        early_data: bool,
     ) -> None:
         create_authority(self._folder)
         issue(self._folder, "cloud", hosts=[cloud_address])
         issue(self._folder, "edge")
         quic, api = f"{cloud_address}:{quic_port}", f"127.0.0.1:{api_port}"
-        self._write("cloud", listen={"address": quic}, api={"address": api})
+        self._write("cloud", listen={"address": quic, "early_data": early_data}, api={"address": api})
         self._write(
             "edge",
-            uplink={"url": f"quic://{quic}", "keep_alive": "5s"},
+            uplink={"url": f"quic://{quic}", "keep_alive": "5s", "early_data": early_data},
             adapters={"synthetic": {"control": str(self.generator_socket)}},
             devices=["devices.yaml"],
             models=["model.yaml"],

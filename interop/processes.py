@@ -82,8 +82,10 @@ class Processes:
 
     def save_logs(self, folder: Path | None, prefix: str) -> None:
         """Copy what all of them have written into `folder`, if there is one."""
-        for log in self.folder.glob("*.log") if folder is not None else ():
-            assert folder is not None
+        if folder is None:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        for log in self.folder.glob("*.log"):
             (folder / f"{prefix}-{log.name}").write_bytes(log.read_bytes())
 
     async def start(self, name: str, command: Sequence[str], *, path: Sequence[str] = ()) -> Running:

@@ -58,6 +58,7 @@ class Measurement:
             cloud_address=link.cloud_address,
             inside_edge=link.inside("edge"),
             inside_cloud=link.inside("cloud"),
+            early_data=options.early_data,
         )
         self._processes = processes
         self._observer = Path()
@@ -192,6 +193,7 @@ def main() -> None:
     parser.add_argument("--long-outage", type=seconds, default=75.0, help="for the new connection, 0 for none (75s)")
     parser.add_argument("--rate", type=float, default=1000, help="updates a second, of all devices (1000)")
     parser.add_argument("--devices", type=int, default=500, help="(500)")
+    parser.add_argument("--early-data", action="store_true", help="values ahead of the handshake (0-RTT)")
     parser.add_argument("--runs", type=int, default=1, help="how often, with another seed each time (1)")
     parser.add_argument("--json", action="store_true", help="the last line is one object, of the last run")
     parser.add_argument("--record", type=Path, help="add the runs to this file; the chart has all that are in it")

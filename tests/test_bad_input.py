@@ -206,13 +206,14 @@ def authority(pki: Path) -> Made:
 
 
 @asynccontextmanager
-async def running(pki: Path, folder: Path) -> AsyncIterator[Site]:
-    """A cloud node from its file, listening, and a good edge linked to it."""
+async def running(pki: Path, folder: Path, *listen: str) -> AsyncIterator[Site]:
+    """A cloud node from its file, listening (with these further settings), and a good edge linked to it."""
     file = folder / "cloud.yaml"
+    settings = ", ".join(['address: "127.0.0.1:0"', "children: [edge-1, edge-2, revoked]", *listen])
     file.write_text(
         f"node: {{name: cloud, data_dir: {folder}}}\n"
         f"identity: {{certificate: {pki}/cloud.crt, key: {pki}/cloud.key, ca: {pki}/ca.crt, crl: {pki}/ca.crl}}\n"
-        'listen: {address: "127.0.0.1:0", children: [edge-1, edge-2, revoked]}\n'
+        f"listen: {{{settings}}}\n"
     )
     ready: asyncio.Future[Bound] = asyncio.get_running_loop().create_future()
     node = Node(load_node(file, AdapterRegistry.installed()), AdapterRegistry.installed(), ready.set_result)

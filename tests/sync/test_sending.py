@@ -398,3 +398,42 @@ def test_low_is_announced_when_the_outbox_is_empty(world):
         world.step()
     assert world.cloud.disk.known.low == world.edge.session.last_lsn
     assert of_kind(world.cloud.events, LowAdvanced)[-1].boot_id == world.edge.boot_id
+
+
+# --- a peer that says nothing of it -----------------------------------------------------------------------------
+
+
+def test_it_is_known_since_when_a_peer_says_nothing_of_what_it_is_sent(world):
+    session, begun = world.edge.session, world.now
+    assert session.unheeded_since(1) is None, "nothing is to be said"
+    put(world, key("d0"), 1, 1)
+    while world.now < begun + 3:
+        sent(world)
+        session.receive_state(1, encode_frame(Frame(5000 + int(world.now * 1000), 0, 0)), world.now)
+        world.now += 0.05
+    assert session.unheeded_since(1) == begun, "other things that it says do not count"
+    answer(world, seen=((1, 1),))
+    assert session.unheeded_since(1) is None
+    sent(world)
+    put(world, key("d1"), 2, 2)
+    world.now += 1
+    sent(world)
+    assert session.unheeded_since(1) == world.now
+    number = session._lanes[1].sender.number
+    answer(world, durable=((1, number),))
+    world.now += 500
+    assert session.unheeded_since(1) is None
+    put(world, key("d1"), 3, 3)
+    sent(world)
+    assert session.unheeded_since(1) == world.now, "from now on, not from when it was last asked"
+
+
+def test_whatever_is_acknowledged_at_once_only_what_is_on_record_is_looked_at(world):
+    sender = world.edge.session._lanes[1].sender
+    put(world, key("d0"), 1, 1)
+    assert values(sent(world)) == [1]
+    sender.number = 10**12  # as after many years
+    assert len(list(sender._recorded(1, 10**12))) == len(sender._records)
+    (durable,) = of_kind(answer(world, durable=((1, 10**12),)), Durable)
+    assert durable.key == key("d0")
+    assert not sender._records

@@ -34,6 +34,9 @@ log = structlog.get_logger("link")
 STREAM_BACKLOG = 32 * 1024
 #: Bytes that a peer may leave unread on the control stream before it is taken for one that never reads.
 CONTROL_BACKLOG = 16 * 1024 * 1024
+#: Seconds of saying nothing of what it is sent after which a peer is taken for one that never will. A path that is
+#: dead ends the link sooner, so of these at least half were seconds in which the peer was heard.
+UNHEEDED = 120.0
 #: MQTT 5 reason codes.
 QUOTA_EXCEEDED, UNSPECIFIED = 0x97, 0x80
 #: How soon to look again at a full state stream, in seconds.
@@ -257,6 +260,9 @@ class Carrier:
 
     def _watch(self, peer: Peer, now: float) -> None:
         """What has to be looked at now and then, on a link that is open."""
+        unheeded = peer.session.unheeded_since(self._number)
+        if unheeded is not None and now >= unheeded + UNHEEDED:
+            self._violated(ProtocolViolation("what was sent is never acknowledged", reason_code=QUOTA_EXCEEDED))
         if not self.quiet and self._is_quiet(now):
             self._turn(peer, quiet=True)
 

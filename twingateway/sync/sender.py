@@ -12,7 +12,7 @@ walks the outbox.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from twingateway.errors import ProtocolViolation
 from twingateway.sync.builder import FrameBuilder
@@ -70,6 +70,7 @@ class Sender:
         self._seen = Ranges(_INTERVALS)
         self._durable = Ranges(_INTERVALS)
         self._durable_after = _DURABLE_AFTER
+        self._unheeded_since: float | None = None
         self.giver = NameGiver()
         self.path = path
         self.active = False
@@ -126,6 +127,12 @@ class Sender:
     @property
     def in_flight(self) -> int:
         return len(self._unseen)
+
+    def unheeded_since(self) -> float | None:
+        """Since when registers go out of which the peer says nothing at all; None if there is nothing to be said."""
+        if not self.active or not self._outbox:
+            self._unheeded_since = None
+        return self._unheeded_since
 
     def stream_size(self) -> int:
         """Bytes that the first register waiting for a stream takes, 0 if none waits."""
@@ -202,6 +209,8 @@ class Sender:
         members, names = builder.sent, builder.names
         if not members and names is None:
             return
+        if self._unheeded_since is None:
+            self._unheeded_since = now
         record = self._records[self.number] = Record(self.number, now, members, names, timed=not by_stream)
         due = now + self.path.gap
         for entry, register in members:
@@ -292,7 +301,7 @@ class Sender:
         events: list[Event] = []
         for first, last in answer.durable:
             for low, high in self._durable.add(first, last):
-                for number in range(low, high + 1):
+                for number in self._recorded(low, high):
                     record = self._settle(number)
                     if record is not None:
                         self._clear(record.members, events)
@@ -301,6 +310,12 @@ class Sender:
         if events:
             self._durable_after = _DURABLE_AFTER
         return events
+
+    def _recorded(self, first: int, last: int) -> Iterable[int]:
+        """The numbers between these that may have a record; few, however much a peer acknowledges at once."""
+        if last - first < len(self._records):
+            return range(first, last + 1)
+        return [number for number in self._records if first <= number <= last]
 
     def _settle(self, number: int) -> Record | None:
         """Nothing more is to be learnt about this frame."""
@@ -311,7 +326,8 @@ class Sender:
         return record
 
     def _saw(self, first: int, last: int, highest: int, now: float) -> None:
-        for number in range(first, last + 1):
+        self._unheeded_since = None
+        for number in self._recorded(first, last):
             record = self._records.get(number)
             if record is None:
                 continue

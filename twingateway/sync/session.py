@@ -174,6 +174,11 @@ class Session:
         lane = self._lanes.get(link)
         return lane is not None and lane.hello is not None
 
+    def unheeded_since(self, link: int) -> float | None:
+        """Since when this link's peer has said nothing of what is sent to it; None if there is nothing to be said."""
+        lane = self._lanes.get(link)
+        return None if lane is None else lane.sender.unheeded_since()
+
     def quality(self, link: int) -> Quality:
         lane = self._lanes[link]
         sender = lane.sender
