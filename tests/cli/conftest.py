@@ -16,7 +16,7 @@ Run = Callable[..., Result]
 @pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run `twingateway ARGS…` in this process."""
-    for name in ("TWINGATEWAY_API", "TWINGATEWAY_TOKEN_FILE"):
+    for name in ("TWINGATEWAY_API", "TWINGATEWAY_TOKEN_FILE", "TWINGATEWAY_ACTOR", "USER"):
         monkeypatch.delenv(name, raising=False)
     runner = CliRunner(env={"TERMINAL_WIDTH": "200"})
 

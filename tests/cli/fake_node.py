@@ -38,7 +38,7 @@ class FakeNode:
             def do_GET(self) -> None:
                 node._respond(self)
 
-            do_PUT = do_PATCH = do_DELETE = do_GET
+            do_PUT = do_PATCH = do_DELETE = do_POST = do_GET
 
             def log_message(self, format: str, *args: Any) -> None:
                 pass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from twingateway.api import events, handlers, health, history, models, move, nodes, problems, twins
+from twingateway.api import events, handlers, health, history, models, move, nodes, overrides, problems, twins
 from twingateway.api.access import BearerToken
 from twingateway.api.methods import HeadAsGet
 from twingateway.gateway.gateway import Gateway
@@ -16,7 +16,8 @@ Device twins: what each device is to be (`desired`) and what it says it is (`rep
 * Every error is a problem document (RFC 9457) with a stable `code`.
 * `?namespace=` chooses the tenant; without it, the node's own. The token is the node's, so it opens all of them.
 * Times are Unix milliseconds; versions are `incarnation.epoch.seq`.
-* Desired values are written at the root node only; any other answers 409 and names it.
+* Desired values are written at the root node only; any other answers 409 and names it. The node that holds a device
+  can override them (`/twins/{name}/overrides`), also while the root cannot be reached.
 """
 
 
@@ -38,6 +39,6 @@ def create_app(gateway: Gateway, token: str | None = None) -> FastAPI:
     app.add_middleware(HeadAsGet)
     if token is not None:
         app.add_middleware(BearerToken, token=token)
-    for part in (twins, move, models, events, nodes, health, history):
+    for part in (twins, overrides, move, models, events, nodes, health, history):
         app.include_router(part.router)
     return app

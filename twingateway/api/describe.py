@@ -35,4 +35,6 @@ def _body(example: dict[str, Any], *media_types: str) -> dict[str, Any]:
 TWIN_BODY = _body(_TWIN, "application/json")
 PATCH_BODY = _body(_PATCH, "application/merge-patch+json", "application/json")
 MODEL_BODY = _body(_MODEL, "application/json")
+OVERRIDE_BODY = _body({"value": 21.5}, "application/json")
+RESOLUTION_BODY = _body({"winner": "edge"}, "application/json")
 MOVE_BODY = _body({"node": "edge-2"}, "application/json")

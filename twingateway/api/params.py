@@ -13,10 +13,13 @@ from twingateway.gateway.commands import ANY
 from twingateway.gateway.gateway import Gateway
 from twingateway.twin.desired import Priority, Terms
 from twingateway.twin.identity import NAME_PATTERN, DeviceId
+from twingateway.twin.override import OverrideId
 from twingateway.twin.register import Version
 
 _ENTITY_TAG = re.compile(r'"?([0-9]{1,18}\.[0-9]{1,18}\.[0-9]{1,18})"?', re.ASCII)
 
+#: Characters of the name of whoever does something.
+MAX_ACTOR = 128
 #: Longest wait for acknowledgements, in seconds.
 MAX_WAIT = 300.0
 #: Longest that a desired value with a ttl may be wanted, in seconds.
@@ -73,6 +76,45 @@ def if_match_of(
 
 
 IfMatch = Annotated[Version | None, Depends(if_match_of)]
+
+
+def if_match_override_of(
+    if_match: Annotated[
+        str | None,
+        Header(description="What this is based on: an ETag of this override, or of its twin. `*`: whichever."),
+    ] = None,
+) -> Version | OverrideId | None:
+    """`If-Match: "ID"` or `"VERSION"`; without it there is no condition."""
+    tag = None if if_match is None else if_match.strip().strip('"')
+    if tag is None or tag == "*" or _ENTITY_TAG.fullmatch(tag):
+        return if_match_of(if_match)
+    try:
+        return OverrideId.parse(tag)
+    except ValueError:
+        message = f"If-Match {if_match} is no override; send the ETag of GET /twins/NAME/overrides/PROPERTY"
+        raise InvalidDocument(message, [Problem(message, "If-Match", "format")]) from None
+
+
+IfMatchOverride = Annotated[Version | OverrideId | None, Depends(if_match_override_of)]
+
+
+def actor_of(
+    request: Request,
+    actor: Annotated[
+        str | None,
+        Query(
+            max_length=MAX_ACTOR,
+            description="Who does this: kept with the value, and named when it is in conflict with another. Without "
+            "it, the address that the request came from.",
+        ),
+    ] = None,
+) -> str:
+    if actor:
+        return actor if actor.isprintable() else repr(actor)[1:-1][:MAX_ACTOR]
+    return f"api@{request.client.host}" if request.client is not None else "api"
+
+
+Actor = Annotated[str, Depends(actor_of)]
 
 
 def wait_of(

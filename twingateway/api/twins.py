@@ -10,11 +10,12 @@ from fastapi.responses import JSONResponse
 
 from twingateway.api.body import read_json
 from twingateway.api.describe import PATCH_BODY, TWIN_BODY
-from twingateway.api.params import Device, IfMatch, Namespace, TheGateway, TheTerms, Wait
+from twingateway.api.params import Actor, Device, IfMatch, Namespace, TheGateway, TheTerms, Wait
 from twingateway.api.patch import check_patch, desired_names
 from twingateway.errors import InvalidDocument, Problem
 from twingateway.gateway.gateway import Gateway
 from twingateway.gateway.queries import Filter
+from twingateway.twin.desired import Origin
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.presence import PresenceState
 from twingateway.twin.register import Version
@@ -64,7 +65,13 @@ async def get_desired(gateway: TheGateway, device: Device) -> JSONResponse:
 
 @router.patch("/twins/{name}", summary="Set desired values and labels", responses=_WAITED, openapi_extra=PATCH_BODY)
 async def patch_twin(
-    gateway: TheGateway, device: Device, if_match: IfMatch, wait: Wait, terms: TheTerms, request: Request
+    gateway: TheGateway,
+    device: Device,
+    if_match: IfMatch,
+    wait: Wait,
+    terms: TheTerms,
+    actor: Actor,
+    request: Request,
 ) -> JSONResponse:
     """A merge patch (RFC 7396) of the DeviceTwin document; null removes. Only `spec.desiredProperties` and
     `metadata.labels` may be named, anything else is 422 and nothing is changed.
@@ -77,7 +84,7 @@ async def patch_twin(
     """
     patch = await read_json(request)
     check_patch(device.name, patch)
-    written = await gateway.commands.patch(device, patch, if_match, terms)
+    written = await gateway.commands.patch(device, patch, if_match, terms, Origin(actor))
     return await _written(gateway, device, written.desired, desired_names(patch), wait, 200)
 
 
@@ -94,6 +101,7 @@ async def put_twin(
     if_match: IfMatch,
     wait: Wait,
     terms: TheTerms,
+    actor: Actor,
     request: Request,
 ) -> JSONResponse:
     """Create a twin, or make its desired properties and labels exactly those of the document.
@@ -107,7 +115,7 @@ async def put_twin(
     if stated is not None and stated != device.name:
         message = f"the document is about {stated}, the URL about {device.name}"
         raise InvalidDocument(message, [Problem(message, "metadata.name", "match")])
-    written = await gateway.commands.put(document, namespace, if_match, terms)
+    written = await gateway.commands.put(document, namespace, if_match, terms, Origin(actor))
     status = 201 if written.created else 200
     names = desired_names(document)
     return await _written(gateway, device, written.desired, names, wait, status, list(written.warnings))

@@ -93,12 +93,19 @@ class Api:
                 return
 
     def send(
-        self, method: str, path: str, *, params: dict[str, Any] | None = None, body: Any = None, wait: float = 0.0
+        self,
+        method: str,
+        path: str,
+        *,
+        params: dict[str, Any] | None = None,
+        body: Any = None,
+        wait: float = 0.0,
+        headers: dict[str, str] | None = None,
     ) -> Response:
         """One request. `wait`: seconds that the node may take beyond the usual."""
         with self.client() as client, self.translated():
             query = self.query(params or {})
-            response = client.request(method, path, params=query, json=body, timeout=TIMEOUT + wait)
+            response = client.request(method, path, params=query, json=body, timeout=TIMEOUT + wait, headers=headers)
         if response.is_success:
             self._require_json(response)
             return response

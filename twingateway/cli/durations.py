@@ -13,3 +13,8 @@ def seconds(value: str | float) -> float:
         return parse_duration(value)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+
+
+def text_of(duration: float | None) -> str | None:
+    """A duration in seconds as the API reads it."""
+    return None if duration is None else f"{duration:f}s"

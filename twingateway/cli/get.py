@@ -85,6 +85,8 @@ def twin(
     for fact, value in facts.items():
         if value:
             print(f"{fact + ':':<11}{shown(value)}")
+    for name, each in status.get("overrides", {}).items():
+        print(f"{'override:':<11}{_override(name, each)}")
     print()
     print_table(("PROPERTY", "REPORTED", "AT", "DESIRED", "ACK", ""), _property_rows(document))
 
@@ -196,6 +198,19 @@ def _source(source: dict[str, Any] | None) -> str:
         return ""
     times = {"at": source.get("time", 0), "next try": source.get("next_try", 0)}
     return ", ".join([ack_note(source), *(f"{what} {shown_time(time)}" for what, time in times.items() if time)])
+
+
+def _override(name: str, each: dict[str, Any]) -> str:
+    """A local override: what was set, by whom, where, since when, and what is to become of it."""
+    by = each.get("actor", "")
+    ack = each.get("ack", {})
+    parts = [
+        f"{name}={shown(each['value'])}" + (f" by {by}" if by else "") + f" at {each['node']}",
+        f"since {shown_time(each.get('since', 0))}",
+        str(each["state"]),
+        " ".join(part for part in (str(ack.get("state", "")), ack_note(ack)) if part),
+    ]
+    return ", ".join(part for part in parts if part)
 
 
 def _joined(properties: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from twingateway import __version__
-from twingateway.cli import apply, check, demo, get, history, init, move, pki, run, set, validate, watch
+from twingateway.cli import apply, check, demo, get, history, init, move, override, pki, run, set, validate, watch
 from twingateway.cli.exit_codes import MEANING
 from twingateway.cli.group import RootGroup
 
@@ -62,6 +62,8 @@ app.command("validate", rich_help_panel=_DOCUMENTS)(validate.validate)
 app.command("check", rich_help_panel=_DOCUMENTS)(check.check)
 app.add_typer(get.app, name="get", rich_help_panel=_TWINS)
 app.command("set", rich_help_panel=_TWINS)(set.set_desired)
+app.command("override", rich_help_panel=_TWINS)(override.override)
+app.command("resolve", rich_help_panel=_TWINS)(override.resolve)
 app.command("move", rich_help_panel=_TWINS)(move.move)
 app.command("apply", rich_help_panel=_TWINS)(apply.apply)
 app.command("history", rich_help_panel=_TWINS)(history.history)

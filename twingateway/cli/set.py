@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
+from twingateway.cli.assignments import ActorOption, parse_assignment
 from twingateway.cli.client import DEFAULT_API, Api, ApiOption, NamespaceOption, TokenOption
-from twingateway.cli.durations import seconds
+from twingateway.cli.durations import seconds, text_of
 from twingateway.cli.exit_codes import for_acks
 from twingateway.cli.get import ack_note
 from twingateway.cli.output import Form, FormOption, print_data, print_table
-from twingateway.errors import InvalidDocument, MalformedText
 
 
 def set_desired(
@@ -30,6 +30,7 @@ def set_desired(
     priority: Annotated[
         str | None, typer.Option(metavar="high|normal|low", help="Which of the values that wait goes first.")
     ] = None,
+    actor: ActorOption = None,
     output: FormOption = Form.TABLE,
     api: ApiOption = DEFAULT_API,
     token_file: TokenOption = None,
@@ -50,11 +51,11 @@ def set_desired(
     """
     from urllib.parse import quote
 
-    desired = dict(map(_parse, assignments))
+    desired = dict(map(parse_assignment, assignments))
     response = Api(api, token_file, namespace).send(
         "PATCH",
         f"/twins/{quote(name, safe='')}",
-        params={"wait": _text(wait), "ttl": _text(ttl), "priority": priority},
+        params={"wait": text_of(wait), "ttl": text_of(ttl), "priority": priority, "actor": actor},
         body={"spec": {"desiredProperties": desired}},
         wait=wait or 0.0,
     )
@@ -69,27 +70,3 @@ def set_desired(
         print_data(acks, output)
     if wait is not None:
         raise typer.Exit(for_acks([(ack["state"], ack.get("code", "")) for ack in acks.values() if ack]))
-
-
-def _text(duration: float | None) -> str | None:
-    return None if duration is None else f"{duration:f}s"
-
-
-def _parse(assignment: str) -> tuple[str, Any]:
-    """`property=value` with the value as YAML 1.2 or JSON."""
-    from twingateway.config.source import load_text
-
-    name, equals, text = assignment.partition("=")
-    if not (name and equals):
-        raise typer.BadParameter(f"{assignment!r} is not property=value", param_hint="PROPERTY=VALUE")
-    if not text.strip():
-        raise typer.BadParameter(f"""{name}: write {name}='""' for an empty text, {name}=null to remove it""")
-    try:
-        documents = load_text(text)
-    except MalformedText as error:
-        raise InvalidDocument(
-            f"{name}: {error.message}; put quotes inside quotes for text: {name}='\"…\"'"
-        ) from error
-    if len(documents) != 1:
-        raise InvalidDocument(f"{name}: one value is needed, not {len(documents)}")
-    return name, documents[0].data

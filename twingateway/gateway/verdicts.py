@@ -20,6 +20,7 @@ import structlog
 from twingateway.errors import NotFound, NotRoot, StoreError, TooLarge, Unavailable, UnknownTwin, VersionMismatch
 from twingateway.gateway.claims import greatest_of_root
 from twingateway.gateway.clock import Clock
+from twingateway.gateway.commands import ANY
 from twingateway.gateway.grants import Grants
 from twingateway.gateway.journal import Journal
 from twingateway.gateway.ledger import Draft, Ledger
@@ -35,7 +36,7 @@ from twingateway.twin.conflict import Judgement, Outcome, Verdict, decide, judge
 from twingateway.twin.desired import PLAIN, Desired, Origin, origin_of, plain, terms_of
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.override import Override, OverrideId
-from twingateway.twin.register import Register, RegisterKey, Section, StoredRegister
+from twingateway.twin.register import Register, RegisterKey, Section, StoredRegister, Version
 from twingateway.twin.value import Value
 from twingateway.validation.normalise import normalise
 
@@ -102,11 +103,11 @@ class Verdicts:
                 self._consider(device)
 
     async def resolve(
-        self, device: DeviceId, name: str, *, edge: bool, actor: str, if_match: OverrideId | None = None
+        self, device: DeviceId, name: str, *, edge: bool, actor: str, if_match: Version | OverrideId | None = None
     ) -> Verdict:
         """A person decides an open conflict, for the override (`edge`) or for the cloud's value. `if_match`: the
-        override that was decided on. Raises UnknownTwin, NotFound, VersionMismatch, NotRoot, Unavailable,
-        StoreError; then nothing changed."""
+        override, or the twin's version, that was decided on. Raises UnknownTwin, NotFound, VersionMismatch, NotRoot,
+        Unavailable, StoreError; then nothing changed."""
         if self._grants is None:
             root = self._peers.root_name
             where = f"the root, {root}" if root else "the root"
@@ -120,8 +121,9 @@ class Verdicts:
             judgement = None if override is None else decide(override, desired, verdict, edge=edge)
             if override is None or judgement is None:
                 raise NotFound(f"{name} of {device.short} has no conflict that waits for a decision")
-            if if_match not in (None, override.id):
-                message = f"{name} of {device.short} is overridden by {override.id} now, not {if_match}"
+            if if_match not in (None, ANY, override.id, self._queries.version(device)):
+                message = f"{name} of {device.short} is overridden by {override.id} now; {if_match} is neither that"
+                message += " nor the version of the twin"
                 raise VersionMismatch(f"{message}; read it again and decide anew", current=str(override.id))
             return await self._pronounce(device, name, override, desired, judgement, actor)
 
