@@ -8,12 +8,13 @@ overwrites what was pushed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import inf
 
 from twingateway.adapter import (
     UNCONFIRMED,
     AdapterContext,
+    Beat,
     Device,
     DevicePort,
     Driver,
@@ -58,14 +59,15 @@ class HttpDriver(Driver):
         self._endpoint = None if settings.address is None else Endpoint(settings.address, names, clients)
         self._standing = Standing(port, {name: each.deadband for name, each in settings.properties.items()})
         self._polls = _polls(settings, names)
-        self.period = max((poll.period for poll in self._polls), default=None)
+        self._beat = Beat(None if settings.webhook is None else settings.webhook.period)
+        self.period = max((poll.period for poll in self._polls), default=self._beat.period)
         self._commands = {
             name: Command.of(each, names) for name, each in settings.properties.items() if each.command is not None
         }
         self.writable = frozenset(self._commands)
         self._inbox = None if settings.webhook is None else Inbox(settings.webhook, settings.properties)
         self._webhook_path = "" if settings.webhook is None else names.expand(settings.webhook.path)
-        self._listening = False
+        self._stop_listening: Callable[[], None] | None = None
         self._pushed: dict[str, tuple[Value, float]] = {}
         self._heard = -inf
         self._running_since = -inf
@@ -159,13 +161,17 @@ class HttpDriver(Driver):
     # --- pushes -----------------------------------------------------------------------------------------------
 
     def _listen(self) -> None:
-        if self._inbox is None or self._listening:
+        if self._inbox is None or self._stop_listening is not None:
             return
         try:
-            self._context.webhook(self._webhook_path, self.take_push)
+            self._stop_listening = self._context.webhook(self._webhook_path, self.take_push)
         except InvalidConfig as error:
             raise DeviceError(error.message) from error
-        self._listening = True
+
+    async def close(self) -> None:
+        if self._stop_listening is not None:
+            self._stop_listening()
+            self._stop_listening = None
 
     async def take_push(self, request: WebhookRequest) -> WebhookResponse:
         """The handler of the device's webhook. Raises MalformedText."""
@@ -177,6 +183,9 @@ class HttpDriver(Driver):
             raise
         now = _now()
         self._heard = now
+        self._beat.heard(now)
+        if not self._polls:
+            self.period = self._beat.period
         self._pushed.update({name: (value, now) for name, value in reading.values.items()})
         self._standing.report(reading.values, reading.time)
         for fault in reading.faults.values():

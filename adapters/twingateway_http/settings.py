@@ -201,6 +201,11 @@ class WebhookSettings(_Strict):
 
     path: Annotated[str, AfterValidator(_check_names)] = Field("{device}", pattern=r"^/?[A-Za-z0-9._~{}/-]+$")
     time: TimePick | None = None
+    period: Annotated[Duration, Field(ge=0.01)] | None = Field(
+        None,
+        description="A device that is not polled pushes at least this often; after three of them without a word it "
+        "is stale. Without it, that is learnt from a device that keeps to a beat.",
+    )
     silence: Annotated[Duration, Field(ge=0.01)] | None = Field(
         None,
         description="Offline after pushing nothing for this long; if it is polled too, only when it does not answer "

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from twingateway.adapter import UNCONFIRMED, BrokerClient, Device, DevicePort, Driver, Message, Value, Written
+from twingateway.adapter import UNCONFIRMED, Beat, BrokerClient, Device, DevicePort, Driver, Message, Value, Written
 from twingateway.errors import (
     BrokerError,
     DeviceError,
@@ -41,6 +41,8 @@ class MqttDriver(Driver):
         self.writable = frozenset(self._commands)
         self._values: dict[str, Value] = {}
         self._presence = Presence(settings.presence, 0.0)
+        self._beat = Beat(settings.period)
+        self.period = self._beat.period
         self._presence_changed = asyncio.Event()
 
     # --- listening --------------------------------------------------------------------------------------------
@@ -109,8 +111,11 @@ class MqttDriver(Driver):
     def _on_reading(self, reading: Reading, retained: bool) -> None:
         self._values.update(reading.values)
         if not retained:
-            self._presence.heard(asyncio.get_running_loop().time())
+            now = asyncio.get_running_loop().time()
+            self._presence.heard(now)
             self._presence_changed.set()
+            self._beat.heard(now)
+            self.period = self._beat.period
         if reading.values and self._presence.gone is None:
             self._port.report(reading.values, reading.time)
         for fault in reading.faults:

@@ -171,6 +171,11 @@ class DeviceSettings(_Strict):
     address: AddressSettings = AddressSettings(base="{device}")
     properties: dict[str, PropertySettings] = Field(min_length=1)
     time: TimePick | None = None
+    period: Annotated[Duration, Field(ge=0.01)] | None = Field(
+        None,
+        description="The device says something at least this often; after three of them without a word it is stale. "
+        "Without it, that is learnt from a device that keeps to a beat.",
+    )
     presence: PresenceSettings | None = None
     read: ReadSettings | None = Field(
         None, description="Without it, a read waits for what the device says by itself."

@@ -6,7 +6,8 @@ import pytest
 
 from tests.gateway.workbench import PUMP, Bench, bench, claim, register
 from twingateway.gateway.ledger import Draft
-from twingateway.gateway.peers import NODES, Peer
+from twingateway.gateway.peers import Peer
+from twingateway.gateway.reach import NODES
 from twingateway.testing.joined import until
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.register import Register, RegisterKey, Section, Version
@@ -58,13 +59,24 @@ async def test_no_child_writes_into_another_tenant() -> None:
         assert code(b, edge, register("flow", 1, 9, device=DeviceId("victim", "pump"))) == "not-authorized"
 
 
-async def test_reach_is_told_only_of_nodes_that_the_child_leads_to() -> None:
+async def test_reach_is_told_only_by_who_is_spoken_of_as_hearing_it_or_leads_there() -> None:
     async with bench() as b:
         edge = await held(b)
-        for node, expected in (("edge", ""), ("elsewhere", "not-yours")):
-            told = register("state", {"state": "up"}, 1, section=Section.REACH, device=DeviceId(NODES, node))
-            assert code(b, edge, told) == expected
-        outside = register("state", {"state": "up"}, 1, section=Section.REACH)
+        b.child("other")
+        b.child("stranger", "victim")
+        cases = (
+            ("below", "edge", ""),
+            ("below", "between", ""),
+            ("below", "other", "not-yours"),
+            ("below", "root", "not-yours"),
+            ("below", "stranger", "not-yours"),
+            ("stranger", "edge", "not-yours"),
+            ("root", "edge", "not-yours"),
+        )
+        for node, speaker, expected in cases:
+            told = register(speaker, {"state": "up"}, 1, section=Section.REACH, device=DeviceId(NODES, node))
+            assert code(b, edge, told) == expected, (node, speaker)
+        outside = register("edge", {"state": "up"}, 1, section=Section.REACH)
         assert code(b, edge, outside) == "not-yours"
 
 

@@ -6,13 +6,12 @@ import pytest
 
 from tests.gateway.test_ownership import document
 from tests.gateway.workbench import PUMP, Bench, bench, claim, register, turns
-from twingateway.gateway.peers import NODES
 from twingateway.gateway.queries import Filter
+from twingateway.gateway.reach import reach_key
 from twingateway.ports.memory_store import MemoryDisk
 from twingateway.testing.joined import until
 from twingateway.twin.ack import AckState
-from twingateway.twin.identity import DeviceId
-from twingateway.twin.register import Register, RegisterKey, Section, Version
+from twingateway.twin.register import Register, Section, Version
 
 
 async def created(b: Bench, *names: str, **metadata: Any) -> None:
@@ -38,8 +37,7 @@ async def held_by(b: Bench, via: str, node: str) -> Any:
 
 
 def reach(node: str, parent: str, state: str, since: int = 9) -> Register:
-    key = RegisterKey(DeviceId(NODES, node), Section.REACH, "state")
-    return Register(key, Version(1, 1, since), {"state": state, "since": since, "parent": parent}, 0)
+    return Register(reach_key(node, parent), Version(1, 1, since), {"state": state, "since": since}, 0)
 
 
 async def test_twins_come_in_pages_in_the_order_of_their_names() -> None:
@@ -95,6 +93,32 @@ async def test_any_hop_that_is_down_makes_what_is_behind_it_unreachable() -> Non
         await until(lambda: b.gateway.queries.presence(PUMP).state == "unreachable")
 
 
+async def test_a_node_that_went_to_another_region_is_reached_whatever_the_former_one_says() -> None:
+    async with bench() as b:
+        await held_by(b, "old", "edge")
+        b.child("new")
+        apply = b.gateway.ledger.apply
+        apply([reach("edge", "old", "up", 900), reach("edge", "new", "up", 7)], origin="new", then=lambda: None)
+        apply([reach("edge", "old", "down", 901)], origin="old", then=lambda: None)
+        assert b.gateway.queries.presence(PUMP).state == "online"
+        apply([reach("edge", "new", "down", 902)], origin="new", then=lambda: None)
+        shown = b.gateway.queries.presence(PUMP)
+        assert (shown.state, shown.since) == ("unreachable", 902), "since nobody hears it"
+        apply([reach("edge", "old", "up", 903)], origin="old", then=lambda: None)
+        assert b.gateway.queries.presence(PUMP).state == "online"
+
+
+async def test_a_region_that_holds_nothing_is_a_hop_like_any_other() -> None:
+    async with bench() as b:
+        district, _ = b.child("district")
+        told = [reach("edge", "region", "up", 1), reach("region", "district", "down", 8)]
+        assert b.gateway.inbound.judge_all(district, told) == [None, None]
+        b.gateway.ledger.apply(told, origin="district", then=lambda: None)
+        b.gateway.sessions.control(district, "claim", claim("edge", "pump"))
+        await until(lambda: b.lifecycle().get("holder") == "edge")
+        assert b.gateway.queries.presence(PUMP).since == 8
+
+
 async def test_hops_that_lead_in_a_circle_end() -> None:
     async with bench() as b:
         await held_by(b, "region", "edge")
@@ -113,7 +137,7 @@ async def test_after_a_restart_no_child_is_there_and_what_children_say_of_theirs
     async with bench(disk=disk) as b:
         await until(lambda: b.gateway.queries.presence(PUMP).state == "unreachable")
         await turns()
-        stored = b.gateway.table.get(RegisterKey(DeviceId(NODES, "edge"), Section.REACH, "state"))
+        stored = b.gateway.table.get(reach_key("edge", "region"))
         assert stored is not None
         assert stored.register.version == Version(1, 1, 9), "its writer is the region"
 

@@ -1,5 +1,6 @@
 """The SDK: everything an adapter's author needs, and nothing else. See adapters/README.md."""
 
+from twingateway.adapter.beat import Beat
 from twingateway.adapter.broker import BrokerClient, Message, Subscription
 from twingateway.adapter.driver import UNCONFIRMED, Adapter, Driver, Written
 from twingateway.adapter.duration import Duration, parse_duration
@@ -18,6 +19,7 @@ __all__ = [
     "Adapter",
     "AdapterContext",
     "AdapterKind",
+    "Beat",
     "BrokerClient",
     "Device",
     "DeviceId",

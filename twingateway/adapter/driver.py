@@ -37,7 +37,8 @@ class Driver(ABC):
     #: Properties that `write` can write; desired values for any other are rejected without asking the driver.
     writable: frozenset[str] = frozenset()
     #: Seconds within which the driver says something of a device that is well (`report` or `online` of its port): its
-    #: slowest round. After three of them in silence the host shows the device as stale. None: there is no such time.
+    #: slowest round, or the device's own beat (see `Beat`); it may change. After three of them in silence the host
+    #: shows the device as stale. None: there is no such time.
     period: float | None = None
 
     @abstractmethod

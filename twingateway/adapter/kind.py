@@ -27,9 +27,9 @@ class AdapterContext(Protocol):
         """The node's local broker. Raises BrokerError when the node has no `broker:` section."""
         ...
 
-    def webhook(self, path: str, handler: WebhookHandler) -> None:
-        """Serve `POST /{path}` on the node's `webhooks:` listener. Raises InvalidConfig when it has none or the
-        path is taken."""
+    def webhook(self, path: str, handler: WebhookHandler) -> Callable[[], None]:
+        """Serve `POST /{path}` on the node's `webhooks:` listener until what is returned is called. Raises
+        InvalidConfig when it has none or the path is taken."""
         ...
 
     @property

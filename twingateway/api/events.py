@@ -21,7 +21,7 @@ from fastapi.responses import StreamingResponse
 from twingateway.api.params import Namespace, TheGateway
 from twingateway.gateway.events import Changed, Event, Listening, Notice
 from twingateway.gateway.gateway import Gateway
-from twingateway.gateway.peers import NODES
+from twingateway.gateway.reach import NODES
 from twingateway.twin.desired import plain
 from twingateway.twin.register import Section
 

@@ -32,12 +32,17 @@ class WebhookApp:
         self._max_body = max_body
         self._handlers: dict[str, WebhookHandler] = {}
 
-    def add(self, path: str, handler: WebhookHandler) -> None:
-        """Raises InvalidConfig when the path is taken."""
+    def add(self, path: str, handler: WebhookHandler) -> Callable[[], None]:
+        """What is returned takes it off again. Raises InvalidConfig when the path is taken."""
         path = "/" + path.strip("/")
         if path in self._handlers:
             raise InvalidConfig(f"two devices want the webhook {path}; give each a path of its own")
         self._handlers[path] = handler
+
+        def remove() -> None:
+            self._handlers.pop(path, None)
+
+        return remove
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -92,5 +97,5 @@ class WebhookServer(HttpServer):
         self._webhooks = WebhookApp(secret, max_body)
         super().__init__(self._webhooks, host, port, "webhooks")
 
-    def add(self, path: str, handler: WebhookHandler) -> None:
-        self._webhooks.add(path, handler)
+    def add(self, path: str, handler: WebhookHandler) -> Callable[[], None]:
+        return self._webhooks.add(path, handler)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,8 +105,8 @@ class _Context:
             raise BrokerError("this device speaks to an MQTT broker: name it with --broker HOST:PORT")
         return self._broker
 
-    def webhook(self, path: str, handler: WebhookHandler) -> None:
-        pass
+    def webhook(self, path: str, handler: WebhookHandler) -> Callable[[], None]:
+        return lambda: None
 
     @property
     def data_dir(self) -> Path | None:

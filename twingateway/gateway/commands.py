@@ -19,8 +19,9 @@ from twingateway.gateway.ledger import Draft, Ledger, granted_epoch
 from twingateway.gateway.lifetimes import Lifetimes
 from twingateway.gateway.locks import DeviceLocks
 from twingateway.gateway.models import ModelBook, read_model
-from twingateway.gateway.peers import NODES, Peers
+from twingateway.gateway.peers import Peers
 from twingateway.gateway.queries import Queries
+from twingateway.gateway.reach import NODES
 from twingateway.gateway.table import TwinTable
 from twingateway.twin.ack import Ack, AckState
 from twingateway.twin.desired import NOWHERE, PLAIN, Desired, Origin, Terms, terms_of

@@ -13,8 +13,8 @@ from twingateway.adapter.webhook import WebhookHandler
 from twingateway.errors import BrokerError, InvalidConfig
 from twingateway.gateway.clock import Clock
 
-#: Registers a handler under a path; raises InvalidConfig when the path is taken.
-AddWebhook = Callable[[str, WebhookHandler], None]
+#: Registers a handler under a path, until what it returns is called; raises InvalidConfig when the path is taken.
+AddWebhook = Callable[[str, WebhookHandler], Callable[[], None]]
 
 
 class Context:
@@ -44,10 +44,10 @@ class Context:
             raise BrokerError("this node has no `broker:` section, which devices of this adapter need")
         return self._broker
 
-    def webhook(self, path: str, handler: WebhookHandler) -> None:
+    def webhook(self, path: str, handler: WebhookHandler) -> Callable[[], None]:
         if self._webhooks is None:
             raise InvalidConfig("this node has no `webhooks:` section, which devices of this adapter need")
-        self._webhooks(path, handler)
+        return self._webhooks(path, handler)
 
     @property
     def data_dir(self) -> Path | None:

@@ -12,7 +12,8 @@ from typing import TypeAlias
 
 from twingateway.errors import InvalidValue, TooLarge
 from twingateway.gateway.ledger import granted_epoch
-from twingateway.gateway.peers import NODES, Direction, Peer, Peers
+from twingateway.gateway.peers import Direction, Peer, Peers
+from twingateway.gateway.reach import NODES
 from twingateway.gateway.table import TwinTable
 from twingateway.twin.ack import Ack
 from twingateway.twin.conflict import Verdict
@@ -67,7 +68,7 @@ class Inbound:
     def _from_child(self, peer: Peer, register: Register, standings: _Standings) -> Refusal | None:
         device, section, _ = register.key
         if section is Section.REACH:
-            if device.namespace == NODES and device.name in peer.below:
+            if device.namespace == NODES and self._peers.speaks_for(peer, register):
                 return None
             return Refusal("not-yours", f"{peer.name} does not lead to the node {device.name}")
         if device.namespace != peer.namespace:

@@ -15,6 +15,7 @@ import structlog
 
 from twingateway.errors import InvalidValue, TooLarge
 from twingateway.gateway.pending import Pending
+from twingateway.gateway.reach import NODES, told_of
 from twingateway.gateway.table import TwinTable
 from twingateway.ports.link import LinkFacts
 from twingateway.ports.store import PeerRecord, Snapshot, StoreIdentity
@@ -22,14 +23,11 @@ from twingateway.sync.journal import JournalSession
 from twingateway.sync.session import LocalStore, PeerKnowledge, Session
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.kept import LIFECYCLE_NAME
+from twingateway.twin.presence import Reach
 from twingateway.twin.register import WRITER, Register, Section, StoredRegister, Writer
 
 log = structlog.get_logger("session")
 
-#: Namespace of registers that are about nodes, not devices.
-NODES = "nodes"
-#: Name of the register in a node's `reach` section.
-REACH = "state"
 #: Nodes that may be reached through one child.
 MAX_BELOW = 4096
 #: Sections whose registers go before routine reports.
@@ -199,8 +197,8 @@ class Peers:
 
     def _is_down(self, node: str, via: Peer) -> bool:
         """A node behind a child, which that child says it has lost."""
-        reach = self._table.value(DeviceId(NODES, node), Section.REACH, REACH)
-        return node != via.name and isinstance(reach, dict) and reach.get("state") == "down"
+        told = [Reach.from_value(value) for value in told_of(self._table, node).values()]
+        return node != via.name and bool(told) and not any(reach.up for reach in told)
 
     def open_parent(self, name: str, namespace: str) -> Peer:
         """The parent that answered; another name than before is another peer."""
@@ -332,8 +330,19 @@ class Peers:
     def _comes_up(self, peer: Peer, register: Register) -> bool:
         device, section, _ = register.key
         if section is Section.REACH:
-            return device.name in peer.below
+            return self.speaks_for(peer, register)
         return WRITER[section] is Writer.HOLDER and self.holder(device) in peer.below
+
+    def speaks_for(self, child: Peer, reach: Register) -> bool:
+        """Whether a child may say this of a node: the one that says so is the child itself or behind it, and the node
+        is of the child's namespace, as far as it is known."""
+        node, speaker = reach.key.device.name, reach.key.name
+        if self.objection(node, child.namespace) is not None:
+            return False
+        ways = (self._via.get(node), self._via.get(speaker))
+        if any(way is not None and way.namespace != child.namespace for way in ways):
+            return False
+        return speaker != self.node and self._via.get(speaker) in (None, child)
 
     def _make(self, name: str, direction: Direction, namespace: str) -> Peer:
         record = self._records.get(name)

@@ -10,7 +10,8 @@ from twingateway.gateway.claims import lifecycle_key
 from twingateway.gateway.clock import Clock
 from twingateway.gateway.overridden import open_overrides, verdict_of
 from twingateway.gateway.peer_link import link_to
-from twingateway.gateway.peers import NODES, REACH, Direction, Peer, Peers
+from twingateway.gateway.peers import Direction, Peer, Peers
+from twingateway.gateway.reach import NODES, hops, told_of
 from twingateway.gateway.reporter import ADAPTER, MODEL, QUALITY, REFUSED, SOURCE, STATE
 from twingateway.gateway.table import TwinTable
 from twingateway.sync.session import Quality
@@ -20,14 +21,12 @@ from twingateway.twin.document import render_twin
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.model import ModelRef
 from twingateway.twin.override import Override
-from twingateway.twin.presence import Presence, effective
+from twingateway.twin.presence import Presence, Reach, effective
 from twingateway.twin.register import ZERO, Section, StoredRegister, Version
 from twingateway.twin.value import Value
 
 #: Sections whose registers make a twin's document and status.
 _SHOWN = (Section.REPORTED, Section.DESIRED)
-#: Levels of nodes that a tree may have.
-MAX_HOPS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,21 +182,8 @@ class Queries:
     def presence(self, device: DeviceId) -> Presence:
         """Effective presence: what the holder said last, unless a hop to it is down."""
         holder = self._peers.holder(device)
-        reach = [] if holder is None else self._hops(holder)
+        reach = [] if holder is None else hops(self._table, self._peers.node, holder)
         return effective(self._table.value(device, Section.PRESENCE, STATE), reach)
-
-    def _hops(self, node: str) -> list[Value]:
-        """What is known of each node on the way down to `node`, which itself is the first: a node's parent says
-        whether it hears it, and who that parent is."""
-        hops: list[Value] = []
-        while node != self._peers.node and len(hops) < MAX_HOPS:
-            reach = self._table.value(DeviceId(NODES, node), Section.REACH, REACH)
-            hops.append(reach)
-            parent = reach.get("parent") if isinstance(reach, dict) else None
-            if not isinstance(parent, str):
-                break
-            node = parent
-        return hops
 
     def nodes(self) -> list[NodeView]:
         """This node, its parent, its children, and children known from before."""
@@ -284,15 +270,16 @@ class Queries:
         )
 
     def _remembered_view(self, node: DeviceId) -> NodeView:
-        value = self._table.value(node, Section.REACH, REACH)
+        told = told_of(self._table, node.name).values()
+        heard = [(Reach.from_value(value), value) for value in told]
+        reach, value = max(heard, key=lambda each: (each[0].up, each[0].since), default=(Reach(False), None))
         known = value if isinstance(value, dict) else {}
-        since = known.get("since", 0)
         return NodeView(
             node.name,
             Direction.CHILD.value,
             str(known.get("namespace", "")),
             str(known.get("state", "")),
-            since if isinstance(since, int) else 0,
+            reach.since,
             self._held_by(node.name),
         )
 

@@ -14,14 +14,15 @@ from twingateway.gateway.ledger import Ledger
 from twingateway.gateway.lifetimes import Lifetimes
 from twingateway.gateway.models import ModelBook
 from twingateway.gateway.ownership import Ownership
-from twingateway.gateway.peers import NODES, REACH, Direction, Peer, Peers
+from twingateway.gateway.peers import Direction, Peer, Peers
+from twingateway.gateway.reach import NODES, reach_key, reach_value
 from twingateway.gateway.repair import Repair
 from twingateway.gateway.statements import Statements
 from twingateway.gateway.table import TwinTable
 from twingateway.gateway.verdicts import Verdicts
 from twingateway.sync.events import PeerRefused
-from twingateway.twin.identity import DeviceId
-from twingateway.twin.register import RegisterKey, Section
+from twingateway.twin.presence import Reach
+from twingateway.twin.register import RegisterKey
 from twingateway.twin.value import Value
 
 log = structlog.get_logger("session")
@@ -100,7 +101,7 @@ class Sessions:
         peer.since = self._clock.wall_ms()
         log.info("within reach" if peer.up else "out of reach", peer=peer.name, direction=peer.direction.value)
         if peer.direction is Direction.CHILD:
-            self._reach(peer, "up" if peer.up else "down")
+            self._reach(peer)
 
     def control(self, peer: Peer, kind: str, body: Any) -> None:
         senders, handler = self._kinds.get(kind, (None, None))
@@ -129,10 +130,10 @@ class Sessions:
         children the children speak."""
         down: dict[RegisterKey, Value] = {}
         for node in self._table.devices():
-            value = self._table.value(node, Section.REACH, REACH)
-            if isinstance(value, dict) and value.get("state") == "up" and value.get("parent") == self._peers.node:
-                key = RegisterKey(node, Section.REACH, REACH)
-                down[key] = {**value, "state": "down", "since": self._clock.wall_ms()}
+            key = reach_key(node.name, self._peers.node)
+            value = self._table.value(*key) if node.namespace == NODES else None
+            if isinstance(value, dict) and Reach.from_value(value).up:
+                down[key] = self._unheard(node.name, str(value.get("namespace")), self._clock.wall_ms())
         self._statements.say(down)
 
     def _on_claim(self, peer: Peer, body: Any) -> None:
@@ -153,12 +154,12 @@ class Sessions:
             if other.direction is Direction.CHILD:
                 self._tell_root(other)
 
-    def _reach(self, peer: Peer, state: str) -> None:
-        key = RegisterKey(DeviceId(NODES, peer.name), Section.REACH, REACH)
-        value: dict[str, Value] = {
-            "state": state,
-            "since": peer.since,
-            "namespace": peer.namespace,
-            "parent": self._peers.node,
-        }
-        self._statements.say({key: value})
+    def _reach(self, peer: Peer) -> None:
+        value = reach_value(Reach(True, peer.since), peer.namespace)
+        if not peer.up:
+            value = self._unheard(peer.name, peer.namespace, peer.since)
+        self._statements.say({reach_key(peer.name, self._peers.node): value})
+
+    def _unheard(self, node: str, namespace: str, since: int) -> dict[str, Value]:
+        message = f"the node {node} is not heard by {self._peers.node}"
+        return reach_value(Reach(False, since, "node-unreachable", message), namespace)

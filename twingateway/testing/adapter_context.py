@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,15 @@ class MemoryContext:
             raise BrokerError("this context was made without a broker")
         return self._broker
 
-    def webhook(self, path: str, handler: WebhookHandler) -> None:
+    def webhook(self, path: str, handler: WebhookHandler) -> Callable[[], None]:
         if path in self.webhooks:
             raise InvalidConfig(f"the webhook path {path!r} is taken")
         self.webhooks[path] = handler
+
+        def remove() -> None:
+            self.webhooks.pop(path, None)
+
+        return remove
 
     def wall_ms(self) -> int:
         return time.time_ns() // 1_000_000
