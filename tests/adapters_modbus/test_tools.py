@@ -55,6 +55,7 @@ class Plant:
         self._server = server
         self.port = asyncio.run_coroutine_threadsafe(server.serve_tcp(), self._loop).result(5)
         self.target = f"127.0.0.1:{self.port}"
+        self.asked: list[tuple[int, bytes]] = []
 
     def close(self) -> None:
         async def end() -> None:
@@ -69,7 +70,9 @@ class Plant:
 
 @pytest.fixture
 def plant() -> Iterator[Plant]:
-    plant = Plant(make_server(Transport.TCP, 1, 2, 5))
+    asked: list[tuple[int, bytes]] = []
+    plant = Plant(make_server(Transport.TCP, 1, 2, 5, witness=lambda unit, pdu: asked.append((unit, pdu))))
+    plant.asked = asked
     yield plant
     plant.close()
 
@@ -101,10 +104,21 @@ def test_a_plan_shows_requests_bytes_and_time(profile: Path, tmp_path: Path) -> 
     assert lines[-1].startswith("4 requests; 3.1 requests and 72.")
 
 
+def test_a_plan_is_shown_of_a_profile_with_its_model_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "pump.yaml").write_text(NAMED)
+    result = run("modbus", "plan", tmp_path / "pump.yaml")
+    assert result.exit_code == 0, result.output
+    assert "2 requests" in result.output
+
+    (tmp_path / "broken.yaml").write_text("kind: [")
+    assert "broken.yaml:1" in run("modbus", "plan", tmp_path / "broken.yaml").output
+
+
 def test_reading_and_writing_without_a_document(plant: Plant) -> None:
     assert run("modbus", "read", plant.target, 10, 2, "--type", "uint32", "--unit", 2).output == (
         f"10\t{10 << 16 | 11}\n12\t{12 << 16 | 13}\n"
     )
+    assert plant.asked == [(2, bytes.fromhex("03 000a 0004"))]
     assert run("modbus", "write", plant.target, 3, "-7", "--type", "int16").output == "3\t-7\n"
     assert run("modbus", "read", plant.target, 3).output == "3\t65529\n"
     assert run("modbus", "write", plant.target, 4, "on", "--table", "coil").output == "4\tTrue\n"

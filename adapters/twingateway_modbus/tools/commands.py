@@ -19,7 +19,10 @@ from twingateway_modbus.tools.importing import Foreign
 app = typer.Typer(no_args_is_help=True, help="Modbus devices: look at them, try them, simulate them.")
 
 _Target = Annotated[
-    str, typer.Argument(metavar="ENDPOINT", help="plc:502, udp://plc, rtu-over-tcp://gateway:4001, /dev/ttyUSB0 …")
+    str,
+    typer.Argument(
+        metavar="ENDPOINT", help="plc:502, udp://plc, rtu-over-tcp://gateway:4001, '/dev/ttyUSB0?echo=true' …"
+    ),
 ]
 _Unit = Annotated[int, typer.Option(help="The unit identifier.")]
 _Timeout = Annotated[float, typer.Option(parser=parse_duration, metavar="DURATION", help="Patience with a reply.")]

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from twingateway.adapter import Device, DeviceId, Model
-from twingateway.config.device import LoadedDevice, load_devices, settings_of_profile
+from twingateway.config.device import KIND, LoadedDevice, load_devices, settings_of_profile
+from twingateway.config.instances import PROFILE_KIND
 from twingateway.config.load import read_models
-from twingateway.errors import InvalidConfig
+from twingateway.config.source import load_file
+from twingateway.errors import InvalidConfig, InvalidDocument
 from twingateway.plugins.registry import AdapterRegistry
 from twingateway_modbus.settings import DeviceSettings
 
@@ -41,14 +43,24 @@ def read_profile(path: Path, address: Mapping[str, Any]) -> NamedSettings:
 
 def read_any(path: Path, address: Mapping[str, Any]) -> list[NamedSettings]:
     """The Modbus devices of a file, or its profile's settings at `address`. Raises InvalidConfig."""
-    devices = load_devices([path], AdapterRegistry.installed())
-    if not devices:
+    if _is_profile(path):
         return [read_profile(path, address)]
+    devices = load_devices([path], AdapterRegistry.installed())
     ours = [device for device in devices if device.adapter == "modbus"]
     if not ours:
         raise InvalidConfig(f"{path} holds no Modbus device")
     models = _models_beside(ours)
     return [_named(device, models) for device in ours]
+
+
+def _is_profile(path: Path) -> bool:
+    """Whether the file is a profile's, with its model beside it or not."""
+    try:
+        sources = load_file(path)
+    except InvalidDocument as error:
+        raise InvalidConfig(error.message, error.problems) from error
+    kinds = {source.data.get("kind") for source in sources if isinstance(source.data, dict)}
+    return PROFILE_KIND in kinds and KIND not in kinds
 
 
 def _named(

@@ -8,10 +8,15 @@ from twingateway.adapter import Value
 from twingateway.errors import InvalidConfig
 from twingateway_modbus.address import AddressSettings
 from twingateway_modbus.layout import FLOATS, TIMES, DataType, Order, registers_of
-from twingateway_modbus.link import Link
+from twingateway_modbus.link import Link, Turn
+from twingateway_modbus.plan import Block, plan
 from twingateway_modbus.point import Point, Table
 from twingateway_modbus.property import PropertySettings
-from twingateway_modbus.writer import read_point, write_point
+from twingateway_modbus.request import Cells
+from twingateway_modbus.writer import write_point
+
+#: Of a point that is read once; any will do.
+_PERIOD = 1.0
 
 
 def point_of(table: Table, address: int, data_type: DataType, order: Order, length: int | None, index: int) -> Point:
@@ -21,7 +26,7 @@ def point_of(table: Table, address: int, data_type: DataType, order: Order, leng
     if not table.of_bits:
         settings |= {"type": data_type, "order": order}
     try:
-        return PropertySettings.model_validate(settings).point(str(address), 0, 1.0)
+        return PropertySettings.model_validate(settings).point(str(settings["address"]), 0, _PERIOD)
     except ValidationError as error:
         raise InvalidConfig(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
 
@@ -45,9 +50,21 @@ async def read_once(address: AddressSettings, points: list[Point]) -> list[tuple
     link = Link(address)
     try:
         async with link.turn(address.unit, address.timeout) as turn:
-            return [(point, await read_point(turn, point)) for point in points]
+            found = [pair for block in plan(points)[_PERIOD] for pair in await _read(turn, block)]
+            return sorted(found, key=lambda pair: points.index(pair[0]))
     finally:
         link.close()
+
+
+async def _read(turn: Turn, block: Block) -> list[tuple[Point, Value]]:
+    """All values of one request."""
+    data = await turn.read(Cells(block.table, block.address, block.count))
+    width = block.table.width
+    starts = [width * (point.address - block.address) for point in block.points]
+    return [
+        (point, point.decode(data[start : start + width * point.count]))
+        for point, start in zip(block.points, starts, strict=True)
+    ]
 
 
 async def write_once(address: AddressSettings, point: Point, value: Value) -> Value:
