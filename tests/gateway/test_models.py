@@ -1,16 +1,27 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 from typing import Any
 
 import pytest
 
 from tests.gateway.workbench import FULL, bench, turns
-from twingateway.errors import ModelConflict, ProtocolViolation, StoreFull, UnknownModel
+from twingateway.errors import (
+    InvalidDocument,
+    InvalidValue,
+    ModelConflict,
+    ProtocolViolation,
+    StoreFull,
+    UnknownModel,
+)
 from twingateway.gateway.models import read_model
 from twingateway.ports.memory_store import MemoryDisk
 from twingateway.testing.joined import FakeMachine, MemoryNode, until
 from twingateway.twin.model import Model
+from twingateway.validation.foreign_model import read_foreign
+from twingateway.validation.model import Direction
 
 
 def document(name: str = "pump", maximum: int = 10) -> Any:
@@ -115,7 +126,18 @@ async def test_the_roots_content_wins_below() -> None:
         await until(lambda: b.gateway.models.get("default", "pump@1").digest == model().digest)
 
 
-@pytest.mark.parametrize("bad", [None, 7, {}, {"kind": "DeviceModel"}, document() | {"spec": {"properties": 7}}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        None,
+        7,
+        {},
+        {"kind": "DeviceModel"},
+        document() | {"spec": {"properties": 7}},
+        document() | {"metadata": {"name": "pump"}},
+        document() | {"metadata": {"name": "a b", "version": "1"}},
+    ],
+)
 async def test_a_model_that_is_none_is_a_violation(bad: Any) -> None:
     async with bench() as b:
         edge, _ = b.child("edge")
@@ -131,3 +153,58 @@ async def test_models_travel_up_and_down_a_tree() -> None:
         await top.models.add("default", model("from-above"))
         for gateway in (top, middle, bottom):
             await until(lambda gateway=gateway: len(gateway.models.all("default")) == 2)  # type: ignore[misc]
+
+
+def newer() -> Any:
+    """A model as a later version might render it."""
+    made = document()
+    made["spec"]["aliases"] = {"p": "flow"}
+    made["spec"]["properties"] = {
+        "flow": {"type": "number", "maximum": 10, "smoothing": {"window": 5}},
+        "shape": {"type": "curve", "points": 3},
+        "set": {"type": "object", "access": "write", "properties": {"a": {"type": "integer", "log": True}}},
+    }
+    return made
+
+
+def digest_of(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+async def test_a_model_of_a_newer_node_is_used_as_far_as_it_is_understood_and_passed_on_whole() -> None:
+    disk = MemoryDisk()
+    async with bench(disk=disk) as b:
+        peer, line = b.child("edge")
+        b.gateway.sessions.control(peer, "model", {"document": newer()})
+        told = await b.notice("model-not-understood")
+        assert told.detail["ignored"] == [
+            "spec.aliases",
+            "spec.properties.flow.smoothing",
+            "spec.properties.set.properties.a.log",
+            "spec.properties.shape",
+            "spec.properties.shape.points",
+        ]
+        b.gateway.sessions.control(peer, "models", {"have": {"pump@1": digest_of(newer())}})
+        assert line.of("want-models") == [], "it is the same model, though not all of it is understood"
+    async with bench(disk=disk) as b:
+        kept = b.gateway.models.find("default", "pump@1")
+        assert kept is not None
+        assert kept.model.digest == digest_of(newer())
+        assert sorted(kept.model.properties) == ["flow", "set"]
+        with pytest.raises(InvalidValue):
+            kept.check("flow", 11, direction=Direction.IN)
+        assert kept.check("shape", [1, 2], direction=Direction.IN) == [1, 2]
+        peer, line = b.child("edge")
+        b.gateway.sessions.control(peer, "want-models", {"refs": ["pump@1"]})
+        assert line.of("model") == [{"document": newer()}]
+
+
+async def test_a_person_is_told_of_members_that_mean_nothing() -> None:
+    async with bench() as b:
+        with pytest.raises(InvalidDocument):
+            await b.gateway.commands.put_model("default", newer())
+
+
+async def test_the_content_of_an_understood_model_decides_its_digest_however_it_came() -> None:
+    understood, ignored = read_foreign(document())
+    assert (understood.digest, ignored) == (model().digest, ())

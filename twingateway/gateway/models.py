@@ -15,9 +15,11 @@ import structlog
 
 from twingateway.errors import (
     InvalidDocument,
+    InvalidValue,
     ModelConflict,
     ProtocolViolation,
     StoreError,
+    TooLarge,
     TwinGatewayError,
     UnknownModel,
 )
@@ -28,13 +30,17 @@ from twingateway.gateway.tasks import Tasks
 from twingateway.ports.store import StoredModel
 from twingateway.twin.model import Model
 from twingateway.twin.parse_model import parse_model
-from twingateway.validation.documents import check_model
+from twingateway.validation.documents import DOCUMENT_BYTES, DOCUMENT_DEPTH, check_model
+from twingateway.validation.foreign_model import read_foreign
 from twingateway.validation.model import CompiledModel
+from twingateway.validation.normalise import normalise
 
 log = structlog.get_logger("models")
 
 #: Models that one message announces.
 MODELS_AT_ONCE = 1000
+#: Paths that a notice names.
+SHOWN = 20
 #: Seconds between two attempts at a store that refuses.
 RETRY_SECONDS = 1.0
 
@@ -53,7 +59,7 @@ class ModelBook:
         self._watchers: list[Callable[[str, str], None]] = []
         self._adding = asyncio.Lock()
         for model in stored:
-            self._models[model.namespace, model.ref] = CompiledModel(parse_model(json.loads(model.document)))
+            self._models[model.namespace, model.ref] = CompiledModel(read_foreign(json.loads(model.document))[0])
 
     def watch(self, watcher: Callable[[str, str], None]) -> None:
         """Tell `watcher` (namespace, reference) of every model that becomes known."""
@@ -123,12 +129,13 @@ class ModelBook:
                 peer.line.send_control("model", {"document": dict(found.model.document)})
 
     def on_model(self, peer: Peer, body: Any) -> None:
-        document = body.get("document")
-        problems = check_model(document).problems
-        if problems:
-            raise ProtocolViolation(f"a model that is none: {problems[0]}")
-        model = parse_model(document)
-        self._tasks.start(self._take(peer, model), f"model {model.ref}")
+        try:
+            model, ignored = read_foreign(
+                normalise(body.get("document"), max_depth=DOCUMENT_DEPTH, max_bytes=DOCUMENT_BYTES)
+            )
+        except (InvalidDocument, InvalidValue, TooLarge) as error:
+            raise ProtocolViolation(f"a model that is none: {error.message}") from error
+        self._tasks.start(self._take(peer, model, ignored), f"model {model.ref}")
 
     def _wants(self, peer: Peer, ref: str, digest: object) -> bool:
         known = self.find(peer.namespace, ref)
@@ -141,17 +148,24 @@ class ModelBook:
             self._ledger.notice("model-conflict", message)
         return peer.direction is Direction.PARENT
 
-    async def _take(self, peer: Peer, model: Model) -> None:
+    async def _take(self, peer: Peer, model: Model, ignored: Sequence[str]) -> None:
         while True:
             try:
-                await self.add(peer.namespace, model, replace=peer.direction is Direction.PARENT)
+                added = await self.add(peer.namespace, model, replace=peer.direction is Direction.PARENT)
             except StoreError as error:
                 log.warning("a model waits for the store", model=str(model.ref), reason=error.message)
                 await asyncio.sleep(RETRY_SECONDS)
             except TwinGatewayError as error:
                 return self._ledger.notice(error.code, error.message)
             else:
+                if added and ignored:
+                    self._tell_ignored(model, ignored)
                 return None
+
+    def _tell_ignored(self, model: Model, ignored: Sequence[str]) -> None:
+        shown = ", ".join(ignored[:SHOWN])
+        message = f"the model {model.ref} was made for a newer version: this node ignores {shown}"
+        self._ledger.notice("model-not-understood", message, model=str(model.ref), ignored=list(ignored[:SHOWN]))
 
 
 def read_model(document: Any) -> Model:
