@@ -120,6 +120,20 @@ class NotRoot(TwinGatewayError):
     code = "not-root"
 
 
+class RootUnreachable(TwinGatewayError):
+    """A write has to be made at the root, which cannot be reached now. Nothing happened. `detail["root"]` names it
+    where known."""
+
+    code = "root-unreachable"
+
+
+class OutcomeUnknown(TwinGatewayError):
+    """A write was sent to the root, which did not answer: it may or may not have been made. `detail["write"]` is its
+    id; sent again under it, it is not made twice."""
+
+    code = "outcome-unknown"
+
+
 class NotHolder(TwinGatewayError):
     """A local override is set at the node that holds the device; this node is not it, or is the root itself.
     `detail["holder"]` names it where known."""

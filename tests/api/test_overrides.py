@@ -107,7 +107,7 @@ async def test_what_cannot_be_overridden_says_why() -> None:
 
 async def test_a_patch_at_the_edge_names_both_ways() -> None:
     async with offline_edge() as (_, below):
-        problem = problem_of(await below.client.patch("/twins/pump", json=DESIRE), 409, "not-root")
+        problem = problem_of(await below.client.patch("/twins/pump", json=DESIRE), 503, "root-unreachable")
         assert "cloud" in problem["detail"]
         assert "twingateway override" in problem["detail"]
 

@@ -274,12 +274,46 @@ async def test_a_node_that_is_not_the_root_names_it():
     cloud, edge = MemoryNode("cloud"), node_with_pump("edge")
     async with cloud.running(), in_process(edge, parent=cloud) as site:
         await until(lambda: site.gateway.peers.root_name == "cloud")
-        for method, body in (("PATCH", desired(speed=1)), ("PUT", document("pump")), ("DELETE", None)):
+        for method, body in (("PUT", document("pump")), ("DELETE", None)):
             answer = await site.client.request(method, "/twins/pump", json=body)
             problem = problem_of(answer, 409, "not-root")
             assert problem["root"] == "cloud"
             assert "cloud" in problem["detail"]
         assert (await site.client.get("/twins/pump")).status_code == 200
+
+
+async def test_a_patch_at_an_edge_is_made_at_the_root_and_shown_at_both():
+    cloud, edge = MemoryNode("cloud"), node_with_pump("edge")
+    async with cloud.running(), in_process(edge, parent=cloud) as site:
+        await until(lambda: cloud.gateway.queries.exists(PUMP))
+        answer = await site.client.patch("/twins/pump?wait=5s", json=desired(speed=7))
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["status"]["properties"]["desired"]["speed"]["ack"]["state"] == "applied"
+        assert answer.headers["ETag"] == f'"{cloud.gateway.queries.version(PUMP)}"'
+        stale = await site.client.patch("/twins/pump", json=desired(speed=8), headers={"If-Match": '"1.1.1"'})
+        assert stale.headers["ETag"] == answer.headers["ETag"]
+        problem_of(stale, 412, "version-mismatch")
+        wrong = await site.client.patch("/twins/pump", json={"spec": {"reportedProperties": {"flow": 1}}})
+        problem_of(wrong, 422, "read-only-path")
+
+
+async def test_a_patch_at_an_edge_without_its_root_names_both_ways_out():
+    async with in_process(node_with_pump("edge"), parent=MemoryNode("cloud")) as site:
+        problem = problem_of(await site.client.patch("/twins/pump", json=desired(speed=7)), 503, "root-unreachable")
+        assert "override" in problem["detail"]
+        assert "when the uplink is back" in problem["detail"]
+
+
+async def test_a_patch_with_an_id_is_made_once():
+    async with in_process() as site:
+        tagged = {"Idempotency-Key": "mine"}
+        first = await site.client.patch("/twins/pump", json=desired(speed=1), headers=tagged)
+        await site.client.patch("/twins/pump", json=desired(speed=2))
+        again = await site.client.patch("/twins/pump", json=desired(speed=1), headers=tagged)
+        assert (first.status_code, again.status_code) == (200, 200)
+        assert again.json()["spec"]["desiredProperties"] == {"speed": 2}
+        other = await site.client.patch("/twins/pump", json=desired(speed=3), headers=tagged)
+        problem_of(other, 422, "invalid-document")
 
 
 async def test_twins_are_listed_page_by_page():

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from twingateway.errors import DeviceUnreachable, NotRoot, VersionMismatch
+from twingateway.errors import DeviceUnreachable, VersionMismatch
 from twingateway.gateway import host, reporter
 from twingateway.testing.joined import FakeMachine, MemoryNode, until
 from twingateway.twin.ack import AckState
@@ -121,14 +121,6 @@ async def test_of_two_writers_with_one_version_one_is_told() -> None:
         await cloud.gateway.commands.patch(PUMP, {"spec": {"desiredProperties": {"speed": 1}}}, version)
         with pytest.raises(VersionMismatch):
             await cloud.gateway.commands.patch(PUMP, {"spec": {"desiredProperties": {"speed": 2}}}, version)
-
-
-async def test_an_edge_refuses_desired_writes_and_names_the_root() -> None:
-    cloud, edge = pair()
-    async with cloud.running(), edge.running(cloud):
-        await until(lambda: edge.gateway.peers.root_name == "cloud")
-        with pytest.raises(NotRoot, match="cloud"):
-            await edge.gateway.commands.patch(PUMP, {"spec": {"desiredProperties": {"speed": 1}}})
 
 
 async def test_a_second_node_with_the_same_device_is_refused() -> None:

@@ -11,6 +11,7 @@ from twingateway.adapter.duration import parse_duration
 from twingateway.errors import InvalidDocument, Problem
 from twingateway.gateway.commands import ANY
 from twingateway.gateway.gateway import Gateway
+from twingateway.gateway.writes import MAX_ACTOR, MAX_ID
 from twingateway.twin.desired import Priority, Terms
 from twingateway.twin.identity import NAME_PATTERN, DeviceId
 from twingateway.twin.override import OverrideId
@@ -18,8 +19,6 @@ from twingateway.twin.register import Version
 
 _ENTITY_TAG = re.compile(r'"?([0-9]{1,18}\.[0-9]{1,18}\.[0-9]{1,18})"?', re.ASCII)
 
-#: Characters of the name of whoever does something.
-MAX_ACTOR = 128
 #: Longest wait for acknowledgements, in seconds.
 MAX_WAIT = 300.0
 #: Longest that a desired value with a ttl may be wanted, in seconds.
@@ -115,6 +114,22 @@ def actor_of(
 
 
 Actor = Annotated[str, Depends(actor_of)]
+
+
+def write_id_of(
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            min_length=1,
+            max_length=MAX_ID,
+            description="An id of your own for this write: sent again with it, the write is not made twice.",
+        ),
+    ] = None,
+) -> str | None:
+    return idempotency_key
+
+
+WriteId = Annotated[str | None, Depends(write_id_of)]
 
 
 def wait_of(

@@ -27,6 +27,8 @@ ANSWER: dict[str, tuple[int, str]] = {
     "model-conflict": (409, "A model of this name and version has other content"),
     "not-root": (409, "This node is not the root"),
     "not-holder": (409, "Overrides are set at the node that holds the device"),
+    "root-unreachable": (503, "The root cannot be reached"),
+    "outcome-unknown": (504, "Whether the root took it is not known"),
     "read-only-path": (422, "This part of a twin cannot be written"),
     "device-error": (502, "The device reported an error"),
     "device-unreachable": (502, "The device cannot be reached"),

@@ -10,7 +10,16 @@ from fastapi.responses import JSONResponse
 
 from twingateway.api.body import read_json
 from twingateway.api.describe import PATCH_BODY, TWIN_BODY
-from twingateway.api.params import Actor, Device, IfMatch, Namespace, TheGateway, TheTerms, Wait
+from twingateway.api.params import (
+    Actor,
+    Device,
+    IfMatch,
+    Namespace,
+    TheGateway,
+    TheTerms,
+    Wait,
+    WriteId,
+)
 from twingateway.api.patch import check_patch, desired_names
 from twingateway.errors import InvalidDocument, Problem
 from twingateway.gateway.gateway import Gateway
@@ -71,6 +80,7 @@ async def patch_twin(
     wait: Wait,
     terms: TheTerms,
     actor: Actor,
+    write_id: WriteId,
     request: Request,
 ) -> JSONResponse:
     """A merge patch (RFC 7396) of the DeviceTwin document; null removes. Only `spec.desiredProperties` and
@@ -81,11 +91,15 @@ async def patch_twin(
     more can come of it: the device has no way to confirm. 200 says that all is decided, not that all is well.
 
     A desired value that is set with `?ttl=` is set anew even if it is what it was.
+
+    At a node that is not the root the patch is sent up to it: 503 `root-unreachable` while there is no way there, 504
+    `outcome-unknown` when it does not answer. Sent again with the `Idempotency-Key` that the problem names (`write`),
+    it is not made twice.
     """
     patch = await read_json(request)
     check_patch(device.name, patch)
-    written = await gateway.commands.patch(device, patch, if_match, terms, Origin(actor))
-    return await _written(gateway, device, written.desired, desired_names(patch), wait, 200)
+    written = await gateway.writes.patch(device, patch, if_match, terms, Origin(actor), write_id)
+    return await _written(gateway, device, written.desired, desired_names(patch), wait, 200, list(written.warnings))
 
 
 @router.put(

@@ -36,7 +36,7 @@ MEANING: dict[ExitCode, str] = {
     ExitCode.NOT_ALLOWED: "a token or certificate is missing or not accepted",
     ExitCode.NO_CONNECTION: "the node, broker or peer cannot be reached",
     ExitCode.STORE: "the store is full, damaged or failed",
-    ExitCode.UNFINISHED: "not everything was acknowledged within --wait",
+    ExitCode.UNFINISHED: "not everything was acknowledged within --wait, or the root did not answer",
     ExitCode.INTERNAL: "a fault of this program or of an adapter",
     ExitCode.INTERRUPTED: "ended by Ctrl-C",
 }
@@ -56,6 +56,8 @@ BY_ERROR: dict[str, ExitCode] = {
     "model-conflict": ExitCode.CONFLICT,
     "not-root": ExitCode.CONFLICT,
     "not-holder": ExitCode.CONFLICT,
+    "root-unreachable": ExitCode.NO_CONNECTION,
+    "outcome-unknown": ExitCode.UNFINISHED,
     "read-only-path": ExitCode.CONFLICT,
     "device-error": ExitCode.DEVICE_REFUSED,
     "device-unreachable": ExitCode.DEVICE_GONE,

@@ -157,7 +157,7 @@ class Carrier:
             self._peer.session.send_control(self._number, kind, body)
         except ValueError as error:
             log.error("a control message cannot be sent", peer=self._name, kind=kind, reason=str(error))
-        self.wake()
+        self.pump()
 
     def close(self, reason: str) -> None:
         if self._connection is not None:

@@ -182,6 +182,8 @@ class Commands:
             if ack is None or ack.version > version:
                 message = "a newer desired value took its place"
                 ack = Ack(version, AckState.SUPERSEDED, "superseded", message)
+            elif ack.version < version:  # written at the root and still on its way here
+                ack = Ack(version, AckState.PENDING)
             acks[name] = ack
         return acks
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -35,6 +35,7 @@ from twingateway.gateway.table import TwinTable
 from twingateway.gateway.tasks import Tasks
 from twingateway.gateway.verdicts import Verdicts
 from twingateway.gateway.wishes import Wishes
+from twingateway.gateway.writes import Writes
 from twingateway.ports.store import Store
 
 log = structlog.get_logger("node")
@@ -63,13 +64,14 @@ class Gateway:
     host: AdapterHost
     queries: Queries
     commands: Commands
+    writes: Writes
     overrides: Overrides
     verdicts: Verdicts
     lifetimes: Lifetimes
     journal: Journal
     relay: JournalRelay
     collection: Collection
-    started: float
+    started: float = field(default_factory=time.time)
     """When it was opened, Unix seconds."""
 
     def begin(self, tasks: Tasks) -> None:
@@ -97,11 +99,9 @@ async def open_gateway(
     journal: JournalPolicy | None = None,
 ) -> Gateway:
     """Read the store and join the parts; nothing runs until `begin`. Raises StoreError."""
-    clock = clock or SystemClock()
-    policy = journal or JournalPolicy()
+    clock, policy = clock or SystemClock(), journal or JournalPolicy()
     snapshot = await store.load()
-    numbers = Numbers(store)
-    await numbers.open()
+    numbers = await Numbers(store).open()
     table = TwinTable(snapshot.registers, snapshot.floor)
     committer = Committer(store)
     events = EventBus(table, numbers.last_lsn)
@@ -114,10 +114,10 @@ async def open_gateway(
     models = ModelBook(committer, peers, ledger, tasks, snapshot.models)
     locks = DeviceLocks()
     grants = Grants(peers, table, ledger, tasks, locks) if is_root else None
-    lifetimes = Lifetimes(is_root, peers, ledger, clock, store.identity.boot_id)
+    lives = Lifetimes(is_root, peers, ledger, clock, store.identity.boot_id)
     ownership = Ownership(grants, peers, table, ledger)
     repair = Repair(store, numbers, table, ledger, peers, grants, tasks)
-    stated = Statements(table, ledger, tasks)
+    said = Statements(table, ledger, tasks)
     queries = Queries(peers, table, clock, namespace, is_root)
     property_of = PropertyFinder(queries, models)
     age = Age(clock, await store.journal_depths())
@@ -127,7 +127,9 @@ async def open_gateway(
     wishes = Wishes(table, ledger, locks, property_of)
     verdicts = Verdicts(grants, repair, peers, table, ledger, models, queries, wishes, locks, entries, clock)
     overrides = Overrides(ownership, peers, table, ledger, models, queries, events, locks, entries, clock)
-    sessions = Sessions(peers, ownership, models, table, ledger, clock, stated, repair, relay, lifetimes, verdicts)
+    commands = Commands(is_root, peers, table, ledger, models, queries, events, grants, locks, lives)
+    writes = Writes(is_root, store.identity.boot_id, commands, peers, queries, events, clock, tasks)
+    sessions = Sessions(peers, ownership, models, table, ledger, clock, said, repair, relay, lives, verdicts, writes)
     return Gateway(
         name=name,
         namespace=namespace,
@@ -145,14 +147,14 @@ async def open_gateway(
         inbound=Inbound(peers, table),
         sessions=sessions,
         repair=repair,
-        host=AdapterHost(models, ledger, ownership, clock, tasks, stated, lifetimes, wishes, snapshot.attempts),
+        host=AdapterHost(models, ledger, ownership, clock, tasks, said, lives, wishes, snapshot.attempts),
         queries=queries,
-        commands=Commands(is_root, peers, table, ledger, models, queries, events, grants, locks, lifetimes),
+        commands=commands,
+        writes=writes,
         overrides=overrides,
         verdicts=verdicts,
-        lifetimes=lifetimes,
+        lifetimes=lives,
         journal=entries,
         relay=relay,
         collection=Collection(is_root, peers, table, ledger, ownership, locks),
-        started=time.time(),
     )

@@ -7,6 +7,7 @@ ever issued twice; what is left of a block is given up.
 from __future__ import annotations
 
 import asyncio
+from typing import Self
 
 import structlog
 
@@ -32,11 +33,12 @@ class Numbers:
         """The last lsn that can have been issued before this opening."""
         self.last_lsn = 0
 
-    async def open(self) -> None:
+    async def open(self) -> Self:
         """Reserve the first blocks."""
         for counter in Counter:
             await self._reserve(counter)
         self.start = self.last_lsn = self._blocks[Counter.LSN][0].start - 1
+        return self
 
     def seq(self) -> int:
         return self.seqs(1)[0]

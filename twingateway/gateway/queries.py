@@ -136,6 +136,11 @@ class Queries:
         kept = self._table.kept(device, Section.LIFECYCLE)
         return max((born, ZERO if kept is None else kept.floor, *written))
 
+    def desired_version(self, device: DeviceId, name: str) -> Version | None:
+        """The version of a desired property, also of one that was removed; None if there never was one."""
+        stored = self._table.section(device, Section.DESIRED).get(name)
+        return None if stored is None else stored.register.version
+
     def ack(self, device: DeviceId, name: str) -> Ack | None:
         """How far the newest desired value of a property has come, None without one."""
         stored = self._table.section(device, Section.DESIRED).get(name)

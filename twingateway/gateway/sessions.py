@@ -20,6 +20,7 @@ from twingateway.gateway.repair import Repair
 from twingateway.gateway.statements import Statements
 from twingateway.gateway.table import TwinTable
 from twingateway.gateway.verdicts import Verdicts
+from twingateway.gateway.writes import Writes
 from twingateway.sync.events import PeerRefused
 from twingateway.twin.presence import Reach
 from twingateway.twin.register import RegisterKey
@@ -47,6 +48,7 @@ class Sessions:
         journal: JournalEvents,
         lifetimes: Lifetimes,
         verdicts: Verdicts,
+        writes: Writes,
     ) -> None:
         self.journal = journal
         self._peers = peers
@@ -59,6 +61,7 @@ class Sessions:
         self._repair = repair
         self._lifetimes = lifetimes
         self._verdicts = verdicts
+        self._writes = writes
         child, parent = frozenset({Direction.CHILD}), frozenset({Direction.PARENT})
         self._kinds: dict[str, tuple[frozenset[Direction], Callable[[Peer, Any], None]]] = {
             "about": (parent, self._on_about),
@@ -72,6 +75,8 @@ class Sessions:
             "model": (child | parent, models.on_model),
             "want-ttl": (child, lifetimes.on_ask),
             "ttl": (parent, lifetimes.on_told),
+            "write": (child, writes.on_write),
+            "written": (parent, writes.on_written),
         }
         """Kind of a control message → who may send it, and what it does."""
 
@@ -86,6 +91,7 @@ class Sessions:
         else:
             self._ownership.claim_at(peer)
             self._lifetimes.linked()
+            self._writes.linked()
         self._models.announce(peer)
 
     def unlinked(self, peer: Peer) -> None:

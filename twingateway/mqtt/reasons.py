@@ -46,6 +46,8 @@ REASON: Mapping[str, int] = {
     "model-conflict": ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR,
     "not-root": ReasonCode.USE_ANOTHER_SERVER,
     "not-holder": ReasonCode.USE_ANOTHER_SERVER,
+    "root-unreachable": ReasonCode.SERVER_UNAVAILABLE,
+    "outcome-unknown": ReasonCode.UNSPECIFIED_ERROR,
     "read-only-path": ReasonCode.NOT_AUTHORIZED,
     "device-error": ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR,
     "device-unreachable": ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR,
