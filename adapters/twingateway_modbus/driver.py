@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 
-from twingateway.adapter import Device, DevicePort, Driver, Value, Written
+from twingateway.adapter import UNCONFIRMED, Device, DevicePort, Driver, Value, Written
 from twingateway.errors import DeviceError, DeviceRefused, WriteMismatch
 from twingateway_modbus.address import AddressSettings
 from twingateway_modbus.changes import Changes
@@ -15,7 +15,7 @@ from twingateway_modbus.point import Point
 from twingateway_modbus.reader import NoValue, Reader
 from twingateway_modbus.schedule import Round
 from twingateway_modbus.settings import DeviceSettings
-from twingateway_modbus.writer import read_exponent, read_point, write_point
+from twingateway_modbus.writer import NotReadBack, put_point, read_exponent, read_point, write_point
 
 #: Seconds between two tellings of the same problem.
 _REPEAT = 10.0
@@ -44,7 +44,10 @@ class ModbusDriver(Driver):
         self._port = port
         self._link = link
         self._release: Callable[[], None] | None = release
-        self._reader = Reader(link, self._address.unit, self._address.timeout, points, settings.limits(), learned)
+        self._unreadable = _unreadable(device)
+        # Something has to be asked, or nobody would know that the device is there.
+        polled = [point for point in points if point.name not in self._unreadable] or points
+        self._reader = Reader(link, self._address.unit, self._address.timeout, polled, settings.limits(), learned)
         for item in self._reader.rounds:
             item.phase = phase
         self.period = max((item.period for item in self._reader.rounds), default=None)
@@ -148,6 +151,8 @@ class ModbusDriver(Driver):
 
     async def read_back(self, name: str) -> Value:
         point = self._points[name]
+        if name in self._unreadable:
+            raise DeviceRefused(f"{name} can only be written, as the model says", property=name)
         async with self._link.turn(self._address.unit, self._address.timeout, urgent=True) as turn:
             exponent = await read_exponent(turn, point)
             self._remember(point, exponent)
@@ -162,7 +167,13 @@ class ModbusDriver(Driver):
         async with self._link.turn(self._address.unit, self._address.timeout, urgent=True) as turn:
             exponent = await read_exponent(turn, point)
             self._remember(point, exponent)
-            observed = await write_point(turn, point, value, exponent)
+            if name in self._unreadable:
+                await put_point(turn, point, value, exponent)
+                return UNCONFIRMED
+            try:
+                observed = await write_point(turn, point, value, exponent)
+            except NotReadBack:
+                return UNCONFIRMED
         for pause in _SETTLING:
             if self.matches(name, value, observed):
                 break
@@ -193,3 +204,10 @@ class ModbusDriver(Driver):
         if self._release is not None:
             self._release()
             self._release = None
+
+
+def _unreadable(device: Device) -> frozenset[str]:
+    """What the model says can only be written: it is neither polled nor read back."""
+    if device.model is None:
+        return frozenset()
+    return frozenset(name for name, source in device.model.properties.items() if not source.readable)

@@ -10,16 +10,17 @@ ILLEGAL_VALUE = 3
 #: A gateway says that nobody is behind it.
 GATEWAY = (10, 11)
 
-#: Code → meaning and error. Busy and the gateway's codes pass, so they are errors that may be tried again.
+#: Code → meaning and error. Busy and the gateway's codes pass, so they are errors that may be tried again. A device
+#: that fails while it carries out what it was asked has not refused it.
 EXCEPTIONS: dict[int, tuple[str, type[DeviceError]]] = {
     1: ("illegal function", DeviceRefused),
     ILLEGAL_ADDRESS: ("illegal data address", DeviceRefused),
     ILLEGAL_VALUE: ("illegal data value", DeviceRefused),
-    4: ("device failure", DeviceRefused),
+    4: ("device failure", DeviceError),
     5: ("acknowledged, still working", DeviceTimeout),
     6: ("device busy", DeviceTimeout),
     7: ("negative acknowledge", DeviceRefused),
-    8: ("memory parity error", DeviceRefused),
+    8: ("memory parity error", DeviceError),
     10: ("gateway path unavailable", DeviceUnreachable),
     11: ("gateway target failed to respond", DeviceUnreachable),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from twingateway.adapter import Value
-from twingateway.errors import DeviceError
+from twingateway.errors import DeviceError, DeviceRefused
 from twingateway_modbus.link import Turn
 from twingateway_modbus.point import Point, Table, WriteWith
 from twingateway_modbus.reader import about
@@ -29,8 +29,23 @@ async def read_exponent(turn: Turn, point: Point) -> int | None:
     return int.from_bytes(data, "big", signed=True)
 
 
+class NotReadBack(DeviceError):
+    """It was written, and the device does not let it be read."""
+
+
 async def write_point(turn: Turn, point: Point, value: Value, exponent: int | None) -> Value:
-    """Write, all registers in one request, and return what the device then holds.
+    """Write, and return what the device then holds. Raises NotReadBack."""
+    cells = await put_point(turn, point, value, exponent)
+    if cells is not None:
+        return point.decode(cells)
+    try:
+        return await read_point(turn, point, exponent)
+    except DeviceRefused as error:
+        raise NotReadBack(error.message, **error.detail) from error
+
+
+async def put_point(turn: Turn, point: Point, value: Value, exponent: int | None) -> bytes | None:
+    """Write, all registers in one request; what they then hold if the reply says so.
 
     Bits inside a register are changed in what it holds now (the turn keeps others away meanwhile), or by the device
     itself with a mask.
@@ -38,7 +53,7 @@ async def write_point(turn: Turn, point: Point, value: Value, exponent: int | No
     try:
         if point.write_with is WriteWith.READ_WRITE:
             current = await _current(turn, point, value)
-            return point.decode(await turn.write_and_read(point.address, point.encode(value, current)))
+            return await turn.write_and_read(point.address, point.encode(value, current))
         if point.write_with is WriteWith.MASK:
             await _write_mask(turn, point, value)
         else:
@@ -47,7 +62,7 @@ async def write_point(turn: Turn, point: Point, value: Value, exponent: int | No
             await turn.write(point.table, point.address, point.encode(value, current, exponent), multiple=multiple)
     except DeviceError as error:
         raise about((point,), error) from error
-    return await read_point(turn, point, exponent)
+    return None
 
 
 async def _current(turn: Turn, point: Point, value: Value, exponent: int | None = None) -> bytes:

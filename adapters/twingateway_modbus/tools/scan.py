@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 
-from twingateway.errors import DeviceError, DeviceRefused, DeviceTimeout, DeviceUnreachable
+from twingateway.errors import DeviceError, DeviceTimeout, DeviceUnreachable
 from twingateway_modbus.address import AddressSettings
 from twingateway_modbus.connection import Connection
 from twingateway_modbus.exceptions import GATEWAY
@@ -64,7 +64,9 @@ class Scanner:
             part = todo.pop()
             try:
                 await self._ask(unit, read(Cells(table, part.start, part.end - part.start)))
-            except DeviceRefused:
+            except DeviceError as error:
+                if "exception" not in error.detail:
+                    raise
                 if part.end - part.start > 1:
                     middle = (part.start + part.end) // 2
                     todo += [Range(middle, part.end), Range(part.start, middle)]
