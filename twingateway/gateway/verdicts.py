@@ -168,7 +168,7 @@ class Verdicts:
         judgement: Judgement,
         by: str,
     ) -> Verdict:
-        verdict = Verdict(override.id, judgement.outcome, self._clock.wall_ms(), by, judgement.before)
+        verdict = judgement.verdict(override.id, self._clock.wall_ms(), by)
         # The verdict first: what it makes of the desired value has the greater version.
         drafts = [Draft(RegisterKey(device, Section.VERDICT, name), _fitting(verdict))]
         if judgement.changes:

@@ -28,15 +28,16 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of the override `override`. `by`: who decided, empty if the policy did. `before`: what the desired
-    register held before this line of overrides, so that one that is withdrawn too late can be taken back. `time`:
-    Unix milliseconds at the root."""
+    """What became of the override `override`. `by`: who decided, empty if the policy did. `stands`: the desired
+    version that it lost to. `before`: what the desired register held before this line of overrides, so that one that
+    is withdrawn too late can be taken back. `time`: Unix milliseconds at the root."""
 
     override: OverrideId
     outcome: Outcome
     time: int
     by: str = ""
     before: Value = None
+    stands: Version = ZERO
 
     def to_value(self) -> dict[str, Value]:
         document: dict[str, Value] = {
@@ -48,6 +49,8 @@ class Verdict:
             document["by"] = self.by
         if self.before is not None:
             document["before"] = self.before
+        if self.stands != ZERO:
+            document["stands"] = str(self.stands)
         return document
 
     @classmethod
@@ -69,18 +72,23 @@ class Verdict:
             time=time if isinstance(time, int) else 0,
             by=str(value.get("by", "")),
             before=value.get("before"),
+            stands=Version.parse(str(value.get("stands", ZERO))),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """`desired`: what the desired register is to hold from now on, if `changes`. `conflict`: the cloud's value and
-    the override's were at odds."""
+    """`conflict`: the cloud's value and the override's were at odds. `changes`: the desired register is to hold the
+    override's value from now on, or what was `before`. `stands`: the desired version that the override lost to."""
 
     outcome: Outcome
     conflict: bool = False
     changes: bool = False
     before: Value = None
+    stands: Version = ZERO
+
+    def verdict(self, override: OverrideId, time: int, by: str = "") -> Verdict:
+        return Verdict(override, self.outcome, time, by, self.before, self.stands)
 
 
 def judge(
@@ -99,16 +107,21 @@ def judge(
     held = None if desired is None else desired.value
     if not _is_foreign(desired, override, verdict) or same(plain(held), override.value):
         return Judgement(Outcome.ACCEPTED, changes=True, before=before)
-    outcome = _BY_POLICY[policy]
-    return Judgement(outcome, conflict=True, changes=outcome is Outcome.ACCEPTED, before=before)
+    return _conflict(_BY_POLICY[policy], override, desired, verdict)
 
 
 def decide(override: Override, desired: Register | None, verdict: Verdict | None, *, edge: bool) -> Judgement | None:
     """What a person's decision makes of an override: `edge` for it, or against it; None if there is nothing open."""
     if override.withdrawn is not None or _outcome(override, verdict) is not Outcome.OPEN:
         return None
-    outcome = Outcome.ACCEPTED if edge else Outcome.LOST
-    return Judgement(outcome, conflict=True, changes=edge, before=_before(desired, verdict, override))
+    return _conflict(Outcome.ACCEPTED if edge else Outcome.LOST, override, desired, verdict)
+
+
+def _conflict(outcome: Outcome, override: Override, desired: Register | None, verdict: Verdict | None) -> Judgement:
+    accepted = outcome is Outcome.ACCEPTED
+    before = _before(desired, verdict, override) if accepted or _is_of_line(desired, override) else None
+    stands = desired.version if desired is not None and outcome is Outcome.LOST else ZERO
+    return Judgement(outcome, conflict=True, changes=accepted, before=before, stands=stands)
 
 
 _BY_POLICY = {
@@ -140,10 +153,14 @@ def followed(
     if override.withdrawn is not None:
         taken_back = settled is Outcome.WITHDRAWN and arrived
         return Source.NEITHER if _is_of_line(desired, override) and not taken_back else Source.DESIRED
-    if settled in (Outcome.LOST, Outcome.WITHDRAWN):
+    if settled is Outcome.WITHDRAWN:
         return Source.DESIRED
     if settled is Outcome.ACCEPTED:
         return Source.DESIRED if arrived else Source.OVERRIDE
+    if verdict is not None and settled is Outcome.LOST:
+        held = ZERO if desired is None else desired.version
+        if held >= verdict.stands:
+            return Source.DESIRED
     newer = _is_newer(desired, override) and not _is_of_line(desired, override)
     return Source.DESIRED if newer and policy is ConflictPolicy.CLOUD_WINS else Source.OVERRIDE
 

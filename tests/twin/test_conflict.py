@@ -1,0 +1,293 @@
+"""Judging overrides, and following them: in whatever order registers arrive, nothing flaps and both ends agree."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from twingateway.twin.conflict import (
+    Judgement,
+    Outcome,
+    Source,
+    Verdict,
+    decide,
+    followed,
+    is_open,
+    is_settled,
+    judge,
+)
+from twingateway.twin.desired import Desired, Origin, Priority, Terms, origin_of, plain, terms_of
+from twingateway.twin.identity import DeviceId
+from twingateway.twin.model import ConflictPolicy
+from twingateway.twin.override import Override, OverrideId
+from twingateway.twin.register import ZERO, Register, RegisterKey, Section, Version
+from twingateway.twin.value import Value
+
+KEY = RegisterKey(DeviceId("default", "pump"), Section.DESIRED, "speed")
+CLOUD, EDGE, MANUAL = ConflictPolicy.CLOUD_WINS, ConflictPolicy.EDGE_WINS, ConflictPolicy.MANUAL
+
+
+def desired(seq: int, value: Value, override: str = "") -> Register:
+    held = None if value is None else Desired(value, origin=Origin("carol", override)).to_value()
+    return Register(KEY, Version(1, 1, seq), held, 0)
+
+
+def override(
+    value: Value = 99, base: int = 1, number: int = 1, line: str = "a", withdrawn: str | None = None
+) -> Override:
+    version = Version(1, 1, base) if base else ZERO
+    return Override(OverrideId(line, number), value, "olaf", "edge", version, 0, withdrawn=withdrawn)
+
+
+def verdict(outcome: Outcome, number: int = 1, line: str = "a", by: str = "", before: Value = None) -> Verdict:
+    return Verdict(OverrideId(line, number), outcome, 0, by, before)
+
+
+def outcome_of(*about: object) -> tuple[Outcome, bool, bool] | None:
+    found = judge(*about)  # type: ignore[arg-type]
+    return None if found is None else (found.outcome, found.conflict, found.changes)
+
+
+ACCEPTED, LOST = (Outcome.ACCEPTED, False, True), (Outcome.LOST, True, False)
+PREVAILED, OPENED = (Outcome.ACCEPTED, True, True), (Outcome.OPEN, True, False)
+
+
+@pytest.mark.parametrize("policy", list(ConflictPolicy))
+def test_nobody_else_changed_it(policy: ConflictPolicy) -> None:
+    assert outcome_of(override(), desired(1, 10), None, policy) == ACCEPTED
+    assert outcome_of(override(base=0), None, None, policy) == ACCEPTED
+    assert outcome_of(override(base=0), desired(1, None), None, policy) == ACCEPTED
+    assert outcome_of(override(), desired(2, 99), None, policy) == ACCEPTED, "both wanted the same"
+    assert outcome_of(override(), desired(2, 99.0), None, policy) == ACCEPTED, "as JSON has it"
+
+
+@pytest.mark.parametrize(("policy", "expected"), [(CLOUD, LOST), (EDGE, PREVAILED), (MANUAL, OPENED)])
+def test_somebody_did(policy: ConflictPolicy, expected: object) -> None:
+    assert outcome_of(override(), desired(2, 50), None, policy) == expected
+    assert outcome_of(override(), desired(2, None), None, policy) == expected, "it was removed"
+    assert outcome_of(override(), None, None, policy) == expected, "it was removed, and the tombstone collected"
+    assert outcome_of(override(), desired(2, 50, "b.7"), None, policy) == expected, "by another line's override"
+
+
+@pytest.mark.parametrize("policy", list(ConflictPolicy))
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_what_was_judged_is_not_judged_again(policy: ConflictPolicy, outcome: Outcome) -> None:
+    assert judge(override(), desired(2, 50), verdict(outcome), policy) is None
+
+
+@pytest.mark.parametrize("policy", list(ConflictPolicy))
+def test_an_accepted_override_is_no_reason_against_the_next_of_its_line(policy: ConflictPolicy) -> None:
+    accepted = verdict(Outcome.ACCEPTED, before=10)
+    found = judge(override(77, number=2), desired(2, 99, "a.1"), accepted, policy)
+    assert found is not None
+    assert (found.outcome, found.conflict, found.before) == (Outcome.ACCEPTED, False, 10)
+
+
+def test_a_person_s_decision_is() -> None:
+    accepted = verdict(Outcome.ACCEPTED, by="dora")
+    assert outcome_of(override(77, number=2), desired(2, 99, "a.1"), accepted, MANUAL) == OPENED
+
+
+def test_what_was_withdrawn_is_taken_back_where_it_was_accepted() -> None:
+    gone = override(withdrawn="olaf")
+    assert outcome_of(gone, desired(1, 10), None, CLOUD) == (Outcome.WITHDRAWN, False, False)
+    assert outcome_of(gone, desired(2, 50), verdict(Outcome.OPEN), MANUAL) == (Outcome.WITHDRAWN, False, False)
+    found = judge(gone, desired(2, 99, "a.1"), verdict(Outcome.ACCEPTED, before=10), CLOUD)
+    assert found is not None
+    assert (found.outcome, found.changes, found.before) == (Outcome.WITHDRAWN, True, 10)
+    assert outcome_of(gone, desired(3, 50), verdict(Outcome.ACCEPTED), CLOUD) == (Outcome.WITHDRAWN, False, False)
+    assert judge(gone, desired(1, 10), verdict(Outcome.WITHDRAWN), CLOUD) is None
+    assert judge(gone, desired(1, 10), verdict(Outcome.LOST), CLOUD) is None
+
+
+def test_only_what_is_open_can_be_decided() -> None:
+    for outcome in (None, Outcome.ACCEPTED, Outcome.LOST, Outcome.WITHDRAWN):
+        known = None if outcome is None else verdict(outcome)
+        assert decide(override(), desired(2, 50), known, edge=True) is None
+    open_ = verdict(Outcome.OPEN)
+    assert decide(override(withdrawn="olaf"), desired(2, 50), open_, edge=True) is None
+    assert decide(override(number=2), desired(2, 50), open_, edge=True) is None, "another override is open"
+    won, lost = (decide(override(), desired(2, 50), open_, edge=edge) for edge in (True, False))
+    assert won is not None
+    assert lost is not None
+    assert (won.outcome, won.changes, won.conflict) == (Outcome.ACCEPTED, True, True)
+    assert (lost.outcome, lost.changes, lost.conflict) == (Outcome.LOST, False, True)
+
+
+def test_records_survive_the_wire() -> None:
+    one = replace(override({"a": 1}), attempted=True, withdrawn="olaf")
+    assert Override.read(one.to_value()) == one
+    told = Verdict(OverrideId("a-1", 3), Outcome.ACCEPTED, 5, "dora", {"$desired": 4, "ttl": 3})
+    assert Verdict.read(told.to_value()) == told
+    wanted = Desired(4, Terms(3.0, Priority.HIGH), Origin("carol", "a.1"))
+    assert Desired.from_value(wanted.to_value()) == wanted
+
+
+@pytest.mark.parametrize(
+    "value", [None, 3, {}, {"id": "a"}, {"override": "a.1"}, {"override": "a.1", "outcome": "odd", "time": 1}]
+)
+def test_what_makes_no_sense_is_not_there(value: Value) -> None:
+    assert Override.read(value) is None
+    assert Verdict.read(value) is None
+
+
+# --- both ends, with registers that arrive in any order -------------------------------------------------------------
+
+
+@dataclass
+class Ends:
+    """A root and a holder; `holder_*` is what has reached the holder of the root's registers."""
+
+    policy: ConflictPolicy
+    chance: random.Random
+    seq: int = 1
+    desired: Register | None = None
+    verdict: Register | None = None
+    at_root: Override | None = None
+    override: Override | None = None
+    holder_desired: Register | None = None
+    holder_verdict: Register | None = None
+    lines: int = 0
+    device: list[Value] = field(default_factory=list)
+    conflicts: list[tuple[Value, Value]] = field(default_factory=list)
+
+    def mint(self, value: Value, section: Section) -> Register:
+        self.seq += 1
+        return Register(KEY._replace(section=section), Version(1, 1, self.seq), value, 0)
+
+    # what people do
+
+    def edit(self, value: int) -> None:
+        self.desired = self.mint(value, Section.DESIRED)
+
+    def set(self, value: int) -> None:
+        line = self.override.id if self.override is not None and not self.settled() else None
+        if line is None:
+            self.lines += 1
+        name = OverrideId(f"line{self.lines}", 1 if line is None else line.number + 1)
+        held = self.holder_desired
+        base = ZERO if held is None or held.value is None else held.version
+        self.override = Override(name, value, "olaf", "edge", base, 0)
+        self.act()
+
+    def withdraw(self) -> None:
+        if self.override is not None and is_open(self.override, self.known()):
+            self.override = replace(self.override, withdrawn="olaf")
+            self.act()
+
+    def resolve(self, edge: bool) -> None:
+        if self.at_root is not None:
+            found = decide(self.at_root, self.desired, self.root_verdict(), edge=edge)
+            if found is not None:
+                self.pronounce(self.at_root, found, "dora")
+
+    # what arrives
+
+    def up(self) -> None:
+        if self.override is not None:
+            self.at_root = self.override
+            found = judge(self.override, self.desired, self.root_verdict(), self.policy)
+            if found is not None:
+                if found.conflict:
+                    held = None if self.desired is None else plain(self.desired.value)
+                    self.conflicts.append((held, self.override.value))
+                self.pronounce(self.override, found, "")
+
+    def pronounce(self, one: Override, found: Judgement, by: str) -> None:
+        self.verdict = self.mint(found.verdict(one.id, 0, by).to_value(), Section.VERDICT)
+        before = found.before
+        if found.changes and found.outcome is Outcome.ACCEPTED:
+            self.edit_to(Desired(one.value, origin=Origin("olaf", str(one.id))).to_value())
+        elif found.changes:
+            back = Origin(origin_of(before).actor, str(one.id))
+            self.edit_to(None if before is None else Desired(plain(before), terms_of(before), back).to_value())
+
+    def edit_to(self, held: Value) -> None:
+        self.desired = self.mint(held, Section.DESIRED)
+
+    def desired_down(self) -> None:
+        self.holder_desired = self.desired
+        self.act()
+
+    def verdict_down(self) -> None:
+        self.holder_verdict = self.verdict
+        self.act()
+
+    # what the device gets
+
+    def act(self) -> None:
+        source = Source.DESIRED
+        if self.override is not None:
+            judged = ZERO if self.holder_verdict is None else self.holder_verdict.version
+            source = followed(self.override, self.holder_desired, self.known(), judged, self.policy)
+        value = None
+        if source is Source.OVERRIDE and self.override is not None:
+            value = self.override.value
+        elif source is Source.DESIRED and self.holder_desired is not None:
+            value = plain(self.holder_desired.value)
+        if value is not None and (not self.device or self.device[-1] != value):
+            self.device.append(value)
+
+    def known(self) -> Verdict | None:
+        return None if self.holder_verdict is None else Verdict.read(self.holder_verdict.value)
+
+    def root_verdict(self) -> Verdict | None:
+        return None if self.verdict is None else Verdict.read(self.verdict.value)
+
+    def settled(self) -> bool:
+        assert self.override is not None
+        judged = ZERO if self.holder_verdict is None else self.holder_verdict.version
+        return is_settled(self.override, self.holder_desired, self.known(), judged)
+
+    def settle(self) -> None:
+        for _ in range(3):
+            for arrival in self.chance.sample([self.up, self.desired_down, self.verdict_down], 3):
+                arrival()
+            if self.policy is MANUAL:
+                self.resolve(self.chance.random() < 0.5)
+
+
+def play(seed: int, policy: ConflictPolicy, *, withdrawing: bool) -> Ends:
+    chance = random.Random(seed)
+    ends = Ends(policy, chance)
+    if chance.random() < 0.8:
+        ends.edit(1)
+        ends.desired_down()
+    for value in range(2, chance.randint(4, 14)):
+        arrivals = [ends.up, ends.desired_down, ends.verdict_down]
+        people = [lambda value=value: ends.edit(value), lambda value=value: ends.set(value)]
+        if withdrawing:
+            people.append(ends.withdraw)
+        if policy is MANUAL:
+            people.append(lambda: ends.resolve(chance.random() < 0.5))
+        chance.choice([*arrivals, *arrivals, *people])()  # type: ignore[operator]
+    ends.settle()
+    return ends
+
+
+@pytest.mark.parametrize("policy", list(ConflictPolicy))
+def test_whatever_the_order_nothing_flaps_and_both_ends_agree(policy: ConflictPolicy) -> None:
+    for seed in range(3000):
+        ends = play(seed, policy, withdrawing=False)
+        wanted = None if ends.desired is None else plain(ends.desired.value)
+        if ends.device or wanted is not None:
+            assert ends.device[-1] == wanted, f"seed {seed}: {ends.device}, desired {wanted}"
+        # By hand a person may choose the cloud's value, which the device had before.
+        twice = policy is not MANUAL and len(set(ends.device)) != len(ends.device)
+        assert not twice, f"seed {seed}: {ends.device}"
+        assert ends.override is None or not is_open(ends.override, ends.known())
+
+
+@pytest.mark.parametrize("policy", list(ConflictPolicy))
+def test_what_is_withdrawn_is_never_followed_again(policy: ConflictPolicy) -> None:
+    for seed in range(3000):
+        ends = play(seed, policy, withdrawing=True)
+        wanted = None if ends.desired is None else plain(ends.desired.value)
+        if wanted is not None:
+            assert ends.device[-1] == wanted, f"seed {seed}: {ends.device}, desired {wanted}"
+        gone = ends.override.value if ends.override is not None and ends.override.withdrawn else None
+        if gone is not None:
+            assert wanted != gone, f"seed {seed}: {ends.device}"
+            assert ends.device.count(gone) <= 1, f"seed {seed}: {ends.device}"
