@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import copy
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from twingateway.gateway.gateway import Gateway
+from twingateway.ports.memory_store import MemoryDisk
 from twingateway.testing.joined import FakeMachine, MemoryNode, until
+from twingateway.twin.desired import Origin
 from twingateway.twin.entry import EVENT, JournalEntry
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.register import Section
@@ -34,6 +38,7 @@ class Joined:
 
     cloud: MemoryNode = field(default_factory=lambda: MemoryNode("cloud"))
     edge: MemoryNode = field(default_factory=lambda: MemoryNode("edge"))
+    others: list[MemoryNode] = field(default_factory=list)
     _lives: dict[str, AsyncExitStack] = field(default_factory=dict)
 
     @property
@@ -56,6 +61,11 @@ class Joined:
             models = dict.fromkeys(node.machines, "pump@1")
             await life.enter_async_context(node.running(self.cloud, models))
 
+    def backup(self, node: MemoryNode) -> MemoryDisk:
+        disk = copy.deepcopy(node.disk)
+        disk.in_use = False
+        return disk
+
     async def stop(self, node: MemoryNode) -> None:
         life = self._lives.pop(node.name, None)
         if life is not None:
@@ -74,8 +84,6 @@ class Joined:
         self.edge.path.cut = False
 
     async def desire(self, value: Value, actor: str = "carol") -> None:
-        from twingateway.twin.desired import Origin
-
         patch: dict[str, Value] = {"spec": {"desiredProperties": {SPEED: value}}}
         await self.root.commands.patch(PUMP, patch, origin=Origin(actor))
 
@@ -85,6 +93,11 @@ class Joined:
     async def applied(self, value: Value) -> None:
         """The cloud knows that the device has it."""
         await until(lambda: self.desired() == value and self.ack() == "applied")
+
+    @property
+    def written(self) -> list[Value]:
+        """What the pump was told, in order."""
+        return [value for name, value in self.pump.written if name == SPEED]
 
     def desired(self, node: MemoryNode | None = None) -> Value:
         return (node or self.cloud).gateway.table.values(PUMP, Section.DESIRED).get(SPEED)
@@ -107,6 +120,12 @@ class Joined:
             return bool(waiting) and not any(waiting) and bool(holds())
 
         await until(is_calm)
+
+    async def recorded(self, code: str, count: int = 1) -> None:
+        """The journal of the cloud has as many events of this code."""
+        async with asyncio.timeout(5):
+            while len(await self.events(self.cloud, code)) < count:
+                await asyncio.sleep(0.002)
 
     async def events(self, node: MemoryNode, *codes: str) -> list[JournalEntry]:
         """What the journal that `node` keeps has of these events, in order."""
@@ -132,5 +151,7 @@ async def joined(policy: str = "cloud-wins", *, first: Value = 10) -> AsyncItera
             both.pump.written.clear()
         yield both
     finally:
+        for node in both.others:
+            await both.stop(node)
         await both.stop(both.edge)
         await both.stop(both.cloud)

@@ -6,16 +6,11 @@ import pytest
 
 from tests.gateway.overriding import PUMP, SPEED, Joined, joined
 from twingateway.testing.joined import until
-from twingateway.twin.value import Value
 
 POLICIES = ["cloud-wins", "edge-wins", "manual"]
 RESTARTS = ["nobody", "edge", "cloud"]
 
 pytestmark = pytest.mark.parametrize("restarted", RESTARTS)
-
-
-def written(both: Joined) -> list[Value]:
-    return [value for name, value in both.pump.written if name == SPEED]
 
 
 async def offline(both: Joined, restarted: str) -> None:
@@ -31,12 +26,13 @@ async def test_without_a_cloud_edit_the_override_becomes_desired(policy: str, re
     async with joined(policy) as both:
         both.cut()
         await both.override(99)
-        await until(lambda: written(both) == [99])
+        await until(lambda: both.written == [99])
         await offline(both, restarted)
         await both.applied(99)
         await both.calm(lambda: both.state(both.edge) is None)
-        assert written(both) == [99]
+        assert both.written == [99]
         assert await both.events(both.cloud, "conflict", "conflict-open") == []
+        await both.recorded("override")
         assert [entry.value["actor"] for entry in await both.events(both.cloud, "override")] == ["olaf"]
 
 
@@ -47,11 +43,11 @@ async def test_a_cloud_edit_that_had_reached_the_edge_is_no_conflict(policy: str
         await both.applied(50)
         both.cut()
         await both.override(99)
-        await until(lambda: written(both) == [50, 99])
+        await until(lambda: both.written == [50, 99])
         await offline(both, restarted)
         await both.applied(99)
         await both.calm(lambda: both.state(both.edge) is None)
-        assert written(both) == [50, 99]
+        assert both.written == [50, 99]
         assert await both.events(both.cloud, "conflict", "conflict-open") == []
 
 
@@ -63,11 +59,11 @@ async def test_of_two_edits_at_the_same_time_the_policy_chooses_and_the_loser_is
         both.cut()
         await both.override(99)
         await both.desire(50)
-        await until(lambda: written(both) == [99])
+        await until(lambda: both.written == [99])
         await offline(both, restarted)
         await both.applied(winner)
         await both.calm(lambda: both.state(both.edge) is None and both.desired(both.edge) == winner)
-        assert written(both) == ([99, 50] if winner == 50 else [99])
+        assert both.written == ([99, 50] if winner == 50 else [99])
         [told] = await both.events(both.cloud, "conflict", "conflict-open")
         assert told.name == "conflict"
         assert (told.value["cloud"]["value"], told.value["cloud"]["actor"]) == (50, "carol")
@@ -81,18 +77,18 @@ async def test_a_manual_conflict_stays_open_until_a_person_decides(winner: str, 
         both.cut()
         await both.override(99)
         await both.desire(50)
-        await until(lambda: written(both) == [99])
+        await until(lambda: both.written == [99])
         await offline(both, restarted)
         await until(lambda: both.state(both.cloud) == both.state(both.edge) == "undecided")
         await both.calm(lambda: (ack := both.root.queries.ack(PUMP, SPEED)) and ack.code == "overridden")
-        assert written(both) == [99], "until it is decided the device follows the override"
+        assert both.written == [99], "until it is decided the device follows the override"
         both.cut()
         await both.root.verdicts.resolve(PUMP, SPEED, edge=winner == "edge", actor="dora")
         await offline(both, restarted)
         value = 99 if winner == "edge" else 50
         await both.applied(value)
         await both.calm(lambda: both.state(both.edge) is None and both.desired(both.edge) == value)
-        assert written(both) == ([99] if winner == "edge" else [99, 50])
+        assert both.written == ([99] if winner == "edge" else [99, 50])
         open_, decided = await both.events(both.cloud, "conflict", "conflict-open")
         assert (open_.name, decided.name) == ("conflict-open", "conflict")
         assert (decided.value["winner"], decided.value["by"]) == (winner, "dora")

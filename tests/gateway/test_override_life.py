@@ -1,0 +1,367 @@
+"""What else may happen to a local override: more of them, second thoughts, crashes, moves, deletes, lost stores."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.gateway.overriding import PUMP, SPEED, Joined, joined
+from twingateway.errors import DeviceUnreachable, NotHolder, StoreFull
+from twingateway.ports.memory_store import MemoryDisk
+from twingateway.testing.joined import FakeMachine, MemoryNode, until
+from twingateway.twin.register import Section
+
+
+async def quiet(both: Joined) -> None:
+    """Nothing is overridden any more, at neither end, and nothing waits."""
+    await both.calm(lambda: both.state(both.cloud) is None and both.state(both.edge) is None)
+
+
+async def values(both: Joined, code: str) -> list[Any]:
+    return [entry.value["value"] for entry in await both.events(both.cloud, code)]
+
+
+async def undecided(both: Joined) -> None:
+    """The edge overrode 10 by 99 while the cloud wanted 50; a person is to decide, and the link is there."""
+    both.cut()
+    await both.override(99)
+    await both.desire(50)
+    await until(lambda: both.written == [99])
+    both.heal()
+    await until(lambda: both.state(both.cloud) == both.state(both.edge) == "undecided")
+    await both.calm(lambda: (ack := both.root.queries.ack(PUMP, SPEED)) and ack.code == "overridden")
+
+
+# --- several, and second thoughts ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("restart", [False, True])
+async def test_of_several_the_newest_wins_and_each_is_in_the_journal_once(restart: bool) -> None:
+    async with joined() as both:
+        both.cut()
+        for value in (97, 98, 99):
+            await both.override(value)
+            await until(lambda value=value: both.written[-1:] == [value])  # type: ignore[misc]
+            if restart:
+                await both.restart(both.edge)
+        both.heal()
+        await both.applied(99)
+        await quiet(both)
+        assert both.written == [97, 98, 99]
+        await both.recorded("override", 3)
+        assert await values(both, "override") == [97, 98, 99]
+        assert await both.events(both.cloud, "conflict", "conflict-open") == []
+
+
+async def test_one_after_the_other_while_the_verdicts_are_on_their_way() -> None:
+    async with joined() as both:
+        both.edge.path.cut_down = True
+        await both.override(98)
+        await until(lambda: both.desired() == 98)
+        await both.override(99)
+        await until(lambda: both.desired() == 99)
+        both.edge.path.cut_down = False
+        await both.applied(99)
+        await quiet(both)
+        assert both.written == [98, 99], "what became of the first must not come back"
+        assert await both.events(both.cloud, "conflict", "conflict-open") == []
+
+
+async def test_withdrawing_offline_leaves_no_trace_but_in_the_journal() -> None:
+    async with joined() as both:
+        both.cut()
+        await both.override(99)
+        await until(lambda: both.written == [99])
+        await both.holder.overrides.withdraw(PUMP, SPEED, "olaf")
+        await until(lambda: both.written == [99, 10])
+        both.heal()
+        await both.applied(10)
+        await quiet(both)
+        assert both.written == [99, 10]
+        await both.recorded("override-withdrawn")
+        assert await values(both, "override") == await values(both, "override-withdrawn") == [99]
+
+
+async def test_one_that_is_withdrawn_too_late_is_taken_back() -> None:
+    async with joined() as both:
+        both.edge.path.cut_down = True
+        await both.override(99)
+        await until(lambda: both.desired() == 99)
+        await both.holder.overrides.withdraw(PUMP, SPEED, "olaf")
+        await until(lambda: both.written == [99, 10])
+        both.edge.path.cut_down = False
+        await both.applied(10)
+        await quiet(both)
+        assert both.written == [99, 10], "the desired value that it had become was never followed"
+
+
+async def test_a_new_one_after_a_withdrawn_one_is_no_conflict_with_it() -> None:
+    async with joined() as both:
+        both.edge.path.cut_down = True
+        await both.override(98)
+        await until(lambda: both.desired() == 98)
+        both.cut()
+        await both.holder.overrides.withdraw(PUMP, SPEED, "olaf")
+        await until(lambda: both.written == [98, 10])
+        await both.override(99)
+        both.edge.path.cut_down = False
+        both.heal()
+        await both.applied(99)
+        await quiet(both)
+        assert both.written == [98, 10, 99]
+        assert await both.events(both.cloud, "conflict", "conflict-open") == []
+
+
+async def test_later_writes_of_the_cloud_are_followed_as_ever() -> None:
+    async with joined("edge-wins") as both:
+        both.cut()
+        await both.override(99)
+        both.heal()
+        await both.applied(99)
+        await both.desire(60)
+        await both.applied(60)
+        await both.restart(both.edge)
+        await both.desire(70)
+        await both.applied(70)
+        assert both.written == [99, 60, 70]
+
+
+async def test_a_removed_value_is_a_change_of_the_cloud_too() -> None:
+    async with joined() as both:
+        both.cut()
+        await both.override(99)
+        await until(lambda: both.written == [99])
+        await both.desire(None)
+        both.heal()
+        await quiet(both)
+        [told] = await both.events(both.cloud, "conflict")
+        assert (told.value["cloud"]["value"], told.value["winner"]) == (None, "cloud")
+        assert both.desired() is None
+        assert both.written == [99]
+
+
+# --- the device ----------------------------------------------------------------------------------------------------
+
+
+async def test_what_cannot_be_confirmed_is_written_once_all_the_same() -> None:
+    async with joined() as both:
+        both.pump.confirms = False
+        both.cut()
+        await both.override(99)
+        await until(lambda: both.written == [99])
+        both.heal()
+        await until(lambda: both.desired() == 99)
+        await both.calm(lambda: (ack := both.root.queries.ack(PUMP, SPEED)) and ack.code == "unconfirmed")
+        assert both.written == [99]
+
+
+async def test_a_device_that_is_off_gets_it_when_it_is_back() -> None:
+    async with joined() as both:
+        assert both.pump.port is not None
+        both.pump.port.offline(DeviceUnreachable("unplugged"))
+        await both.override(99)
+        await until(lambda: both.desired() == 99)
+        both.pump.port.online()
+        await both.applied(99)
+        await quiet(both)
+        assert both.written == [99]
+
+
+async def test_a_write_that_a_crash_interrupted_is_read_back_first() -> None:
+    async with joined() as both:
+        both.cut()
+        await both.override(98)
+        await until(lambda: both.written == [98])
+        await until(lambda: (found := both.holder.queries.overrides(PUMP)[SPEED]) and "ack" in found)  # type: ignore[operator]
+        write = both.holder.store.commit
+
+        async def full_once_written(changes: Any) -> None:
+            if both.written[-1] == 99:
+                raise StoreFull("no space left")
+            await write(changes)
+
+        both.holder.store.commit = full_once_written  # type: ignore[method-assign]
+        await both.override(99)
+        await until(lambda: both.written == [98, 99])
+        await both.restart(both.edge)
+        both.heal()
+        await both.applied(99)
+        await quiet(both)
+        assert both.written == [98, 99]
+
+
+async def test_without_room_in_the_store_nothing_happens() -> None:
+    async with joined() as both:
+        both.cut()
+        both.edge.disk.full = True
+        with pytest.raises(StoreFull):
+            await both.override(99)
+        both.edge.disk.full = False
+        both.heal()
+        await both.desire(60)
+        await both.applied(60)
+        await quiet(both)
+        assert both.written == [60]
+        assert await both.events(both.cloud, "override") == []
+
+
+# --- moves and deletes ---------------------------------------------------------------------------------------------
+
+
+async def moved_to(both: Joined, name: str) -> MemoryNode:
+    """Another edge at the same machine."""
+    other = MemoryNode(name)
+    other.machines["pump"] = FakeMachine(dict(both.pump.values), frozenset({SPEED}))
+    both.others.append(other)
+    await both.start(other)
+    await both.root.commands.move(PUMP, name)
+    await until(lambda: other.gateway.ownership.held(PUMP))
+    return other
+
+
+async def test_a_move_takes_an_open_override_along() -> None:
+    async with joined("manual") as both:
+        await undecided(both)
+        other = await moved_to(both, "other")
+        await until(lambda: both.state(other) == "undecided")
+        await both.root.verdicts.resolve(PUMP, SPEED, edge=False, actor="dora")
+        await until(lambda: other.machines["pump"].written == [(SPEED, 50)])
+        await both.applied(50)
+        assert both.state(other) is None
+        assert both.written == [99]
+
+
+async def test_one_that_the_root_was_never_told_of_ends_with_a_move() -> None:
+    async with joined() as both:
+        both.cut()
+        await both.override(99)
+        await until(lambda: both.written == [99])
+        other = await moved_to(both, "other")
+        both.heal()
+        await until(lambda: not both.holder.table.section(PUMP, Section.OVERRIDE))
+        await both.calm()
+        await both.recorded("override-void")
+        assert await values(both, "override") == await values(both, "override-void") == [99]
+        assert both.desired() == 10
+        await both.root.commands.move(PUMP, "edge")
+        await until(lambda: both.holder.ownership.held(PUMP))
+        await both.calm()
+        assert both.state(both.edge) is None
+        assert other.machines["pump"].written == []
+        with pytest.raises(NotHolder):
+            await other.gateway.overrides.set(PUMP, SPEED, 5, "olaf")
+
+
+@pytest.mark.parametrize("anew", [False, True])
+async def test_one_of_a_deleted_device_ends_and_never_comes_back(anew: bool) -> None:
+    async with joined("edge-wins") as both:
+        both.cut()
+        await both.override(99)
+        await until(lambda: both.written == [99])
+        await both.root.commands.delete(PUMP)
+        document = {
+            "apiVersion": "edge.iot.org/v1",
+            "kind": "DeviceTwin",
+            "metadata": {"name": "pump"},
+            "spec": {"model": "pump@1", "desiredProperties": {SPEED: 20}},
+        }
+        if anew:
+            await both.root.commands.put(document, "default")
+        both.heal()
+        await until(lambda: not both.holder.table.section(PUMP, Section.OVERRIDE))
+        if not anew:
+            await both.root.commands.put(document, "default")
+        await both.applied(20)
+        await quiet(both)
+        await both.recorded("override-void")
+        assert await values(both, "override") == await values(both, "override-void") == [99]
+        assert both.desired() == 20
+        assert both.written == [99, 20]
+
+
+# --- stores --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_root_that_was_restored_takes_the_verdict_back_from_the_holder() -> None:
+    async with joined() as both:
+        old = both.backup(both.cloud)
+        await both.override(99)
+        await both.applied(99)
+        await quiet(both)
+        await both.stop(both.cloud)
+        both.cloud.disk = old
+        await both.start(both.cloud)
+        await both.applied(99)
+        await quiet(both)
+        await both.desire(60)
+        await both.applied(60)
+        assert both.written == [99, 60]
+        assert await both.events(both.cloud, "conflict") == []
+
+
+async def test_a_root_that_was_restored_does_not_judge_by_what_it_forgot() -> None:
+    async with joined() as both:
+        old = both.backup(both.cloud)
+        await both.desire(50)
+        await both.applied(50)
+        both.cut()
+        await both.override(99)
+        await until(lambda: both.written == [50, 99])
+        await both.stop(both.cloud)
+        both.cloud.disk = old
+        await both.start(both.cloud)
+        both.heal()
+        await both.applied(99)
+        await quiet(both)
+        assert both.written == [50, 99]
+        assert await both.events(both.cloud, "conflict") == []
+
+
+@pytest.mark.parametrize("edge", [False, True])
+async def test_a_holder_that_lost_its_store_is_given_the_override_back(edge: bool) -> None:
+    async with joined("manual") as both:
+        await undecided(both)
+        await both.stop(both.edge)
+        both.edge.disk = MemoryDisk()
+        await both.start(both.edge)
+        await until(lambda: both.holder.ownership.held(PUMP) and both.state(both.edge) == "undecided")
+        await both.calm()
+        assert both.written == [99]
+        await both.root.verdicts.resolve(PUMP, SPEED, edge=edge, actor="dora")
+        await both.applied(99 if edge else 50)
+        await quiet(both)
+        assert both.written == ([99] if edge else [99, 50])
+
+
+async def test_a_verdict_waits_for_a_store_that_is_full() -> None:
+    async with joined() as both:
+        both.cut()
+        await both.override(99)
+        both.cloud.disk.full = True
+        both.heal()
+        await until(lambda: both.state(both.cloud) == "unjudged")
+        both.cloud.disk.full = False
+        await both.applied(99)
+        await quiet(both)
+        assert both.written == [99]
+
+
+# --- a region in between -------------------------------------------------------------------------------------------
+
+
+async def test_it_travels_through_a_region() -> None:
+    async with joined() as both:
+        await both.stop(both.edge)
+        region, leaf = MemoryNode("region"), MemoryNode("leaf")
+        leaf.machines["valve"] = FakeMachine({"flow": 1.0}, frozenset({SPEED}))
+        async with region.running(both.cloud), leaf.running(region, {"valve": "pump@1"}):
+            valve = PUMP._replace(name="valve")
+            await until(lambda: leaf.gateway.ownership.held(valve))
+            await until(lambda: leaf.gateway.models.find("default", "pump@1") is not None)
+            await leaf.gateway.overrides.set(valve, SPEED, 99, "olaf")
+            await until(lambda: both.root.table.values(valve, Section.DESIRED) == {SPEED: 99})
+            await until(lambda: leaf.gateway.queries.overrides(valve) == {} == both.root.queries.overrides(valve))
+            assert leaf.machines["valve"].written == [(SPEED, 99)]
+            with pytest.raises(NotHolder, match="leaf"):
+                await region.gateway.overrides.set(valve, SPEED, 5, "olaf")
