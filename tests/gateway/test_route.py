@@ -165,6 +165,31 @@ def test_pauses_between_rounds_double_up_to_half_a_minute_with_jitter() -> None:
     assert len(set(gaps[-4:])) == 4, "not all at the same time"
 
 
+def test_a_change_of_the_network_ends_a_pause_and_the_next_is_short_again() -> None:
+    drive = Drive(1)
+    while drive.now < 60:
+        drive.fail(QUIC)
+        drive.until(drive.route.next_deadline() or 0)
+    drive.fail(QUIC)
+    drive.take()
+    assert (drive.route.next_deadline() or 0) > drive.now + 10
+    drive.now += 1
+    drive.route.hurry(drive.now)
+    drive.poll()
+    assert drive.take() == [(drive.now, "dial", QUIC)]
+    drive.fail(QUIC)
+    assert drive.route.next_deadline() == drive.now + route.BACK_OFF[0]
+
+
+def test_a_change_of_the_network_is_nothing_to_a_link_that_is_the_best() -> None:
+    drive = Drive(2)
+    drive.open(QUIC)
+    drive.take()
+    drive.route.hurry(drive.now)
+    drive.until(drive.now + 400)
+    assert drive.take() == []
+
+
 def test_a_link_that_lasted_starts_the_pauses_anew() -> None:
     drive = Drive(1)
     for _ in range(5):

@@ -6,8 +6,8 @@ TLS, then the second parent's QUIC, and so on. Rules:
   once when it failed), the next parent when this one's ways failed or took 5 s. Dials go on side by side; the first
   that leads to a session ends the worse ones. After a round without success a pause, doubling, with jitter; a round
   that nobody answered has been a pause itself (QUIC's dial asks once a second), so the next one follows at once.
-- On any way but the best, the better ones are tried again after 30 s, then ever more seldom, up to 5 min; at once
-  when told that the network changed.
+- On any way but the best, the better ones are tried again after 30 s, then ever more seldom, up to 5 min.
+- When told that the network changed (`hurry`), whatever was only waited for is done at once, and pauses begin anew.
 - While the link says nothing (`quiet`) it is kept, and a round is begun beside it with less patience: whichever
   speaks first goes on. So an outage costs nothing, and a dead path or a server that forgot us little.
 - A link is given up only when a newer one has proved itself (`settled`), and a moment after, so that what the parent
@@ -170,10 +170,13 @@ class Route:
         self.hurry(now)
 
     def hurry(self, now: float) -> None:
-        """The network has changed: better ways may work now."""
+        """The network has changed: ways may work now that did not, and there is no reason to wait any longer."""
         if self._probe_at is not None:
             self._probe_at = now
             self._probe_pause = PROBE[0]
+        if self._round_at is not None:
+            self._round_at = min(self._round_at, now)
+            self._pause = BACK_OFF[0]
 
     # --- what to do -----------------------------------------------------------------------------------------------
 

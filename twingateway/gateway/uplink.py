@@ -108,7 +108,7 @@ class Uplink:
             self._route = self._new_route()
 
     def hurry(self) -> None:
-        """The network has changed: try better ways now."""
+        """The network has changed: what was put off may work now."""
         self._tell(lambda route, now: route.hurry(now))
 
     # --- the plan's wishes ----------------------------------------------------------------------------------------

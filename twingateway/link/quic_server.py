@@ -3,6 +3,10 @@
 Bounds: connections (`door`); time for a handshake; and when many handshakes are under way, a client must first
 show that it receives at the address it sends from (Retry), so that forged addresses cannot fill the table. What
 one connection may make us hold is bounded in `limits`.
+
+There is no stateless reset (RFC 9000 §10.3; aioquic knows none): a client of ours whose server has forgotten it
+notices within a second of saying something, dials beside the old connection, and has asked before a server that
+restarts is ready again. A reset would come no sooner than what the client says, and could spare that second only.
 """
 
 from __future__ import annotations

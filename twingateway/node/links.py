@@ -87,10 +87,13 @@ async def _listen(section: ListenSection, identity: ServerIdentity, acceptor: Ac
     raise AssertionError("unreachable")
 
 
-def make_uplink(config: NodeConfig, gateway: Gateway, chance: Callable[[], float]) -> Uplink | None:
-    """`chance` gives numbers in 0 … 1."""
+def make_uplink(
+    config: NodeConfig, gateway: Gateway, stack: AsyncExitStack, chance: Callable[[], float]
+) -> Uplink | None:
+    """`chance` gives numbers in 0 … 1. Until `stack` ends, changes of the machine's network make it try at once."""
     if config.uplink is None or config.identity is None:
         return None
+    from twingateway.link.network import NetworkWatch
     from twingateway.link.quic_client import QuicDialer
     from twingateway.link.tickets import TicketStore
     from twingateway.link.tls_client import TlsDialer
@@ -115,7 +118,7 @@ def make_uplink(config: NodeConfig, gateway: Gateway, chance: Callable[[], float
             port = section.tls_port or url.port
             dialers.append(TlsDialer(url.host, port, ca_file=ca_file, server_name=section.server_name))
         parents.append(Parent(str(url), tuple(dialers)))
-    return Uplink(
+    uplink = Uplink(
         parents,
         load_credential(config, config.identity),
         section.keep_alive,
@@ -125,3 +128,7 @@ def make_uplink(config: NodeConfig, gateway: Gateway, chance: Callable[[], float
         gateway.sessions,
         chance,
     )
+    watch = NetworkWatch(uplink.hurry)
+    watch.start()
+    stack.callback(watch.close)
+    return uplink

@@ -143,7 +143,7 @@ class Node:
             stack.push_async_callback(gateway.host.stop)
             await start_api(config, gateway, stack, bound)
             stack.callback(gateway.events.close)
-            uplink = make_uplink(config, gateway, random.random)
+            uplink = make_uplink(config, gateway, stack, random.random)
             uplink_task = None if uplink is None else tasks.start(uplink.run(), "uplink")
             if self._damaged:
                 last = self._damaged[-1]
