@@ -105,7 +105,10 @@ async def set_desired(client: httpx2.AsyncClient, name: str, value: int) -> http
 
 async def until_reported(client: httpx2.AsyncClient, name: str, value: int) -> None:
     async with asyncio.timeout(RECOVERY):
-        while (await client.get("/twins/plant")).json()["spec"]["reportedProperties"].get(name) != value:
+        while True:
+            spec = (await client.get("/twins/plant")).json().get("spec", {})  # none until the root has granted it
+            if spec.get("reportedProperties", {}).get(name) == value:
+                return
             await asyncio.sleep(0.05)
 
 

@@ -16,7 +16,7 @@ import structlog
 #: Seconds from the first word of a change until it is told.
 SETTLING = 0.3
 
-#: What to be told of (linux/rtnetlink.h): addresses, and routes of IPv4. IPv6 routes are told with each advertisement.
+#: What to be told of (linux/rtnetlink.h): addresses, and routes of IPv4 (those of IPv6 come with each advertisement).
 _GROUPS = 0x10 | 0x40 | 0x100
 _READ_SIZE = 65_536
 
