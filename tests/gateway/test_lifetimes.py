@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from tests.gateway.test_actuator import FakeDriver, Rig, rig
-from tests.gateway.workbench import PUMP, Bench, bench
+from tests.gateway.workbench import PUMP, Bench, bench, claim, register
 from twingateway.errors import DeviceUnreachable, InvalidValue, ProtocolViolation, TooLarge
 from twingateway.gateway.peers import Peer
+from twingateway.ports.memory_store import MemoryDisk
 from twingateway.testing.joined import FakeMachine, MemoryNode, until
-from twingateway.twin.ack import AckState
+from twingateway.twin.ack import Ack, AckState
 from twingateway.twin.desired import Desired, Priority, Terms
 from twingateway.twin.document import API_VERSION
 from twingateway.twin.register import RegisterKey, Section, Version
@@ -320,3 +321,51 @@ async def test_a_holder_that_was_off_and_cannot_ask_waits_with_the_value_until_i
             acks = await cloud.gateway.commands.settled(PUMP, written.desired, 10)
             assert acks["speed"].state is AckState.APPLIED
             assert pump.written == [("speed", 2)]
+
+
+async def test_what_an_unreachable_holder_never_heard_of_is_expired_when_its_time_is_up() -> None:
+    disk = MemoryDisk()
+    async with bench(disk=disk) as b:
+        await b.gateway.commands.put(DOCUMENT, "default")
+        version = await set_for(b, 30, speed=20)
+        await b.gateway.commands.patch(PUMP, patch(mode="eco"))
+        b.clock.seconds += 29
+        assert shown(b).state is AckState.PENDING
+        b.clock.seconds += 1
+        assert (shown(b).state, shown(b).code) == (AckState.EXPIRED, "expired-unconfirmed")
+        assert shown(b, "mode").state is AckState.PENDING, "it has all the time in the world"
+        acks = await b.gateway.commands.settled(PUMP, {"speed": version}, 5.0)
+        assert acks["speed"].code == "expired-unconfirmed", "there is nothing to wait for"
+    async with bench(disk=disk) as b:
+        b.clock.wall += 29_000
+        assert shown(b).state is AckState.PENDING
+        b.clock.wall += 1_000
+        assert shown(b).code == "expired-unconfirmed"
+
+
+async def test_what_the_holder_says_of_an_expired_value_in_the_end_is_what_counts() -> None:
+    async with bench() as b:
+        edge, _ = b.child("edge")
+        await b.gateway.commands.put(DOCUMENT, "default")
+        b.gateway.sessions.control(edge, "claim", claim("edge", "pump"))
+        await until(lambda: b.lifecycle().get("holder") == "edge")
+        version = await set_for(b, 30, speed=20)
+        epoch = b.lifecycle()["epoch"]
+        assert isinstance(epoch, int)
+
+        def say(state: str, seq: int) -> None:
+            told: Value = {"version": str(version), "state": state}
+            ack = register("speed", told, seq, section=Section.ACK, epoch=epoch)
+            b.gateway.ledger.apply([ack], origin="edge", then=lambda: None)
+
+        say("delivered", 5)
+        b.clock.seconds += 31
+        assert shown(b).code == "expired-unconfirmed"
+        say("applied", 6)
+        assert shown(b).state is AckState.APPLIED
+
+
+def shown(b: Bench, name: str = "speed") -> Ack:
+    ack = b.gateway.queries.ack(PUMP, name)
+    assert ack is not None
+    return ack

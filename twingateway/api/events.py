@@ -64,7 +64,8 @@ async def events(
 
     The event's name is the section that changed: `reported`, `desired`, `ack`, `presence`, `tags`, `lifecycle`,
     `reach` (of a node; in every namespace), or `notice`, which has a `code` and a `message`. A `value` of null: it
-    was removed. After 15 s of silence a comment keeps the connection alive.
+    was removed. `unvalidated`: the device's model is not here yet, so nobody has judged the value.
+    After 15 s of silence a comment keeps the connection alive.
     """
     after = None if last_event_id is None else _position(gateway, last_event_id)
     position = gateway.ledger.position
@@ -92,7 +93,7 @@ async def _stream(
                 return
             concerning = [event for event in batch if _concerns(event, namespace, twin)]
             for start in range(0, len(concerning), PIECE):
-                yield b"".join(_render(prefix, event) for event in concerning[start : start + PIECE])
+                yield b"".join(_render(gateway, prefix, event) for event in concerning[start : start + PIECE])
     finally:
         gateway.events.leave(listening)
 
@@ -104,16 +105,16 @@ def _concerns(event: Event, namespace: str, twin: str | None) -> bool:
     return device.namespace == namespace and (twin is None or device.name == twin)
 
 
-def _render(prefix: str, event: Event) -> bytes:
-    kind, data = _changed(event) if isinstance(event, Changed) else _notice(event)
+def _render(gateway: Gateway, prefix: str, event: Event) -> bytes:
+    kind, data = _changed(gateway, event) if isinstance(event, Changed) else _notice(event)
     text = json.dumps(data, separators=(",", ":"), ensure_ascii=False)
     return f"id: {prefix}-{event.position}\nevent: {kind}\ndata: {text}\n\n".encode()
 
 
-def _changed(event: Changed) -> tuple[str, dict[str, Any]]:
+def _changed(gateway: Gateway, event: Changed) -> tuple[str, dict[str, Any]]:
     register = event.stored.register
     device, section, name = register.key
-    return section.value, {
+    data: dict[str, Any] = {
         "namespace": device.namespace,
         "twin": device.name,
         "property": name,
@@ -121,6 +122,9 @@ def _changed(event: Changed) -> tuple[str, dict[str, Any]]:
         "version": str(register.version),
         "time": register.time,
     }
+    if register.value is not None and gateway.queries.is_unvalidated(device, section, name):
+        data["unvalidated"] = True
+    return section.value, data
 
 
 def _notice(event: Notice) -> tuple[str, dict[str, Any]]:

@@ -20,11 +20,13 @@ async def healthz() -> JSONResponse:
 
 @router.get("/readyz", summary="Does the node do its work?")
 async def readyz(gateway: TheGateway) -> Response:
-    """503 with the reason while the store refuses writes. The uplink does not matter. Needs no token."""
+    """503 with the reason while the store refuses writes. The uplink does not matter; adapters that could not be
+    opened, and are tried again, are named in `adapters`. Needs no token."""
     failure = gateway.committer.failure
     if failure is not None:
         return problem(503, "The store refuses writes", failure.message, code=failure.code)
-    return JSONResponse({"status": "ready"})
+    faulty = {health.name: health.error for health in gateway.host.health() if health.error}
+    return JSONResponse({"status": "ready", **({"adapters": faulty} if faulty else {})})
 
 
 @router.get(

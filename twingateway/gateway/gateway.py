@@ -118,7 +118,7 @@ async def open_gateway(
     ownership = Ownership(grants, peers, table, ledger)
     repair = Repair(store, numbers, table, ledger, peers, grants, tasks)
     said = Statements(table, ledger, tasks)
-    queries = Queries(peers, table, clock, namespace, is_root)
+    queries = Queries(peers, table, models, lives, clock, namespace, is_root)
     property_of = PropertyFinder(queries, models)
     age = Age(clock, await store.journal_depths())
     entries = Journal(name, namespace, is_root, policy, age, committer, clock, property_of)

@@ -1,25 +1,26 @@
 """Runs the adapters of this node and their devices, each apart from the others.
 
 An adapter that cannot be opened, or a driver that cannot be made, takes down nothing but itself: the device is shown
-offline with the reason, and `health` tells it. A device that the root deleted, or gave to another node, is stopped,
-and begun again when the root gives it back.
+offline with the reason and when it is tried again, and `health` tells it. A device that the root deleted, or gave to
+another node, is stopped, and begun again when the root gives it back. A driver is made with its device's model: when
+that comes, or another one comes in its place, the driver is made anew.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
-from twingateway.adapter.driver import Adapter
 from twingateway.adapter.kind import AdapterKind
 from twingateway.adapter.port import Device
-from twingateway.errors import AdapterFault, TwinGatewayError
+from twingateway.errors import AdapterFault
 from twingateway.gateway.actuator import Actuator
+from twingateway.gateway.adapter_runner import STOP_TIMEOUT, AdapterRunner, reason_of
 from twingateway.gateway.clock import Clock
 from twingateway.gateway.context import Context
 from twingateway.gateway.device_runner import DeviceRunner
@@ -40,8 +41,6 @@ log = structlog.get_logger("adapter")
 
 #: Seconds between two looks for devices that keep silent.
 LOOK_SECONDS = 1.0
-#: Seconds that adapters have to stop.
-STOP_TIMEOUT = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,18 +64,11 @@ class AdapterHealth:
     error: str = ""
 
 
-@dataclass(slots=True)
-class _Running:
-    kind: AdapterKind
-    adapter: Adapter | None
-    error: str
-    runners: dict[DeviceId, DeviceRunner] = field(default_factory=dict)
-
-
 @dataclass(frozen=True, slots=True)
 class _Begun:
     """One device that is run."""
 
+    runner: DeviceRunner
     reporter: Reporter
     actuator: Actuator
     tasks: tuple[asyncio.Task[None], ...]
@@ -108,11 +100,12 @@ class AdapterHost:
         self._attempts: defaultdict[DeviceId, list[Attempt]] = defaultdict(list)
         for attempt in attempts:
             self._attempts[attempt.device].append(attempt)
-        self._running: dict[str, _Running] = {}
+        self._adapters: dict[str, AdapterRunner] = {}
         self._configured: dict[DeviceId, ConfiguredDevice] = {}
         self._begun: dict[DeviceId, _Begun] = {}
-        self._without_model: dict[DeviceId, tuple[_Running, ConfiguredDevice]] = {}
-        """Devices that could not be set up while their model was missing."""
+        self._faulty: dict[DeviceId, Reporter] = {}
+        """Devices that could not be set up."""
+        self._ending: dict[DeviceId, tuple[asyncio.Task[None], ...]] = {}
         self._work: list[asyncio.Task[None]] = []
         ledger.watch(self._on_register)
         lifetimes.watch(self._nudge)
@@ -121,16 +114,8 @@ class AdapterHost:
 
     async def open(self, kind: AdapterKind, settings: Any, context: Context) -> None:
         """Open one adapter; what goes wrong is its own affair."""
-        running = _Running(kind, None, "")
-        self._running[kind.name] = running
-        try:
-            running.adapter = kind.open(settings, context)
-            await running.adapter.start()
-        except Exception as error:
-            running.adapter = None
-            running.error = _reason(error)
-            log.error("an adapter could not be opened", adapter=kind.name, reason=running.error)
-            self._ledger.notice("adapter-fault", running.error, adapter=kind.name)
+        adapter = self._adapters[kind.name] = AdapterRunner(kind, settings, context, self._ledger, self._clock)
+        await adapter.open()
 
     def run(self, devices: Iterable[ConfiguredDevice]) -> None:
         """Start every device's driver, but for those that are not this node's to run any more."""
@@ -141,7 +126,12 @@ class AdapterHost:
             if self._ownership.is_taken(configured.id):
                 self._ownership.tell_taken(configured.id)
             else:
-                self._start(self._running[configured.adapter], configured)
+                self._start(configured)
+        for adapter in self._adapters.values():
+            if adapter.adapter is None:
+                self._work.append(
+                    self._tasks.start(self._reopen(adapter), f"opening the adapter {adapter.kind.name}")
+                )
 
     async def stop(self) -> None:
         """Cancel the drivers, then stop the adapters, all at once; neither may take longer than STOP_TIMEOUT."""
@@ -150,23 +140,40 @@ class AdapterHost:
             task.cancel()
         if work:
             await asyncio.wait(work, timeout=STOP_TIMEOUT)
-        opened = [running for running in self._running.values() if running.adapter is not None]
-        await asyncio.gather(*(_stop_quietly(r.adapter, r.kind.name) for r in opened if r.adapter is not None))
+        await asyncio.gather(*(adapter.stop() for adapter in self._adapters.values()))
 
     def health(self) -> list[AdapterHealth]:
+        by_adapter = defaultdict[str, list[_Begun]](list)
+        for device, begun in self._begun.items():
+            by_adapter[self._configured[device].adapter].append(begun)
         return [
             AdapterHealth(
                 name,
-                running.kind.summary,
-                len(running.runners),
-                sum(runner.reporter.is_online for runner in running.runners.values()),
-                running.error,
+                adapter.kind.summary,
+                len(by_adapter[name]),
+                sum(begun.reporter.is_online for begun in by_adapter[name]),
+                adapter.error,
             )
-            for name, running in sorted(self._running.items())
+            for name, adapter in sorted(self._adapters.items())
         ]
 
-    def _start(self, running: _Running, configured: ConfiguredDevice) -> None:
+    async def _reopen(self, adapter: AdapterRunner) -> None:
+        def of_adapter() -> list[ConfiguredDevice]:
+            return [each for each in self._configured.values() if each.adapter == adapter.kind.name]
+
+        def show() -> None:
+            for reporter in (self._faulty.get(each.id) for each in of_adapter()):
+                if reporter is not None:
+                    reporter.fail(AdapterFault(adapter.error), adapter.next_try)
+
+        await adapter.reopen(show)
+        for configured in of_adapter():
+            if not self._ownership.is_taken(configured.id):
+                self._start(configured)
+
+    def _start(self, configured: ConfiguredDevice) -> None:
         device, ref = configured.id, configured.model_ref
+        adapter = self._adapters[configured.adapter]
         reporter = Reporter(
             device,
             ref,
@@ -177,20 +184,19 @@ class AdapterHost:
             on_online=lambda: self._returned(device),
         )
         reporter.introduce(configured.adapter)
-        if running.adapter is None:
-            reporter.fail(AdapterFault(running.error), None)
+        self._faulty[device] = reporter
+        if adapter.adapter is None:
+            reporter.fail(AdapterFault(adapter.error), adapter.next_try)
             return
-        model = self._model(device, ref)
         try:
-            driver = running.adapter.driver(Device(device, configured.settings, model), reporter)
+            known = Device(device, configured.settings, self._model(device, ref))
+            driver = adapter.adapter.driver(known, reporter)
         except Exception as error:
-            if ref is not None and model is None:
-                self._without_model[device] = running, configured
-            log.error("a device could not be set up", device=str(device), reason=_reason(error))
-            reporter.fail(AdapterFault(_reason(error)), None)
+            log.error("a device could not be set up", device=str(device), reason=reason_of(error))
+            reporter.fail(AdapterFault(reason_of(error)), None)
             return
+        del self._faulty[device]
         runner = DeviceRunner(device, driver, reporter, self._clock)
-        running.runners[device] = runner
         actuator = Actuator(
             device,
             ref,
@@ -203,30 +209,33 @@ class AdapterHost:
             self._lifetimes,
             self._attempts.pop(device, ()),
         )
+        after = self._ending.pop(device, ())
         tasks = (
-            self._tasks.start(runner.run(), f"device {device}"),
-            self._tasks.start(actuator.run(), f"desired of {device}"),
+            self._tasks.start(_after(after, runner.run), f"device {device}"),
+            self._tasks.start(_after(after, actuator.run), f"desired of {device}"),
         )
-        self._begun[device] = _Begun(reporter, actuator, tasks)
+        self._begun[device] = _Begun(runner, reporter, actuator, tasks)
 
     def _on_assignment(self, device: DeviceId) -> None:
         configured = self._configured.get(device)
         if configured is None:
             return
-        running = self._running[configured.adapter]
         if self._ownership.is_taken(device):
-            self._end(running, device)
+            self._end(device)
         elif device not in self._begun:
-            self._start(running, configured)
+            self._start(configured)
 
-    def _end(self, running: _Running, device: DeviceId) -> None:
-        running.runners.pop(device, None)
+    def _end(self, device: DeviceId) -> None:
+        faulty = self._faulty.pop(device, None)
+        if faulty is not None:
+            faulty.close()
         begun = self._begun.pop(device, None)
         if begun is None:
             return
         begun.reporter.close()
         for task in begun.tasks:
             task.cancel()
+        self._ending[device] = begun.tasks
         self._attempts[device] = begun.actuator.attempts()
 
     async def _watch_silence(self) -> None:
@@ -234,7 +243,7 @@ class AdapterHost:
             due = self._clock.now() + LOOK_SECONDS
             await asyncio.sleep(LOOK_SECONDS)
             was_held_up = self._clock.now() > due + LOOK_SECONDS
-            for runner in [runner for running in self._running.values() for runner in running.runners.values()]:
+            for runner in [begun.runner for begun in self._begun.values()]:
                 if was_held_up:
                     runner.reporter.excuse()
                 elif runner.driver.period is not None:
@@ -259,25 +268,17 @@ class AdapterHost:
             self._nudge(stored.register.key.device)
 
     def _on_model(self, namespace: str, ref: str) -> None:
-        for device, (running, configured) in list(self._without_model.items()):
-            if (device.namespace, configured.model_ref) == (namespace, ref):
-                del self._without_model[device]
-                self._start(running, configured)
-        for device in self._begun:
-            if device.namespace == namespace:
-                self._nudge(device)
+        for device, configured in self._configured.items():
+            if (device.namespace, configured.model_ref) == (namespace, ref) and not self._ownership.is_taken(device):
+                self._end(device)
+                self._start(configured)
 
 
 _ACTED_ON = frozenset({Section.DESIRED, Section.OVERRIDE, Section.VERDICT, Section.LIFECYCLE})
 
 
-def _reason(error: Exception) -> str:
-    return error.message if isinstance(error, TwinGatewayError) else f"{type(error).__name__}: {error}"
-
-
-async def _stop_quietly(adapter: Adapter, name: str) -> None:
-    try:
-        async with asyncio.timeout(STOP_TIMEOUT):
-            await adapter.stop()
-    except Exception as error:
-        log.warning("an adapter did not stop cleanly", adapter=name, reason=_reason(error))
+async def _after(tasks: Sequence[asyncio.Task[None]], work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """A device's new driver begins when its former one has let go of what they share."""
+    if tasks:
+        await asyncio.wait(tasks)
+    await work()

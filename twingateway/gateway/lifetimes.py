@@ -59,6 +59,11 @@ class Lifetimes:
             return known[1] - self._clock.now()
         return 0.0 if self._root else None
 
+    def is_counted(self, key: RegisterKey, version: Version) -> bool:
+        """Whether this process knows how long it is wanted."""
+        known = self._ends.get(key)
+        return known is not None and known[0] == version
+
     def ask(self, key: RegisterKey, version: Version) -> None:
         """Find out, now or when there is a parent to ask; the watchers are told."""
         self._wanted[key] = version

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from twingateway.errors import UnknownTwin
 from twingateway.gateway.claims import lifecycle_key
 from twingateway.gateway.clock import Clock
+from twingateway.gateway.lifetimes import Lifetimes
+from twingateway.gateway.models import ModelBook
 from twingateway.gateway.overridden import open_overrides, verdict_of
 from twingateway.gateway.peer_link import link_to
 from twingateway.gateway.peers import Direction, Peer, Peers
 from twingateway.gateway.reach import NODES, hops, told_of
-from twingateway.gateway.reporter import ADAPTER, MODEL, QUALITY, REFUSED, SOURCE, STATE
+from twingateway.gateway.reporter import ADAPTER, MODEL, QUALITY, REFUSED, SOURCE, STATE, UNVALIDATED
 from twingateway.gateway.table import TwinTable
 from twingateway.sync.session import Quality
 from twingateway.twin.ack import Ack, AckState
@@ -22,9 +25,14 @@ from twingateway.twin.identity import DeviceId
 from twingateway.twin.model import ModelRef
 from twingateway.twin.override import Override
 from twingateway.twin.presence import Presence, Reach, effective
-from twingateway.twin.register import ZERO, Section, StoredRegister, Version
+from twingateway.twin.register import ZERO, Register, Section, StoredRegister, Version
 from twingateway.twin.value import Value
 
+_TIMED_OUT: Mapping[str, Any] = {
+    "state": AckState.EXPIRED,
+    "code": "expired-unconfirmed",
+    "message": "its time to live has passed; whether it was written before, its holder has not said yet",
+}
 #: Sections whose registers make a twin's document and status.
 _SHOWN = (Section.REPORTED, Section.DESIRED)
 
@@ -71,7 +79,18 @@ class NodeView:
 
 
 class Queries:
-    def __init__(self, peers: Peers, table: TwinTable, clock: Clock, namespace: str, root: bool) -> None:
+    def __init__(
+        self,
+        peers: Peers,
+        table: TwinTable,
+        models: ModelBook,
+        lifetimes: Lifetimes,
+        clock: Clock,
+        namespace: str,
+        root: bool,
+    ) -> None:
+        self._lifetimes = lifetimes
+        self._models = models
         self._peers = peers
         self._table = table
         self._clock = clock
@@ -142,16 +161,38 @@ class Queries:
         return None if stored is None else stored.register.version
 
     def ack(self, device: DeviceId, name: str) -> Ack | None:
-        """How far the newest desired value of a property has come, None without one."""
+        """How far the newest desired value of a property has come, None without one. When its time to live has passed
+        and its holder has not said what became of it, it is expired as far as is known here."""
         stored = self._table.section(device, Section.DESIRED).get(name)
         if stored is None or stored.register.value is None:
             return None
         version = stored.register.version
         value = self._table.value(device, Section.ACK, name)
         ack = None if value is None else _read_ack(value)
-        if ack is not None and ack.version == version:
-            return ack
-        return Ack(version, AckState.PENDING, time=stored.register.time)
+        if ack is None or ack.version != version:
+            ack = Ack(version, AckState.PENDING, time=stored.register.time)
+        return replace(ack, **_TIMED_OUT) if not ack.settled and self._is_over(stored.register) else ack
+
+    def _is_over(self, desired: Register) -> bool:
+        """At the root: nobody begins to write this value any more. Of one that was written before this process began,
+        the wall clock says so: that is shown to people and decides nothing."""
+        ttl = terms_of(desired.value).ttl
+        if ttl is None or not self._root:
+            return False
+        if self._lifetimes.is_counted(desired.key, desired.version):
+            return (self._lifetimes.left(desired.key, desired.version) or 0.0) <= 0
+        return self._clock.wall_ms() >= desired.time + ttl * 1000
+
+    def is_unvalidated(self, device: DeviceId, section: Section, name: str) -> bool:
+        """Nobody has judged this value: the device names a model that its holder (of a reported value) or this node
+        (of a desired one) does not have."""
+        ref = self.model_ref(device)
+        is_missing = ref is not None and self._models.find(device.namespace, ref) is None
+        if section is Section.REPORTED:
+            marked = self._table.value(device, Section.PRESENCE, UNVALIDATED)
+            is_marked = isinstance(marked, list) and name in marked
+            return is_marked or (is_missing and self._peers.holder(device) in (None, self._peers.node))
+        return section is Section.DESIRED and is_missing
 
     def overrides(self, device: DeviceId) -> dict[str, Value]:
         """The open local overrides, by property."""
@@ -238,6 +279,8 @@ class Queries:
     def _property(self, device: DeviceId, section: Section, stored: StoredRegister) -> Value:
         register = stored.register
         view: dict[str, Value] = {"version": str(register.version), "time": register.time}
+        if self.is_unvalidated(device, section, register.key.name):
+            view["unvalidated"] = True
         if section is Section.DESIRED:
             view.update(terms_of(register.value).to_value())
             view.update(origin_of(register.value).to_value())

@@ -3,7 +3,8 @@
 Implements the SDK's DevicePort. A refused value replaces nothing and hinders no other; it is shown, with the rule it
 broke, in the presence register `refused` until the property reports well again. After a start the first report of
 every property is minted even if it equals the stored one: a crash may have taken back a newer value that the
-parent has.
+parent has. What is reported while the device's model is not here is taken as it is and marked `unvalidated`; it is
+judged when the model comes.
 
 A device is online while it says something, stale when it has said nothing for three of its periods, and online again
 with its next word; offline is what its driver says. `since` is when it became so.
@@ -11,7 +12,7 @@ with its next word; offline is what its driver says. `since` is when it became s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from twingateway.errors import DeviceError, InvalidValue, Problem, TooLarge, TwinGatewayError
 from twingateway.gateway.clock import Clock
@@ -26,7 +27,7 @@ from twingateway.twin.value import MAX_INTEGER, Value
 from twingateway.validation.model import CompiledModel, Direction
 from twingateway.validation.normalise import normalise
 
-STATE, SOURCE, REFUSED, QUALITY = "state", "source", "refused", "quality"
+STATE, SOURCE, REFUSED, QUALITY, UNVALIDATED = "state", "source", "refused", "quality", "unvalidated"
 MODEL, ADAPTER = "model", "adapter"
 #: Characters that a property's name may have.
 MAX_NAME = 128
@@ -72,15 +73,17 @@ class Reporter:
         self._is_closed = True
 
     def introduce(self, adapter: str) -> None:
-        """At the start: which adapter and model the device has; that it has not answered yet is no news."""
+        """At the start: which adapter and model the device has; that it has not answered yet is no news. What was
+        reported while the model was missing is judged now, if it is here."""
         self._write({ADAPTER: adapter, MODEL: self._model_ref, REFUSED: None, QUALITY: None})
+        compiled = self._compiled()
+        if self._model_ref is None or compiled is not None:
+            self._validate(compiled)
 
     def report(self, values: Mapping[str, Value], time: int | None = None, *, again: bool = False) -> None:
         if self._is_closed:
             return
-        compiled = None
-        if self._model_ref is not None:
-            compiled = self._models.find(self._device.namespace, self._model_ref)
+        compiled = self._compiled()
         if time is not None and abs(time) > MAX_INTEGER:
             time = None  # no clock of this world
         drafts = []
@@ -95,6 +98,8 @@ class Reporter:
                 drafts.append(Draft(RegisterKey(self._device, Section.REPORTED, name), checked, time))
         if drafts:
             self._statements.report(drafts)
+            if self._model_ref is not None and compiled is None:
+                self._mark({*self._unvalidated(), *(draft.key.name for draft in drafts)})
         self._clear_source()
         self.online()
 
@@ -152,6 +157,33 @@ class Reporter:
             since = before.since if before.state is PresenceState.OFFLINE else self._clock.wall_ms()
             self._presence(Presence(PresenceState.OFFLINE, since, error.code, error.message))
         self._show_source(error, next_try)
+
+    def _compiled(self) -> CompiledModel | None:
+        return None if self._model_ref is None else self._models.find(self._device.namespace, self._model_ref)
+
+    def _unvalidated(self) -> list[str]:
+        """What was reported without the model."""
+        names = self._said_last(Section.PRESENCE, UNVALIDATED)
+        return [str(name) for name in names] if isinstance(names, list) else []
+
+    def _mark(self, names: Iterable[str]) -> None:
+        self._write({UNVALIDATED: list[Value](sorted(names)) or None})
+
+    def _validate(self, compiled: CompiledModel | None) -> None:
+        """The model is here: of what was reported without it, what does not fit is refused and goes."""
+        drafts = []
+        for name in self._unvalidated():
+            value = self._said_last(Section.REPORTED, name)
+            try:
+                checked = _check(compiled, name, value)
+            except (InvalidValue, TooLarge) as error:
+                self._refuse(name, value, error)
+                checked = None
+            if not same(checked, value):
+                drafts.append(Draft(RegisterKey(self._device, Section.REPORTED, name), checked))
+        self._mark(())
+        if drafts:
+            self._statements.report(drafts)
 
     def _accept(self, name: str) -> None:
         if name in self._refused:
