@@ -71,6 +71,25 @@ async def test_an_edge_restored_from_a_backup_does_no_finished_write_again() -> 
             await apply(cloud, speed=11)
 
 
+async def test_a_store_that_is_full_when_it_is_found_restored_is_made_whole_once_there_is_room() -> None:
+    cloud, edge = pair()
+    async with edge_and(cloud, edge):
+        await until(lambda: reported(cloud, "flow") == 1.0)
+        old = backup(cloud)
+        await apply(cloud, speed=10)
+    cloud.disk = old
+    async with cloud.running():
+        cloud.disk.full = True
+        async with edge.running(cloud):
+            await until(lambda: cloud.gateway.committer.failure is not None)
+            cloud.disk.full = False
+            await until(lambda: cloud.gateway.repair.repairs == 1)
+            await until(lambda: desired(cloud, "speed") == 10)
+            await settle(cloud, edge)
+            await apply(cloud, speed=12)
+            assert edge.machines["pump"].written == [("speed", 10), ("speed", 12)]
+
+
 async def test_an_edge_that_lost_its_store_does_no_finished_write_again() -> None:
     cloud, edge = pair()
     async with cloud.running():

@@ -183,12 +183,13 @@ class World:
                 link.drop()
 
     async def fill_disk(self) -> None:
-        """A disk is full for a while."""
+        """A disk is full for a while, now and then but for the room that the store set aside."""
         disk = self.nodes[self.chance.choice([*self.nodes])].disk
-        disk.full = True
-        self.note("a disk is full")
-        await asyncio.sleep(self.chance.uniform(0.1, 2.0))
-        disk.full = False
+        lasts = self.chance.uniform(0.1, 2.0)
+        disk.low, disk.full = True, lasts < 1.0
+        self.note("a disk is full" if disk.full else "a disk has only the room set aside")
+        await asyncio.sleep(lasts)
+        disk.low = disk.full = False
 
     def jump(self) -> None:
         """The wall clock jumps by up to ten years."""
@@ -282,6 +283,6 @@ async def _play(world: World, events: int) -> None:
 def _heal(world: World) -> None:
     world.note("quiet")
     for name, node in world.nodes.items():
-        node.path.cut = node.disk.full = False
+        node.path.cut = node.disk.full = node.disk.low = False
         node.path.loss, node.path.delay = 0.0, 0.01
         world.start(name)

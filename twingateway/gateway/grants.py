@@ -258,7 +258,8 @@ class Grants:
             current = self._table.get(lifecycle_key(device))
             if current is not None and self._peers.holder(device) not in (None, self._peers.node):
                 value = {DOUBT: since, **fields(current.register)}
-                await self._ledger.write([Draft(lifecycle_key(device), value)], version=current.register.version)
+                version = current.register.version
+                await self._ledger.write([Draft(lifecycle_key(device), value)], version=version, vital=True)
 
     def _doubt(self, device: DeviceId) -> int | None:
         """The lsn since which the root's own registers of a device are certain; None when all are."""
@@ -298,7 +299,7 @@ class Grants:
         value = {name: each for name, each in fields(current.register).items() if name != DOUBT}
         version = Version(known.incarnation, known.epoch + 1, 0)
         try:
-            await self._ledger.write([Draft(lifecycle_key(device), value), *kept], version=version)
+            await self._ledger.write([Draft(lifecycle_key(device), value), *kept], version=version, vital=True)
         except (StoreError, Unavailable) as error:
             log.warning("an adoption waits for the store", device=str(device), reason=error.message)
             return False

@@ -2,13 +2,19 @@
 
 The store takes a new identity, so that both sides compare everything anew; a root doubts its own registers until the
 holders were asked (see grants); a holder is given back what it had told, and a new epoch, since its store id is
-new. Nothing of this needs a person, and a crash in the middle starts it again.
+new. Nothing of this needs a person; a crash in the middle starts it again, and a store that refuses is asked again.
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
 import structlog
 
+from twingateway.errors import StoreError, Unavailable
+from twingateway.gateway.committer import RETRY_SECONDS
 from twingateway.gateway.grants import Grants
 from twingateway.gateway.ledger import Draft, Ledger
 from twingateway.gateway.numbers import Numbers
@@ -19,6 +25,8 @@ from twingateway.ports.store import Store
 from twingateway.twin.register import Section, Version
 
 log = structlog.get_logger("repair")
+
+T = TypeVar("T")
 
 
 class Repair:
@@ -65,11 +73,11 @@ class Repair:
     async def _run(self, told_by: str) -> None:
         try:
             log.error("the store is an older copy of itself; taking a new identity", told_by=told_by)
-            if self._grants is not None:
-                await self._grants.doubt(self._numbers.start)
-            identity = await self._store.renew_identity()
-            self._peers.renew(identity)
-            await self._reach_again()
+            grants = self._grants
+            if grants is not None:
+                await _insist(lambda: grants.doubt(self._numbers.start))
+            self._peers.renew(await _insist(self._store.renew_identity))
+            await _insist(self._reach_again)
             self.repairs += 1
             message = "the store was found restored from a backup; it is being made whole from its peers"
             self._ledger.notice("store-rolled-back", message, told_by=told_by)
@@ -86,3 +94,13 @@ class Repair:
             await self._ledger.write(
                 [Draft(register.key, register.value, register.time)], version=version, vital=True
             )
+
+
+async def _insist(step: Callable[[], Awaitable[T]]) -> T:
+    """Until then no peer is told anything, so there is no other way on."""
+    while True:
+        try:
+            return await step()
+        except (StoreError, Unavailable) as error:
+            log.warning("the repair waits for the store", code=error.code, reason=error.message)
+            await asyncio.sleep(RETRY_SECONDS)
