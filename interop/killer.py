@@ -262,10 +262,11 @@ def _audit(result: Result, load: Load, witness: Witness, history: Counter[int], 
     faults += [f"count {count} is in history {times} times" for count, times in history.items() if times > 1]
     for count, at in witness.handed.items():
         if count not in history:
-            if any(at - 0.01 <= killed <= at + _UNSURE for killed in edge_killed):
+            until_kill = min((killed - at for killed in edge_killed if killed >= at - 0.01), default=float("inf"))
+            if until_kill <= _UNSURE:
                 result.unsure += 1
             else:
-                faults.append(f"count {count} is not in history")
+                faults.append(f"count {count}, {until_kill:.2f} s before the edge was killed, is not in history")
     faults += [f"count {count} was never read" for count in history if count not in witness.handed]
     if result.settled_s is None:
         faults.append(f"not settled {_SETTLE:g} s after the last kill")

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import copy
 
+import pytest
+
+from twingateway.errors import StoreFull
 from twingateway.ports.memory_store import MemoryDisk
+from twingateway.ports.store import StoreIdentity
 from twingateway.testing.joined import FakeMachine, MemoryNode, until
 from twingateway.twin.ack import AckState
 from twingateway.twin.identity import DeviceId
@@ -71,7 +75,7 @@ async def test_an_edge_restored_from_a_backup_does_no_finished_write_again() -> 
             await apply(cloud, speed=11)
 
 
-async def test_a_store_that_is_full_when_it_is_found_restored_is_made_whole_once_there_is_room() -> None:
+async def test_a_repair_that_the_store_refuses_is_not_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     cloud, edge = pair()
     async with edge_and(cloud, edge):
         await until(lambda: reported(cloud, "flow") == 1.0)
@@ -79,13 +83,21 @@ async def test_a_store_that_is_full_when_it_is_found_restored_is_made_whole_once
         await apply(cloud, speed=10)
     cloud.disk = old
     async with cloud.running():
-        cloud.disk.full = True
+        store, refused = cloud.gateway.store, []
+        renew = store.renew_identity
+
+        async def refuse_once() -> StoreIdentity:
+            if not refused:
+                refused.append(True)
+                raise StoreFull("no space")
+            return await renew()
+
+        monkeypatch.setattr(store, "renew_identity", refuse_once)
         async with edge.running(cloud):
-            await until(lambda: cloud.gateway.committer.failure is not None)
-            cloud.disk.full = False
             await until(lambda: cloud.gateway.repair.repairs == 1)
-            await until(lambda: desired(cloud, "speed") == 10)
+            assert refused
             await settle(cloud, edge)
+            assert desired(cloud, "speed") == 10
             await apply(cloud, speed=12)
             assert edge.machines["pump"].written == [("speed", 10), ("speed", 12)]
 

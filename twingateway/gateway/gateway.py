@@ -119,7 +119,7 @@ async def open_gateway(
     repair = Repair(store, numbers, table, ledger, peers, grants, tasks)
     said = Statements(table, ledger, tasks)
     queries = Queries(peers, table, models, lives, clock, namespace, is_root)
-    property_of = PropertyFinder(queries, models)
+    property_of = PropertyFinder(queries, models, said)
     age = Age(clock, await store.journal_depths())
     entries = Journal(name, namespace, is_root, policy, age, committer, clock, property_of)
     ledger.record(entries)

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from twingateway.gateway.models import ModelBook
 from twingateway.gateway.queries import Queries
+from twingateway.gateway.reporter import MODEL
+from twingateway.gateway.statements import Statements
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.model import Property
+from twingateway.twin.register import RegisterKey, Section
 
 
 class PropertyFinder:
-    """Call it for a property's part of the model; None if there is no model here, or nothing in it."""
+    """Call it for a property's part of the model; None if there is no model here, or nothing in it. The model of a
+    device of this node is known before that is durable, so that its first value is no exception."""
 
-    def __init__(self, queries: Queries, models: ModelBook) -> None:
+    def __init__(self, queries: Queries, models: ModelBook, statements: Statements) -> None:
         self._queries = queries
         self._models = models
+        self._statements = statements
 
     def __call__(self, device: DeviceId, name: str) -> Property | None:
-        ref = self._queries.model_ref(device)
+        said = self._statements.value(RegisterKey(device, Section.PRESENCE, MODEL))
+        ref = said if isinstance(said, str) else self._queries.model_ref(device)
         found = None if ref is None else self._models.find(device.namespace, ref)
         return None if found is None else found.model.properties.get(name)
 
