@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-from twingateway.adapter import Adapter, Device, DevicePort, Driver
+from twingateway.adapter import Adapter, Device, DevicePort, Driver, Figure
 from twingateway.errors import InvalidConfig
 from twingateway_modbus.address import AddressSettings
 from twingateway_modbus.driver import ModbusDriver
@@ -58,6 +59,10 @@ class ModbusAdapter(Adapter):
         self._users[endpoint] -= 1
         if self._users[endpoint] == 0:
             self._links.pop(endpoint).close()
+
+    def figures(self) -> Iterator[Figure]:
+        for link in self._links.values():
+            yield from link.figures()
 
     async def stop(self) -> None:
         for link in self._links.values():

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
-from twingateway.errors import DeviceReplyInvalid, DeviceTimeout, DeviceUnreachable
+from twingateway.adapter import Figure
+from twingateway.errors import DeviceError, DeviceReplyInvalid, DeviceUnreachable
 from twingateway_modbus.address import AddressSettings
 from twingateway_modbus.connection import Connection, Tap
 from twingateway_modbus.point import Table
@@ -33,6 +34,7 @@ from twingateway_modbus.request import (
     write_coils,
     write_registers,
 )
+from twingateway_modbus.tally import Failure, Tally
 from twingateway_modbus.turns import Turns
 
 #: Patience with a unit in quarantine: at least these seconds, or so many times the slowest recent reply.
@@ -48,6 +50,7 @@ class Link:
     def __init__(self, address: AddressSettings) -> None:
         self.address = address.link_settings
         self.tap: Tap | None = None
+        self.tally = Tally()
         self._turns = Turns(address.connections)
         self._connections: list[Connection | None] = [None] * address.connections
         self._endpoint = Quarantine()
@@ -84,18 +87,20 @@ class Link:
         self._endpoint.check(began)
         quarantine.check(began)
         connection = await self._connected(place, timeout)
+        self.tally.requests += 1
         try:
             reply = await connection.ask(unit, request, self._patience(unit, quarantine, timeout))
-        except DeviceUnreachable as error:
-            quarantine.failed(error, loop.time())
-            raise
-        except DeviceTimeout as error:
-            if "exception" not in error.detail:
+        except DeviceError as error:
+            failure = self.tally.failed(error)
+            if isinstance(error, DeviceUnreachable) or failure is Failure.TIMEOUT:
                 quarantine.failed(error, loop.time())
             raise
+        finally:
+            taken = loop.time() - began
+            self.tally.busy += taken
         if quarantine.error is not None:
             quarantine.succeeded()
-        self._time(unit, loop.time() - began)
+        self._time(unit, taken)
         return reply
 
     def _time(self, unit: int, taken: float) -> None:
@@ -115,12 +120,19 @@ class Link:
         try:
             connection = await Connection.open(self.address, timeout)
         except DeviceUnreachable as error:
+            self.tally.failed(error)
             self._endpoint.failed(error, asyncio.get_running_loop().time())
             raise
         connection.tap = self.tap
         self._connections[place] = connection
         self._endpoint.succeeded()
         return connection
+
+    def figures(self) -> Iterator[Figure]:
+        """What was counted, and who rests."""
+        now = asyncio.get_running_loop().time()
+        resting = [unit for unit, quarantine in self._units.items() if quarantine.remaining(now)]
+        return self.tally.figures(self.address.endpoint, len(resting))
 
     def close(self) -> None:
         for place, connection in enumerate(self._connections):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 from typing import Annotated, Literal, Self
@@ -32,7 +33,8 @@ _MOST_WRITTEN = 123
 #: Factors a register map may hold; between them arithmetic on 64-bit values stays exact.
 _Factor = Annotated[Decimal, Field(allow_inf_nan=False, ge=Decimal("-1e9"), le=Decimal("1e9"), decimal_places=12)]
 Period = Annotated[Duration, Field(ge=0.02, le=86400)]
-_Interval = Annotated[Duration, Field(ge=0, le=86400 * 30)]
+Interval = Annotated[Duration, Field(ge=0, le=86400 * 30)]
+Percent = Annotated[float, Field(ge=0, le=100)]
 _Address = Annotated[int, Field(ge=0, le=LAST_ADDRESS)]
 _Names = Annotated[dict[int, str], Field(min_length=1)] | Literal["model"]
 
@@ -41,6 +43,19 @@ _Names = Annotated[dict[int, str], Field(min_length=1)] | Literal["model"]
 def _shared(codec: Codec) -> Codec:
     """One codec for all that are equal: a thousand meters of one type have thirty, not thirty thousand."""
     return codec
+
+
+@dataclass(frozen=True, slots=True)
+class Common:
+    """What a device says for all its properties: seconds, percent, and what is added to each address. `model`: gives
+    names where a property wants them from there."""
+
+    base: int = 0
+    period: float = 1.0
+    deadband_percent: float = 0.0
+    min_interval: float = 0.0
+    max_interval: float | None = None
+    model: Model | None = None
 
 
 class PropertySettings(BaseModel):
@@ -72,9 +87,9 @@ class PropertySettings(BaseModel):
         default_factory=list, description="Register contents by which the device says that it has no value."
     )
     deadband: float = Field(0.0, ge=0, allow_inf_nan=False, description="Smaller changes are not reported.")
-    deadband_percent: float = Field(0.0, ge=0, le=100, description="The same, of the value last reported.")
-    min_interval: _Interval = Field(0.0, description="Changes are reported at most this often.")
-    max_interval: _Interval | None = Field(None, description="Reported at least this often, changed or not.")
+    deadband_percent: Percent = Field(0.0, description="The same, of the value last reported.")
+    min_interval: Interval = Field(0.0, description="Changes are reported at most this often.")
+    max_interval: Interval | None = Field(None, description="Reported at least this often, changed or not.")
     writable: bool = False
     write_with: WriteWith = WriteWith.AUTO
     tolerance: float = Field(
@@ -193,9 +208,10 @@ class PropertySettings(BaseModel):
     def needs_model(self) -> bool:
         return "model" in (self.enum, self.flags)
 
-    def point(self, name: str, base: int, period: float, model: Model | None = None) -> Point:
-        """As the planner and the driver use it; `base` is added to its addresses. Without the `model` that it needs
-        it has numbers for names. Raises InvalidConfig if the model does not have them."""
+    def point(self, name: str, common: Common) -> Point:
+        """As the planner and the driver use it. Without the model that it needs it has numbers for names. Raises
+        InvalidConfig if the model does not have them."""
+        base, model = common.base, common.model
         codec = _shared(
             Codec(
                 self.data_type,
@@ -216,12 +232,22 @@ class PropertySettings(BaseModel):
             self.table,
             base + self.address,
             codec,
-            self.period or period,
-            Reporting(self.deadband, self.deadband_percent, self.min_interval, self.max_interval),
+            self.period or common.period,
+            self._reporting(common),
             self.writable,
             None if self.scale_register is None else base + self.scale_register,
             write_with=self.write_with,
             tolerance=self.tolerance,
+        )
+
+    def _reporting(self, common: Common) -> Reporting:
+        """As the device says for all, where this one says nothing."""
+        own = self.model_fields_set
+        return Reporting(
+            self.deadband,
+            self.deadband_percent if "deadband_percent" in own else common.deadband_percent,
+            self.min_interval if "min_interval" in own else common.min_interval,
+            self.max_interval if "max_interval" in own else common.max_interval,
         )
 
     @staticmethod

@@ -12,7 +12,7 @@ from twingateway_modbus.codec import Codec
 from twingateway_modbus.layout import DataType
 from twingateway_modbus.plan import MAX_BITS, MAX_GAP, MAX_REGISTERS, Limits, Range
 from twingateway_modbus.point import Point, Table
-from twingateway_modbus.property import LAST_ADDRESS, Period, PropertySettings
+from twingateway_modbus.property import LAST_ADDRESS, Common, Interval, Percent, Period, PropertySettings
 
 #: On a serial line a request costs about as much as this many registers.
 _SERIAL_GAP = 6
@@ -45,6 +45,9 @@ class DeviceSettings(_Strict):
     address: AddressSettings
     base: int = Field(0, ge=0, le=LAST_ADDRESS, description="Added to every address, where a map begins elsewhere.")
     period: Period = Field(1.0, description="How often properties are read.")
+    deadband_percent: Percent = Field(0.0, description="Of properties that say none themselves, like the next two.")
+    min_interval: Interval = Field(0.0, description="Changes are reported at most this often.")
+    max_interval: Interval | None = Field(None, description="Values are reported at least this often.")
     read: ReadSettings = Field(default_factory=lambda: ReadSettings.model_validate({}))
     properties: dict[str, PropertySettings] = Field(min_length=1)
 
@@ -84,7 +87,8 @@ class DeviceSettings(_Strict):
     def points(self, model: Model | None = None) -> tuple[Point, ...]:
         """The properties as the planner and the driver use them, and their scale-factor registers, each read as often
         as what it scales. Raises InvalidConfig if `model` lacks names that are to come from it."""
-        points = [each.point(name, self.base, self.period, model) for name, each in self.properties.items()]
+        common = Common(self.base, self.period, self.deadband_percent, self.min_interval, self.max_interval, model)
+        points = [each.point(name, common) for name, each in self.properties.items()]
         scales = {(point.table, point.scale_at, point.period) for point in points if point.scale_at is not None}
         return (*points, *(_scale(*each) for each in sorted(scales)))
 

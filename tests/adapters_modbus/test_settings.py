@@ -90,3 +90,30 @@ def test_the_schema_tells_how_addresses_count() -> None:
 def test_importing_the_kind_does_not_load_pymodbus() -> None:
     code = "import sys, twingateway_modbus; sys.exit(any(name.startswith('pymodbus') for name in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_what_a_device_says_about_reporting_holds_for_properties_that_say_nothing() -> None:
+    settings = ADAPTER.device.model_validate(
+        {
+            "address": {"host": "h"},
+            "min_interval": "5s",
+            "max_interval": "1m",
+            "deadband_percent": 2,
+            "properties": {
+                "silent": {"table": "input", "address": 0, "type": "int16"},
+                "own": {
+                    "table": "input",
+                    "address": 1,
+                    "type": "int16",
+                    "min_interval": 0,
+                    "max_interval": None,
+                    "deadband_percent": 0,
+                },
+                "name": {"table": "input", "address": 2, "type": "string", "length": 4},
+            },
+        }
+    )
+    silent, own, name = (point.reporting for point in settings.points())
+    assert (silent.percent, silent.min_interval, silent.max_interval) == (2, 5.0, 60.0)
+    assert (own.percent, own.min_interval, own.max_interval) == (0, 0, None)
+    assert name.matters("a", "b")

@@ -4,6 +4,7 @@ from twingateway.adapter.beat import Beat
 from twingateway.adapter.broker import BrokerClient, Message, Subscription
 from twingateway.adapter.driver import UNCONFIRMED, Adapter, Driver, Written
 from twingateway.adapter.duration import Duration, parse_duration
+from twingateway.adapter.figure import Figure
 from twingateway.adapter.jmespath import check_jmespath
 from twingateway.adapter.kind import AdapterContext, AdapterKind
 from twingateway.adapter.port import Device, DevicePort
@@ -26,6 +27,7 @@ __all__ = [
     "DevicePort",
     "Driver",
     "Duration",
+    "Figure",
     "Message",
     "Model",
     "Property",

@@ -7,9 +7,10 @@ The host calls `run`, `read` and `write` of one driver; it supervises them, so d
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from twingateway.adapter.figure import Figure
 from twingateway.adapter.port import Device, DevicePort
 from twingateway.errors import DeviceRefused
 from twingateway.twin.value import Value
@@ -86,6 +87,10 @@ class Adapter(ABC):
     @abstractmethod
     def driver(self, device: Device, port: DevicePort) -> Driver:
         """A driver for this device. Must not do I/O."""
+
+    def figures(self) -> Iterable[Figure]:
+        """What the adapter counts, now. Asked for at each scrape; must not wait."""
+        return ()
 
     async def stop(self) -> None:
         """Called once after the last driver was closed."""

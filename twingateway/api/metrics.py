@@ -58,6 +58,17 @@ class GatewayCollector(Collector):
             devices.add_metric([health.name], health.devices)
             online.add_metric([health.name], health.online)
         yield from (devices, online)
+        yield from self._figures().values()
+
+    def _figures(self) -> dict[str, Metric]:
+        """What adapters count themselves, by name."""
+        families: dict[str, Metric] = {}
+        for adapter, figure in self._gateway.host.figures():
+            name = f"twingateway_{adapter}_{figure.name}"
+            kind = CounterMetricFamily if figure.grows else GaugeMetricFamily
+            family = families.setdefault(name, kind(name, figure.help, labels=list(figure.labels)))
+            family.add_metric(list(figure.labels.values()), figure.value)  # type: ignore[attr-defined]
+        return families
 
     def _peers(self) -> Iterator[Metric]:
         up = GaugeMetricFamily("twingateway_peer_up", "1 while a session runs", labels=["peer", "role"])

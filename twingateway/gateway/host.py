@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
+from twingateway.adapter.figure import Figure
 from twingateway.adapter.kind import AdapterKind
 from twingateway.adapter.port import Device
 from twingateway.errors import AdapterFault
@@ -156,6 +157,16 @@ class AdapterHost:
             )
             for name, adapter in sorted(self._adapters.items())
         ]
+
+    def figures(self) -> Iterator[tuple[str, Figure]]:
+        """What the adapters count, with each one's name; one that cannot say it says nothing."""
+        for name, runner in sorted(self._adapters.items()):
+            try:
+                found = [] if runner.adapter is None else list(runner.adapter.figures())
+            except Exception:
+                log.exception("an adapter has no figures", adapter=name)
+                continue
+            yield from ((name, figure) for figure in found)
 
     async def _reopen(self, adapter: AdapterRunner) -> None:
         def of_adapter() -> list[ConfiguredDevice]:

@@ -11,12 +11,11 @@ from twingateway_modbus.layout import FLOATS, TIMES, DataType, Order, registers_
 from twingateway_modbus.link import Link, Turn
 from twingateway_modbus.plan import Block, plan
 from twingateway_modbus.point import Point, Table
-from twingateway_modbus.property import PropertySettings
+from twingateway_modbus.property import Common, PropertySettings
 from twingateway_modbus.request import Cells
 from twingateway_modbus.writer import write_point
 
-#: Of a point that is read once; any will do.
-_PERIOD = 1.0
+_COMMON = Common()
 
 
 def point_of(table: Table, address: int, data_type: DataType, order: Order, length: int | None, index: int) -> Point:
@@ -26,7 +25,7 @@ def point_of(table: Table, address: int, data_type: DataType, order: Order, leng
     if not table.of_bits:
         settings |= {"type": data_type, "order": order}
     try:
-        return PropertySettings.model_validate(settings).point(str(settings["address"]), 0, _PERIOD)
+        return PropertySettings.model_validate(settings).point(str(settings["address"]), _COMMON)
     except ValidationError as error:
         raise InvalidConfig(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
 
@@ -50,7 +49,7 @@ async def read_once(address: AddressSettings, points: list[Point]) -> list[tuple
     link = Link(address)
     try:
         async with link.turn(address.unit, address.timeout) as turn:
-            found = [pair for block in plan(points)[_PERIOD] for pair in await _read(turn, block)]
+            found = [pair for block in plan(points)[_COMMON.period] for pair in await _read(turn, block)]
             return sorted(found, key=lambda pair: points.index(pair[0]))
     finally:
         link.close()
