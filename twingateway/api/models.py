@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Request
 from fastapi.responses import JSONResponse
 
 from twingateway.api.body import read_json
@@ -47,7 +49,15 @@ async def get_model(gateway: TheGateway, namespace: Namespace, name: ModelName, 
     openapi_extra=MODEL_BODY,
 )
 async def put_model(
-    gateway: TheGateway, namespace: Namespace, name: ModelName, version: str, request: Request
+    gateway: TheGateway,
+    namespace: Namespace,
+    name: ModelName,
+    version: str,
+    if_match: Annotated[
+        str | None, Header(description="The digest it must have here, or `*`: it must be here.")
+    ] = None,
+    *,
+    request: Request,
 ) -> JSONResponse:
     """A model never changes: another content under the same name and version is refused with 409."""
     document = await read_json(request)
@@ -57,7 +67,9 @@ async def put_model(
         if None not in stated and stated != (name, version):
             message = f"the document is {stated[0]}@{stated[1]}, the URL {ModelRef(name, version)}"
             raise InvalidDocument(message, [Problem(message, "metadata", "match")])
-    model, created = await gateway.commands.put_model(namespace, document)
+    model, created = await gateway.commands.put_model(
+        namespace, document, None if if_match is None else if_match.strip().strip('"')
+    )
     return _shown(model, 201 if created else 200)
 
 

@@ -7,7 +7,7 @@ from fastapi.responses import JSONResponse
 
 from twingateway.api.body import read_json
 from twingateway.api.describe import MOVE_BODY
-from twingateway.api.params import Device, TheGateway
+from twingateway.api.params import Device, IfMatch, TheGateway
 from twingateway.errors import InvalidDocument, Problem
 from twingateway.twin.identity import DeviceId
 
@@ -15,13 +15,14 @@ router = APIRouter(tags=["twins"])
 
 
 @router.post("/twins/{name}/move", summary="Give a device to another node", openapi_extra=MOVE_BODY)
-async def move_twin(gateway: TheGateway, device: Device, request: Request) -> JSONResponse:
+async def move_twin(gateway: TheGateway, device: Device, if_match: IfMatch, request: Request) -> JSONResponse:
     """`{"node": NAME}`: the present holder is fenced at once; the node holds the device as soon as it claims it, that
-    is, when it has the device among its documents. Nothing that the old holder finished is done again."""
+    is, when it has the device among its documents. Nothing that the old holder finished is done again. A move changes
+    the twin's version, and so does the grant that follows it."""
     body = await read_json(request)
     node = body.get("node") if isinstance(body, dict) else None
     if not isinstance(node, str):
         message = 'say to which node: {"node": "edge-2"}'
         raise InvalidDocument(message, [Problem(message, "node", "required")])
-    await gateway.commands.move(device, DeviceId.parse(node).name)
-    return JSONResponse(gateway.queries.twin(device))
+    await gateway.commands.move(device, DeviceId.parse(node).name, if_match)
+    return JSONResponse(gateway.queries.twin(device), headers={"ETag": f'"{gateway.queries.version(device)}"'})

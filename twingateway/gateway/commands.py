@@ -160,9 +160,15 @@ class Commands:
             ]
             await self._ledger.write([*gone, Draft(lifecycle_key(device), value)])
 
-    async def put_model(self, namespace: str, document: Any) -> tuple[Model, bool]:
-        """Store a model; False when it was here already. Raises InvalidDocument, ModelConflict."""
+    async def put_model(self, namespace: str, document: Any, if_match: str | None = None) -> tuple[Model, bool]:
+        """Store a model; False when it was here already. `if_match`: the digest that it must have here, or `*` for
+        any. Raises InvalidDocument, ModelConflict, VersionMismatch."""
         model = read_model(document)
+        known = self._models.find(namespace, str(model.ref))  # a model is never removed, nor changed but by the root
+        current = None if known is None else known.model.digest
+        if if_match is not None and (current is None or if_match not in ("*", current)):
+            message = f"the model {model.ref} is {current or 'not here'}, not {if_match}"
+            raise VersionMismatch(message, current=current)
         return model, await self._models.add(namespace, model)
 
     async def settled(self, device: DeviceId, versions: Mapping[str, Version], timeout: float) -> dict[str, Ack]:
@@ -187,14 +193,18 @@ class Commands:
             acks[name] = ack
         return acks
 
-    async def move(self, device: DeviceId, node: str) -> None:
+    async def move(self, device: DeviceId, node: str, if_match: Version | None = None) -> None:
         """Reassign a device to another node: the present holder is fenced, `node` holds it once it claims it. Raises
-        UnknownTwin, NotRoot, Unavailable, StoreError."""
+        UnknownTwin, VersionMismatch, NotRoot, Unavailable, StoreError."""
         self._require_root()
         self._require_certain(device)
-        self._queries.desired(device)
+
+        def check() -> None:
+            self._queries.desired(device)
+            self._compare(device, if_match)
+
         if self._grants is not None:
-            await self._grants.move(device, node)
+            await self._grants.move(device, node, check)
 
     def _require_certain(self, device: DeviceId) -> None:
         if self._grants is not None:

@@ -13,6 +13,7 @@ The root judges each claim by one table (`Grants.judge`):
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum
 from typing import Any
@@ -46,6 +47,8 @@ log = structlog.get_logger("ownership")
 RETRY_SECONDS = 1.0
 #: Member of a lifecycle register while the root is not certain of its own registers: see `Grants.doubt`.
 DOUBT = "doubt"
+#: Member of the lifecycle register of a device that was moved: its assignment counts for the version of the twin.
+MOVED = "moved"
 
 
 class Verdict(Enum):
@@ -112,16 +115,18 @@ class Grants:
                 raise ProtocolViolation(f"root-registers of {device}, which nobody asked for")
             self._tasks.start(self._adopt(claim, registers, peer), f"adopting {device}")
 
-    async def move(self, device: DeviceId, node: str) -> None:
-        """Reassign a device: its present holder is fenced, and `node` holds it as soon as it claims it. Raises
-        StoreError."""
+    async def move(self, device: DeviceId, node: str, check: Callable[[], None]) -> None:
+        """Reassign a device: its present holder is fenced, and `node` holds it as soon as it claims it. `check`
+        raises if it is not to be done; nobody else writes in between. Raises StoreError."""
         async with self._locks.hold([device]):
+            check()
             current = self._table.get(lifecycle_key(device))
             known = {} if current is None else fields(current.register)
             former = self._peers.via(str(known.get("holder")))
             epoch = 0 if current is None else granted_epoch(current.register)
             version = Version(1, 1, 0) if current is None else current.register.version
             value: dict[str, Value] = {**known, "state": "live", "holder": node, "store": "", "epoch": epoch + 1}
+            value[MOVED] = True
             minted = await self._ledger.write([Draft(lifecycle_key(device), value)], version=version)
         if former is not None:
             self._peers.tell(former, minted)

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from twingateway.errors import UnknownTwin
-from twingateway.gateway.claims import lifecycle_key
+from twingateway.gateway.claims import fields, lifecycle_key
 from twingateway.gateway.clock import Clock
+from twingateway.gateway.grants import MOVED
 from twingateway.gateway.lifetimes import Lifetimes
 from twingateway.gateway.models import ModelBook
 from twingateway.gateway.overridden import open_overrides, verdict_of
@@ -141,8 +142,9 @@ class Queries:
         return self._table.values(device, Section.DESIRED), self.version(device)
 
     def version(self, device: DeviceId) -> Version:
-        """The version of what clients may write of a twin: the greatest of any desired property or label, and above
-        all of an ended incarnation. ZERO if there is no such twin."""
+        """The version of what clients may write of a twin: the greatest of any desired property or label, of what was
+        removed, and of its assignment to a node once it was moved; above all of an ended incarnation. ZERO if there
+        is no such twin."""
         if not self.exists(device):
             return ZERO
         lifecycle = self._table.get(lifecycle_key(device))
@@ -153,7 +155,9 @@ class Queries:
             for stored in self._table.section(device, section).values()
         )
         kept = self._table.kept(device, Section.LIFECYCLE)
-        return max((born, ZERO if kept is None else kept.floor, *written))
+        moved = lifecycle is not None and MOVED in fields(lifecycle.register)
+        assigned = lifecycle.register.version if lifecycle is not None and moved else ZERO
+        return max((born, assigned, ZERO if kept is None else kept.floor, *written))
 
     def desired_version(self, device: DeviceId, name: str) -> Version | None:
         """The version of a desired property, also of one that was removed; None if there never was one."""
