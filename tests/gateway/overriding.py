@@ -111,6 +111,11 @@ class Joined:
         found: Any = node.gateway.queries.overrides(PUMP).get(SPEED)
         return None if found is None else found["state"]
 
+    async def calm_here(self) -> None:
+        """The edge has nothing left to do for its device, and has it on its disk."""
+        await until(lambda: "applied" in str(self.holder.queries.overrides(PUMP)))
+        await self.holder.committer.commit()
+
     async def calm(self, holds: Callable[[], object] = lambda: True) -> None:
         """`holds`, and everything that one node has to tell the other is told."""
         nodes = (self.cloud, self.edge)

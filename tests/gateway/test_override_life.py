@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tests.gateway.overriding import PUMP, SPEED, Joined, joined
 from twingateway.errors import DeviceUnreachable, NotHolder, StoreFull
+from twingateway.gateway.ledger import Draft
 from twingateway.ports.memory_store import MemoryDisk
+from twingateway.ports.store import Changes
 from twingateway.testing.joined import FakeMachine, MemoryNode, until
-from twingateway.twin.register import Section
+from twingateway.twin.override import Override, OverrideId
+from twingateway.twin.register import RegisterKey, Section, Version
 
 
 async def quiet(both: Joined) -> None:
@@ -139,6 +143,21 @@ async def test_a_removed_value_is_a_change_of_the_cloud_too() -> None:
         assert (told.value["cloud"]["value"], told.value["winner"]) == (None, "cloud")
         assert both.desired() is None
         assert both.written == [99]
+
+
+async def test_where_nothing_was_desired_withdrawing_leaves_the_device_as_it_is() -> None:
+    async with joined(first=None) as both:
+        both.cut()
+        await both.override(98)
+        await until(lambda: both.written == [98])
+        await both.holder.overrides.withdraw(PUMP, SPEED, "olaf")
+        both.heal()
+        await quiet(both)
+        assert both.desired() is None
+        await both.override(99)
+        await both.applied(99)
+        await quiet(both)
+        assert both.written == [98, 99]
 
 
 # --- the device ----------------------------------------------------------------------------------------------------
@@ -345,6 +364,78 @@ async def test_a_verdict_waits_for_a_store_that_is_full() -> None:
         await both.applied(99)
         await quiet(both)
         assert both.written == [99]
+
+
+async def test_a_verdict_is_given_once_whenever_the_root_is_killed() -> None:
+    async with joined("edge-wins") as both:
+        both.cut()
+        await both.override(99)
+        await both.desire(50)
+        await until(lambda: both.written == [99])
+        both.heal()
+        await until(lambda: any(key.section is Section.VERDICT for key in both.cloud.disk.registers))
+        await both.restart(both.cloud)
+        await both.applied(99)
+        await quiet(both)
+        assert len(await both.events(both.cloud, "conflict")) == 1
+        assert both.written == [99]
+
+
+async def test_what_a_root_had_not_judged_when_it_was_killed_it_judges_then() -> None:
+    async with joined("edge-wins") as both:
+        both.cut()
+        await both.override(99)
+        await both.desire(50)
+        commit = both.root.store.commit
+
+        async def no_verdicts(changes: Changes) -> None:
+            if any(stored.register.key.section is Section.VERDICT for stored in changes.registers):
+                raise StoreFull("no space left")
+            await commit(changes)
+
+        both.root.store.commit = no_verdicts  # type: ignore[method-assign]
+        both.heal()
+        await until(lambda: any(key.section is Section.OVERRIDE for key in both.cloud.disk.registers))
+        assert both.state(both.cloud) == "unjudged"
+        await both.restart(both.cloud)
+        await both.applied(99)
+        await quiet(both)
+        assert len(await both.events(both.cloud, "conflict")) == 1
+        assert both.written == [99]
+
+
+async def test_an_edge_that_was_restored_follows_nothing_that_is_over() -> None:
+    async with joined() as both:
+        both.cut()
+        await both.override(99)
+        await until(lambda: both.written == [99])
+        await both.calm_here()
+        old = both.backup(both.edge)
+        both.heal()
+        await both.applied(99)
+        await both.desire(60)
+        await both.applied(60)
+        await both.stop(both.edge)
+        both.edge.disk = old
+        await both.start(both.edge)
+        await until(lambda: both.holder.repair.repairs == 1)
+        await both.applied(60)
+        await quiet(both)
+        assert both.written == [99, 60]
+        await both.desire(70)
+        await both.applied(70)
+
+
+async def test_the_root_refuses_what_the_model_does_not_allow() -> None:
+    async with joined() as both:
+        key = RegisterKey(PUMP, Section.OVERRIDE, SPEED)
+        forged = Override(OverrideId("forged-1", 1), 5000, "mallory", "edge", Version(9, 9, 9), 0)
+        forged = replace(forged, base=both.holder.queries.version(PUMP))
+        await both.holder.ledger.write([Draft(key, forged.to_value())])
+        await both.recorded("override-refused")
+        await quiet(both)
+        assert both.desired() == 10
+        assert 5000 not in both.written
 
 
 # --- a region in between -------------------------------------------------------------------------------------------

@@ -63,8 +63,9 @@ async def events(
     """Every change from now on, or from where `Last-Event-ID` left off.
 
     The event's name is the section that changed: `reported`, `desired`, `ack`, `presence`, `tags`, `lifecycle`,
-    `reach` (of a node; in every namespace), or `notice`, which has a `code` and a `message`. A `value` of null: it
-    was removed. `unvalidated`: the device's model is not here yet, so nobody has judged the value.
+    `override`, `verdict`, `reach` (of a node; in every namespace), or `notice`, which has a `code` and a `message`.
+    A `value` of null: it was removed. `unvalidated`: the device's model is not here yet, so nobody has judged the
+    value.
     After 15 s of silence a comment keeps the connection alive.
     """
     after = None if last_event_id is None else _position(gateway, last_event_id)

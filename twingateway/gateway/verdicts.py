@@ -17,10 +17,19 @@ from dataclasses import replace
 
 import structlog
 
-from twingateway.errors import NotFound, NotRoot, StoreError, TooLarge, Unavailable, UnknownTwin, VersionMismatch
+from twingateway.errors import (
+    InvalidValue,
+    NotFound,
+    NotRoot,
+    StoreError,
+    TooLarge,
+    Unavailable,
+    UnknownTwin,
+    VersionMismatch,
+)
 from twingateway.gateway.claims import greatest_of_root
 from twingateway.gateway.clock import Clock
-from twingateway.gateway.commands import ANY
+from twingateway.gateway.commands import ANY, require_name
 from twingateway.gateway.grants import Grants
 from twingateway.gateway.journal import Journal
 from twingateway.gateway.ledger import Draft, Ledger
@@ -36,8 +45,9 @@ from twingateway.twin.conflict import Judgement, Outcome, Verdict, decide, judge
 from twingateway.twin.desired import PLAIN, Desired, Origin, origin_of, plain, terms_of
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.override import Override, OverrideId
-from twingateway.twin.register import Register, RegisterKey, Section, StoredRegister, Version
+from twingateway.twin.register import ZERO, Register, RegisterKey, Section, StoredRegister, Version
 from twingateway.twin.value import Value
+from twingateway.validation.model import Direction
 from twingateway.validation.normalise import normalise
 
 log = structlog.get_logger("override")
@@ -47,7 +57,8 @@ RETRY_SECONDS = 1.0
 #: Characters that an event shows of a value for which it has no room.
 SHOWN = 4000
 
-CONFLICT, CONFLICT_OPEN = "conflict", "conflict-open"
+#: Codes of events.
+CONFLICT, CONFLICT_OPEN, REFUSED = "conflict", "conflict-open", "override-refused"
 
 
 class Verdicts:
@@ -135,7 +146,10 @@ class Verdicts:
                 if override is not None and self._can_judge(device, override):
                     verdict, _ = verdict_of(self._table, device, name)
                     judgement = judge(override, desired, verdict, self._wishes.policy(device, name))
-                    if judgement is not None:
+                    fault = self._fault(device, name, override)
+                    if judgement is not None and fault is not None:
+                        await self._refuse(device, name, override, desired, fault)
+                    elif judgement is not None:
                         await self._pronounce(device, name, override, desired, judgement, "")
         except (StoreError, Unavailable) as error:
             log.warning("a verdict waits for the store", device=str(device), property=name, reason=error.message)
@@ -173,16 +187,48 @@ class Verdicts:
         drafts = [Draft(RegisterKey(device, Section.VERDICT, name), _fitting(verdict))]
         if judgement.changes:
             drafts.append(Draft(RegisterKey(device, Section.DESIRED, name), _desired_value(override, judgement)))
-        if not judgement.conflict:
+        if judgement.conflict:
+            code = CONFLICT_OPEN if judgement.outcome is Outcome.OPEN else CONFLICT
+            message, detail = self._told(device, name, override, desired, judgement.outcome, by)
+            await self._write(drafts, device, code, message, detail)
+        else:
             await self._ledger.write(drafts)
-            return verdict
-        code = CONFLICT_OPEN if judgement.outcome is Outcome.OPEN else CONFLICT
-        message, detail = self._told(device, name, override, desired, judgement.outcome, by)
+        return verdict
+
+    async def _write(
+        self, drafts: list[Draft], device: DeviceId, code: str, message: str, detail: dict[str, Value]
+    ) -> None:
+        """Registers and an event, in one transaction."""
         filing = self._journal.event(code, message, device, detail)
         await self._ledger.write(drafts, journal=[filing])
         self._journal.committed(filing)
         self._ledger.tell(code, message, device, filing.entry.time, detail)
-        return verdict
+
+    def _fault(self, device: DeviceId, name: str, override: Override) -> str | None:
+        """What is wrong with a value that its node should not have taken; None if nothing is."""
+        ref = self._queries.model_ref(device)
+        compiled = None if ref is None or override.withdrawn is not None else self._models.find(device.namespace, ref)
+        try:
+            require_name(name, "")
+            if compiled is not None:
+                compiled.check(name, override.value, direction=Direction.DOWN)
+        except (InvalidValue, TooLarge) as error:
+            return error.message
+        return None
+
+    async def _refuse(
+        self, device: DeviceId, name: str, override: Override, desired: Register | None, fault: str
+    ) -> None:
+        stands = ZERO if desired is None else desired.version
+        verdict = Verdict(override.id, Outcome.LOST, self._clock.wall_ms(), stands=stands)
+        detail: dict[str, Value] = {
+            "property": name,
+            "id": str(override.id),
+            "actor": override.actor,
+            "value": _shown(override.value),
+        }
+        draft = Draft(RegisterKey(device, Section.VERDICT, name), verdict.to_value())
+        await self._write([draft], device, REFUSED, f"the local value of {name} was refused: {fault}", detail)
 
     def _told(
         self, device: DeviceId, name: str, override: Override, desired: Register | None, outcome: Outcome, by: str
