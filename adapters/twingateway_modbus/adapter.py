@@ -25,6 +25,8 @@ class ModbusAdapter(Adapter):
         self._links: dict[str, Link] = {}
         self._users: Counter[str] = Counter()
         self._phases = phases()
+        self._phase_of: dict[tuple[str, int], float] = {}
+        """Devices of one unit are polled at the same time, so that they can be read together."""
 
     def driver(self, device: Device, port: DevicePort) -> Driver:
         settings: DeviceSettings = device.settings
@@ -33,9 +35,11 @@ class ModbusAdapter(Adapter):
         address = settings.address
         link = self.link(address)
         endpoint = address.endpoint
-        driver = ModbusDriver(
-            device, port, link, self._learned(device, address), lambda: self._release(endpoint), next(self._phases)
-        )
+        unit = endpoint, address.unit
+        if unit not in self._phase_of:
+            self._phase_of[unit] = next(self._phases)
+        learned, phase = self._learned(device, address), self._phase_of[unit]
+        driver = ModbusDriver(device, port, link, learned, lambda: self._release(endpoint), phase)
         self._users[endpoint] += 1
         return driver
 

@@ -50,6 +50,7 @@ class ModbusDriver(Driver):
         self._reader = Reader(link, self._address.unit, self._address.timeout, polled, settings.limits(), learned)
         for item in self._reader.rounds:
             item.phase = phase
+        link.pools[self._address.unit].join(self, polled, settings.limits())
         self.period = max((item.period for item in self._reader.rounds), default=None)
         self._changes = Changes(self._points)
         self._told: dict[str, str] = {}
@@ -92,7 +93,7 @@ class ModbusDriver(Driver):
     async def _keep_reading(self, item: Round) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            heard = await self._reader.read(item, self._report)
+            heard = await self._reader.read(item, self._report, together=True)
             self._judge(heard)
             item.advance(loop.time())
             await asyncio.sleep(item.due - loop.time())
@@ -201,6 +202,7 @@ class ModbusDriver(Driver):
         return point.matches(wanted, observed, exponent)
 
     async def close(self) -> None:
+        self._link.pools[self._address.unit].leave(self)
         if self._release is not None:
             self._release()
             self._release = None

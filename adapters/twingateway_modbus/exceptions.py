@@ -7,6 +7,9 @@ from twingateway.errors import DeviceError, DeviceRefused, DeviceTimeout, Device
 ILLEGAL_ADDRESS = 2
 ILLEGAL_VALUE = 3
 
+#: By these a device refuses a whole request because of one address in it.
+REFUSING_AN_ADDRESS = frozenset({ILLEGAL_ADDRESS, ILLEGAL_VALUE})
+
 #: A gateway says that nobody is behind it.
 GATEWAY = (10, 11)
 

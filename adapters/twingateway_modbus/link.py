@@ -17,10 +17,12 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 from twingateway.adapter import Figure
-from twingateway.errors import DeviceError, DeviceReplyInvalid, DeviceUnreachable
+from twingateway.errors import DeviceError, DeviceRefused, DeviceReplyInvalid, DeviceUnreachable
 from twingateway_modbus.address import AddressSettings
 from twingateway_modbus.connection import Connection, Tap
+from twingateway_modbus.exceptions import REFUSING_AN_ADDRESS
 from twingateway_modbus.point import Table
+from twingateway_modbus.pool import Pool, cut
 from twingateway_modbus.quarantine import Quarantine
 from twingateway_modbus.reply import objects_of
 from twingateway_modbus.request import (
@@ -55,6 +57,7 @@ class Link:
         self._connections: list[Connection | None] = [None] * address.connections
         self._endpoint = Quarantine()
         self._units: defaultdict[int, Quarantine] = defaultdict(Quarantine)
+        self.pools: defaultdict[int, Pool] = defaultdict(Pool)
         self._slowest = 0.0
         self._slowest_of: dict[int, float] = {}
 
@@ -72,13 +75,33 @@ class Link:
         finally:
             self._turns.release(place)
 
-    async def read(self, unit: int, timeout: float, cells: Cells) -> bytes:
-        """One read in a turn of its own."""
+    async def read(self, unit: int, timeout: float, cells: Cells, period: float = 0.0) -> bytes:
+        """One read in a turn of its own; with others of this unit, if there are any and it has a `period`."""
+        pool = self.pools.get(unit) if period else None
+        if pool is not None and pool.is_shared:
+            return await self._read_together(pool, unit, timeout, cells, period)
         place = await self._turns.acquire()
         try:
             return await Turn(self, place, unit, timeout).read(cells)
         finally:
             self._turns.release(place)
+
+    async def _read_together(self, pool: Pool, unit: int, timeout: float, cells: Cells, period: float) -> bytes:
+        time = asyncio.get_running_loop().time
+        async with self.turn(unit, timeout) as turn:
+            wide = pool.widened(cells, period)
+            known = pool.recent(wide, cells, period, time())
+            if known is not None:
+                return known
+            try:
+                data = await turn.read(wide)
+            except DeviceRefused as error:
+                if wide == cells or error.detail.get("exception") not in REFUSING_AN_ADDRESS:
+                    raise
+                pool.refuse(wide)
+                wide, data = cells, await turn.read(cells)
+            pool.keep(wide, data, time())
+            return cut(wide, cells, data)
 
     async def ask(self, place: int, unit: int, timeout: float, request: Request) -> bytes:
         """Make one request for `unit`; the caller has the turn on `place`."""
@@ -162,14 +185,14 @@ class Turn:
     async def write(self, table: Table, address: int, data: bytes, *, multiple: bool = False) -> None:
         """All cells in one request."""
         make = write_coils if table.of_bits else write_registers
-        await self._ask(make(address, data, multiple=multiple))
+        await self._change(make(address, data, multiple=multiple))
 
     async def write_masked(self, address: int, keep: int, put: int) -> None:
-        await self._ask(mask_write(address, keep, put))
+        await self._change(mask_write(address, keep, put))
 
     async def write_and_read(self, address: int, data: bytes) -> bytes:
         """What the registers hold after they were written."""
-        return (await self._ask(read_write(address, data)))[2:]
+        return (await self._change(read_write(address, data)))[2:]
 
     async def identify(self, level: int = 1) -> dict[int, bytes]:
         """The device identification's objects by number."""
@@ -180,6 +203,13 @@ class Turn:
             found |= objects
             following = after if after is not None and after > following else None
         return found
+
+    async def _change(self, request: Request) -> bytes:
+        """Nothing that was read before is believed after it, however it ends."""
+        try:
+            return await self._ask(request)
+        finally:
+            self._link.pools[self._unit].forget()
 
     async def _ask(self, request: Request) -> bytes:
         return await self._link.ask(self._place, self._unit, self._timeout, request)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from twingateway.adapter import Value
 from twingateway.errors import DeviceError, DeviceReplyInvalid
-from twingateway_modbus.exceptions import ILLEGAL_ADDRESS, ILLEGAL_VALUE
+from twingateway_modbus.exceptions import REFUSING_AN_ADDRESS
 from twingateway_modbus.learned import Learned
 from twingateway_modbus.link import Link
 from twingateway_modbus.plan import Block, Limits, Range, hole_between, plan, split
@@ -22,8 +22,6 @@ from twingateway_modbus.raw import CodecError
 from twingateway_modbus.request import Cells
 from twingateway_modbus.schedule import Round
 
-#: Exceptions by which a device refuses a block because of one address in it.
-_SPLITTING = frozenset({ILLEGAL_ADDRESS, ILLEGAL_VALUE})
 #: Seconds before something that the device refused to read is asked for again.
 _REFUSED_PAUSE = 30.0
 
@@ -94,12 +92,13 @@ class Reader:
         """Ask again at once for what was refused."""
         self._refused_until.clear()
 
-    async def read(self, item: Round, deliver: Deliver) -> bool:
+    async def read(self, item: Round, deliver: Deliver, *, together: bool = False) -> bool:
         """One round, block by block. Returns whether anything that could be believed was heard, be it a refusal.
-        Raises the error that took the device away."""
-        heard = False
+        Raises the error that took the device away. `together`: what was just read for another device of the unit will
+        do."""
+        heard, period = False, item.period if together else 0.0
         for block in tuple(item.blocks):
-            heard = await self._read(block, deliver) or heard
+            heard = await self._read(block, deliver, period) or heard
         if self._has_learned:
             self._has_learned = False
             planned = self._plan()
@@ -109,13 +108,13 @@ class Reader:
             self._learned.save()
         return heard
 
-    async def _read(self, block: Block, deliver: Deliver) -> bool:
+    async def _read(self, block: Block, deliver: Deliver, period: float = 0.0) -> bool:
         """A block, in halves if need be."""
         cells = Cells(block.table, block.address, block.count)
         if self._refused_until and self._is_resting(cells):
             return True
         try:
-            data = await self._link.read(self._unit, self._timeout, cells)
+            data = await self._link.read(self._unit, self._timeout, cells, period)
         except DeviceError as error:
             if self._link.blocked_for(self._unit):
                 raise
@@ -131,7 +130,7 @@ class Reader:
 
     async def _refused(self, block: Block, cells: Cells, error: DeviceError, deliver: Deliver) -> bool:
         code = error.detail.get("exception")
-        if code not in _SPLITTING:
+        if code not in REFUSING_AN_ADDRESS:
             self._blame(block, error)
         elif block.is_divisible:
             first, second = split(block)

@@ -24,8 +24,10 @@ def phases() -> Iterator[float]:
 
 @dataclass(slots=True)
 class Round:
-    """The blocks read every `period` seconds: once at the start, then at `phase` of each period. `due` moves in whole
-    periods, so it never drifts."""
+    """The blocks read every `period` seconds: once at the start, then at `phase` of each period of the clock.
+
+    `due` moves in whole periods, so it never drifts; rounds of one phase and period are together, whenever begun.
+    """
 
     period: float
     blocks: list[Block]
@@ -34,9 +36,9 @@ class Round:
     _grid: float = 0.0
 
     def start(self, now: float) -> None:
-        """Read at once, from then on by the grid."""
+        """Read at once, from then on by the grid: the first point of it after `now`."""
         self.due = now
-        self._grid = now + self.phase * self.period
+        self._grid = self.period * (math.floor(now / self.period - self.phase + _ROUNDING) + 1 + self.phase)
 
     def advance(self, now: float) -> None:
         """To the next point of the grid that lies ahead; rounds that were missed are left out. A timer that fires a

@@ -24,7 +24,7 @@ def test_a_round_never_drifts_and_never_asks_twice_for_what_it_missed(
         assert item.due > max(now, before)
         assert item.due - max(now, before) <= period * 1.001
         assert number == 0 or item.due - before >= period * 0.999
-        steps = (item.due - start) / period - phase
+        steps = item.due / period - phase
         assert abs(steps - round(steps)) < 1e-4
 
 
@@ -34,6 +34,18 @@ def test_the_first_round_is_at_once() -> None:
     assert item.due == 100.0
     item.advance(100.1)
     assert item.due == 104.0
+
+
+@given(PERIODS, st.floats(0, 0.999), st.floats(0, 1e6), st.floats(0, 1e3))
+def test_rounds_of_one_phase_are_together_whenever_they_began(
+    period: float, phase: float, start: float, later: float
+) -> None:
+    early, late = Round(period, [], phase), Round(period, [], phase)
+    early.start(start)
+    late.start(start + later)
+    early.advance(start + later + period / 3)
+    late.advance(start + later + period / 3)
+    assert abs(early.due - late.due) < 1e-6
 
 
 def test_devices_are_spread_over_the_period() -> None:
