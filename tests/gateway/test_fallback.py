@@ -204,6 +204,54 @@ async def test_a_parent_that_forgot_us_is_noticed_within_two_keep_alives(identit
         await until(lambda: parent.line is not forgotten and whole.transport != "", 3.5)
 
 
+@pytest.mark.parametrize("busy", [True, False])
+async def test_a_path_that_is_dead_is_noticed_within_two_keep_alives(identity, busy: bool) -> None:
+    ping = 1.0
+    async with site(identity, ping=ping) as whole:
+        await until(lambda: whole.transport == "quic")
+        parent = whole.edge.gateway.peers.parent
+        assert parent is not None
+        await until(lambda: not parent.session.outbox)
+        whole.edge.made._route._ways = []  # nowhere else to go
+        whole.relay.conditions.cut = True
+        if busy:
+            await counting(whole, lambda: not parent.is_reached, 2 * ping)
+        else:
+            await until(lambda: not parent.is_reached, 2 * ping)
+        assert len(parent.lines) == 1, "the link is kept"
+        whole.relay.conditions.cut = False
+        await until(lambda: parent.is_reached, 5)
+
+
+@pytest.mark.parametrize("busy", [True, False])
+async def test_a_path_that_is_dead_upwards_is_noticed_though_the_parent_is_heard(identity, busy: bool) -> None:
+    ping = 1.0
+    async with site(identity, ping=ping) as whole:
+        await until(lambda: whole.transport == "quic" and whole.seen)
+        parent = whole.edge.gateway.peers.parent
+        assert parent is not None
+        child = next(iter(whole.cloud.gateway.peers))
+        await until(lambda: not parent.session.outbox)
+        quic = parent.line
+
+        async def chatter() -> None:
+            while True:
+                for line in child.lines:
+                    line.send_control("no-such-kind", {})
+                await asyncio.sleep(0.02)
+
+        talking = asyncio.create_task(chatter())
+        whole.relay._pass_up = lambda data, client: None  # type: ignore[method-assign]
+        if busy:
+            await counting(whole, lambda: whole.transport == "tls", 2 * ping + 1)
+        else:
+            await until(lambda: whole.transport == "tls", 2 * ping + 1)
+        talking.cancel()
+        assert parent.line is not quic
+        whole.edge.machines["pump"].say(flow=1_000_000)
+        await until(lambda: whole.seen[-1] == 1_000_000)
+
+
 async def test_a_silent_child_is_out_of_reach_though_its_link_is_kept(identity, monkeypatch) -> None:
     monkeypatch.setattr(uplink, "UNANSWERED", 1e9)
     async with site(identity, ping=0.4) as whole:

@@ -32,6 +32,10 @@ KEEP_ALIVE = 40
 #: Seconds after which what stays unanswered means that another way is to be looked for, and between two looks.
 UNANSWERED = 1.0
 LOOK_EVERY = 0.25
+#: The same where something is heard all the while, so that the path may be dead in our direction only: seconds (or
+#: the interval of our questions, if that is less), but at least so many round trips.
+UNHEARD = 2.0
+UNHEARD_TRIPS = 4
 
 #: A PINGREQ (MQTT 5, 3.12), which the server answers on the stream it came on. QUIC tells the server of a stream with
 #: its first bytes, and the server may have state for it before we do. (On the journal's streams we speak first.)
@@ -214,6 +218,7 @@ class UplinkCarrier(Carrier):
         self._stalled: tuple[float, int] | None = None
         """Since when, and at how many bytes received, there is something in flight and nothing comes."""
         self._refusal: LinkError | None = None
+        self._client: ClientConnection | None = None
         handlers: dict[type, Callable[[Any, float], None]] = {
             Connected: self._on_connected,
             Refused: self._on_refused,
@@ -243,7 +248,7 @@ class UplinkCarrier(Carrier):
             server_certificate=link.server_certificate,
             capabilities={"node": self._credential.node, "ping": f"{self._ping_every:g}"},
         )
-        self._connection = connection
+        self._connection = self._client = connection
         connection.start(now)
         if token is not None:
             self._attach(self._peers.open_parent(token.node, self._credential.namespace), now)
@@ -277,6 +282,21 @@ class UplinkCarrier(Carrier):
 
     # --- watching -------------------------------------------------------------------------------------------------
 
+    def _hear(self, now: float) -> None:
+        if self.quiet and self._is_unheard(now):
+            self._heard_at = now
+        else:
+            super()._hear(now)
+
+    def _is_unheard(self, now: float) -> bool:
+        """Whether nothing that we say is answered, whatever the parent says."""
+        if self._peer is None or self._link is None or self._client is None:
+            return False
+        round_trip = self._link.facts().smoothed_rtt or 0.0
+        patience = max(min(UNHEARD, self._ping_every), UNHEARD_TRIPS * round_trip)
+        said = (self._peer.session.unheeded_since(self._number), self._client.asked_since)
+        return any(since is not None and now >= since + patience for since in said)
+
     def _turn(self, peer: Peer, *, quiet: bool) -> None:
         super()._turn(peer, quiet=quiet)
         self._uplink.turned(self)
@@ -289,7 +309,7 @@ class UplinkCarrier(Carrier):
         self._looked_at = now
         if now >= self._heard_at + UNANSWERED and self._peer.session.quality(self._number).silent:
             return True
-        return self._is_stalled(self._link.facts(), now)
+        return self._is_stalled(self._link.facts(), now) or self._is_unheard(now)
 
     def _is_stalled(self, facts: LinkFacts, now: float) -> bool:
         """Whether the transport waits for an acknowledgement in vain."""
@@ -303,6 +323,8 @@ class UplinkCarrier(Carrier):
 
     def _watch(self, peer: Peer, now: float) -> None:
         super()._watch(peer, now)
+        if self.quiet and self._heard_at == now:
+            self._hear(now)  # what was heard may have been the answer
         if not self._settled and peer.session.met(self._number):
             self._settled = True
             self._uplink.settled(self)

@@ -50,6 +50,8 @@ class ClientConnection(Connection):
         self._max_packet = max_packet
         self._early_room = EARLY_LIMIT if self._token is not None else 0
         self._waiting: deque[tuple[int, bytes]] = deque()
+        self.asked_since: float | None = None
+        """When the oldest PINGREQ that no PINGRESP followed was sent; None if the last was answered."""
 
     def start(self, now: float) -> None:
         """Write CONNECT. Raises TooLarge when the certificate chain does not fit."""
@@ -74,6 +76,7 @@ class ClientConnection(Connection):
         if self.open and ping_at is not None and now >= ping_at:
             self._streams.write(CONTROL_STREAM, mqtt5.PingReqPacket().write())
             self._keep_alive.pinged(now)
+            self.asked_since = now if self.asked_since is None else self.asked_since
         return super().timer(now)
 
     def _connect_packet(self) -> mqtt5.ConnectPacket:
@@ -109,8 +112,8 @@ class ClientConnection(Connection):
             Duty.PROVE: self._prove,
             Duty.OPEN: self._connack,
             Duty.DELIVER: self._deliver,
+            Duty.ANSWERED: self._answered,
             Duty.LEAVE: self._leave,
-            Duty.IGNORE: self._ignore,
         }
 
     def _farewell(self, code: int, reason: str) -> bytes:
@@ -137,6 +140,9 @@ class ClientConnection(Connection):
             authentication_data=signature,
         )
         self._streams.write(CONTROL_STREAM, proof.write())
+
+    def _answered(self, stream: int, packet: mqtt5.PingRespPacket, now: float) -> None:
+        self.asked_since = None
 
     def _connack(self, stream: int, packet: mqtt5.ConnAckPacket, now: float) -> None:
         if int(packet.reason_code) != ReasonCode.SUCCESS:

@@ -63,6 +63,7 @@ class Duty(Enum):
     HOLD = auto()  # keep until the connection is open
     DELIVER = auto()
     PONG = auto()
+    ANSWERED = auto()  # PINGRESP at the client
     LEAVE = auto()  # DISCONNECT
     IGNORE = auto()
 
@@ -113,12 +114,12 @@ CLIENT: Table = {
     },
     (Phase.OPEN, _CONTROL): {
         mqtt5.PublishPacket: Duty.DELIVER,
-        mqtt5.PingRespPacket: Duty.IGNORE,
+        mqtt5.PingRespPacket: Duty.ANSWERED,
         mqtt5.DisconnectPacket: Duty.LEAVE,
     },
     (Phase.OPEN, _DATA): {
         mqtt5.PublishPacket: Duty.DELIVER,
-        mqtt5.PingRespPacket: Duty.IGNORE,
+        mqtt5.PingRespPacket: Duty.ANSWERED,
     },
 }
 
