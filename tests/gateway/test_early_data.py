@@ -169,12 +169,12 @@ async def test_a_value_is_there_before_the_handshake_can_be_and_nothing_else_has
     links = site.child.links
     site.tap.to_client = False
     await site.part()
-    unreached = site.state()[3]
+    await until(lambda: site.state()[3] == "unreachable")
     site.say(2)
     await until(lambda: site.flow == 2)
     assert not site.child.lines, "no handshake, no CONNECT, no session"
     assert site.child.links == links
-    assert site.state()[3] == unreached == "unreachable"
+    assert site.state()[3] == "unreachable"
     parent = site.edge.gateway.peers.parent
     assert parent is not None
     assert parent.session.outbox, "nothing was acknowledged"
