@@ -179,6 +179,14 @@ def test_no_limit_is_broken_and_no_plan_has_fewer_requests(case: tuple[list[Poin
     assert len(blocks) == fewest(points, limits)
 
 
+def test_what_is_forbidden_or_not_readable_is_never_bridged() -> None:
+    points = [point("a", 0), point("b", 2), point("c", 5)]
+    forbidden = Limits(forbidden={Table.HOLDING: (Range(3, 4),)})
+    readable = Limits(readable={Table.HOLDING: (Range(0, 2), Range(2, 9))})
+    assert names(plan(points, forbidden)[1.0]) == ["ab", "c"]
+    assert names(plan(points, readable)[1.0]) == ["a", "bc"]
+
+
 def test_a_value_that_spoils_a_block_is_read_alone() -> None:
     limits = Limits(alone={Table.HOLDING: frozenset({Range(5, 6)})})
     blocks = plan([point("a", 4), point("bad", 5), point("c", 6)], limits)[1.0]
