@@ -210,6 +210,23 @@ async def test_a_write_that_a_crash_interrupted_is_read_back_first() -> None:
         assert both.written == [98, 99]
 
 
+async def test_a_verdict_between_attempt_and_write_does_not_make_the_outcome_unknown() -> None:
+    async with joined(first=None) as both:
+        commit = both.holder.store.commit
+
+        async def slow_attempt(changes: Changes) -> None:
+            await commit(changes)
+            if any("attempted" in str(stored.register.value) for stored in changes.registers):
+                await until(lambda: both.desired(both.edge) == 99)
+
+        both.holder.store.commit = slow_attempt  # type: ignore[method-assign]
+        both.pump.values.clear()
+        await both.override(99)
+        await both.applied(99)
+        await quiet(both)
+        assert both.written == [99]
+
+
 async def test_without_room_in_the_store_nothing_happens() -> None:
     async with joined() as both:
         both.cut()

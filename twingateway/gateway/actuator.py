@@ -344,8 +344,11 @@ class Actuator:
         return known is not None and known.idempotent
 
     def _is_wanted(self, wish: Wish) -> bool:
-        """No newer one took its place meanwhile, and the device is still this node's."""
-        return self._wishes.current(self._device, wish.name) == wish and self._held(self._device)
+        """No newer one took its place meanwhile (an override may have become the desired value), and the device is
+        still this node's."""
+        current = self._wishes.current(self._device, wish.name)
+        is_it = current is not None and wish.is_override and current.override == wish.override
+        return (is_it or current == wish) and self._held(self._device)
 
     def _retry_later(self, wish: Wish) -> None:
         before = self._retries.get(wish.name)
