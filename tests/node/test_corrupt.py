@@ -17,6 +17,7 @@ from tests.node.sites import ModbusDevice, free_port, load, write_site
 from twingateway.gateway.events import Notice
 from twingateway.node.run import Node
 from twingateway.plugins.registry import AdapterRegistry
+from twingateway.twin.entry import EVENT
 
 PATIENCE = 20.0
 
@@ -122,6 +123,18 @@ async def metric(url: str, name: str) -> float:
     return next(float(line.split()[-1]) for line in text.splitlines() if line.startswith(f"{name} "))
 
 
+async def times_kept(cloud: Running, name: str) -> int:
+    """How often the root has an event, once it has it."""
+    assert cloud.node is not None
+    assert cloud.node.gateway is not None
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            kept = [placed.entry.name for placed in await cloud.node.gateway.store.kept_page(EVENT, 0, 1000)]
+            if name in kept:
+                return kept.count(name)
+            await asyncio.sleep(0.05)
+
+
 def is_whole(twin: Any) -> bool:
     desired, reported = twin["spec"]["desiredProperties"], twin["spec"]["reportedProperties"]
     return bool(desired == {"r1": 41} and reported.get("r1") == 41 and state(twin, "r1") == "applied")
@@ -134,6 +147,9 @@ async def test_a_store_damaged_while_off_is_replaced_and_filled_again(
 ):
     async with site(tmp_path) as (cloud, edge, device, url):
         hit = cloud if side == "cloud" else edge
+        assert hit.node is not None
+        assert hit.node.gateway is not None
+        await hit.node.gateway.journal.append(EVENT, None, "before", {"message": "told before the damage"})
         await hit.stop()
         how(hit.store)
         await hit.start()
@@ -145,6 +161,8 @@ async def test_a_store_damaged_while_off_is_replaced_and_filled_again(
         if side == "cloud":
             assert await metric(url, "twingateway_store_replacements_total") == 1
         assert device.written == [(1, 41)], "a finished write is not done again"
+        if how is not damage:  # which may have hit just this
+            assert await times_kept(cloud, "before") == 1
 
 
 async def test_damage_found_while_running_replaces_the_store_and_is_told(tmp_path: Path):

@@ -7,8 +7,8 @@ a peer sends is acknowledged when the store has it; if that takes nothing, the p
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -163,6 +163,15 @@ class JournalRelay:
             except StoreError as error:
                 log.error("the store refuses journal entries", code=error.code, reason=error.message)
                 await asyncio.sleep(RETRY_SECONDS)
+
+    async def take_back(self, entry_waited: Iterable[tuple[JournalEntry, bool]]) -> int:
+        """Put entries that were here before into the store again, each with whether it waited for the parent. They
+        keep their keys, so whatever has them already takes none twice. Returns how many were news."""
+        placed = ((self._journal.placed(self._checked(entry)), waited) for entry, waited in entry_waited)
+        fresh = await self._received([f if waited else replace(f, queue=False) for f, waited in placed])
+        for class_name in {entry.class_name for entry in fresh}:
+            self._on_appended(class_name)
+        return len(fresh)
 
     def _checked(self, entry: JournalEntry) -> JournalEntry:
         """What may not be stored is replaced by a gap record: it hinders nothing behind it."""

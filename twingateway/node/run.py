@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -40,6 +41,7 @@ from twingateway.node.parts import (
 )
 from twingateway.plugins.registry import AdapterRegistry
 from twingateway.store.quarantine import set_aside
+from twingateway.store.salvage import Salvage
 from twingateway.store.sqlite import SqliteStore, open_store
 
 log = structlog.get_logger("node")
@@ -60,7 +62,7 @@ class _Damaged:
 
     at: float
     reason: str
-    kept_as: str
+    kept_as: Path
 
 
 class Node:
@@ -104,7 +106,7 @@ class Node:
             raise error
         aside = await asyncio.to_thread(set_aside, self._loaded.config.store_path)
         log.error("the store is damaged; beginning with a fresh one", reason=error.message, kept_as=str(aside))
-        self._damaged.append(_Damaged(now, error.message, aside.name))
+        self._damaged.append(_Damaged(now, error.message, aside))
 
     async def _live(self) -> None:
         config = self._loaded.config
@@ -147,7 +149,8 @@ class Node:
             uplink_task = None if uplink is None else tasks.start(uplink.run(), "uplink")
             if self._damaged:
                 last = self._damaged[-1]
-                gateway.repair.replaced(len(self._damaged), last.reason, last.kept_as)
+                gateway.repair.replaced(len(self._damaged), last.reason, last.kept_as.name)
+                tasks.start(_salvage(last.kept_as, gateway), "salvage")
             log.info("ready", node=gateway.name, **{part: at for part, at in asdict(bound).items() if at})
             if self._on_ready is not None:
                 self._on_ready(bound)
@@ -178,6 +181,14 @@ class Node:
         deadline = gateway.clock.now() + DRAIN
         while len(parent.session.outbox) and gateway.clock.now() < deadline:
             await asyncio.sleep(0.02)
+
+
+async def _salvage(damaged: Path, gateway: Gateway) -> None:
+    """Take what only the damaged store has: the journal's entries and history. State comes from the peers."""
+    found, salvage = 0, Salvage(damaged, gateway.name)
+    while batch := await asyncio.to_thread(salvage.next_batch):
+        found += await gateway.relay.take_back((each.entry, each.waited) for each in batch)
+    log.warning("the damaged store was read for its journal and history", entries=found, kept_as=damaged.name)
 
 
 async def _look_over(store: SqliteStore) -> None:

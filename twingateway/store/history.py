@@ -20,9 +20,10 @@ from twingateway.twin.entry import JournalEntry
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.value import Value
 
-_GET_SERIES = """
-SELECT id, namespace, device, name, checksum FROM series WHERE namespace = ? AND device = ? AND name = ?
-"""
+#: Everything, for `series_row` and `point_row`.
+SERIES = "SELECT id, namespace, device, name, checksum FROM series"
+ALL_POINTS = "SELECT id, series, time, value, again FROM history"
+_GET_SERIES = f"{SERIES} WHERE namespace = ? AND device = ? AND name = ?"
 _PUT_SERIES = "INSERT INTO series (namespace, device, name) VALUES (?, ?, ?) RETURNING id"
 _SEAL_SERIES = "UPDATE series SET checksum = ? WHERE id = ?"
 _PUT_POINTS = Bulk("INSERT INTO history (series, time, value, again) VALUES (?, ?, ?, ?)")
@@ -95,6 +96,17 @@ def all_series(connection: sqlite3.Connection) -> list[tuple[DeviceId, str]]:
         "series", connection.execute("SELECT id, namespace, device, name, checksum FROM series").fetchall()
     )
     return [(DeviceId(namespace, device), name) for _, namespace, device, name in rows]
+
+
+def series_row(row: Row) -> Row:
+    """Id, namespace, device and name. Raises StoreCorrupt."""
+    return next(verified("series", [row]))
+
+
+def point_row(row: Row) -> tuple[int, int, Value]:
+    """Series, time and value. Raises StoreCorrupt."""
+    _, series, time, value, again = row
+    return series, time, _decode(value, again, 0)
 
 
 def prune(connection: sqlite3.Connection, device: DeviceId, name: str, retention: int, now: int) -> int:

@@ -47,20 +47,20 @@ _KEEP = Bulk(f"INSERT INTO journal_kept (class, size, {_COLUMNS}) VALUES ({'?, '
 _PUT_CLASS = "INSERT OR REPLACE INTO journal_class VALUES (?, ?, ?, ?, ?)"
 _SUM_QUEUED = "SELECT count(*), coalesce(sum(size), 0) FROM journal_queue WHERE class = ? AND position <= ?"
 _DELETE_QUEUED = "DELETE FROM journal_queue WHERE class = ? AND position <= ?"
-_QUEUED = f"SELECT class, position, stamp, size, {_COLUMNS} FROM journal_queue WHERE class = ?"
-_PAGE = f"{_QUEUED} AND position > ? ORDER BY position"
-_FIRST = f"{_QUEUED} ORDER BY position LIMIT 1"
-_LAST = f"{_QUEUED} ORDER BY position DESC LIMIT 1"
+#: Everything, for `queued` and `kept`.
+QUEUED = f"SELECT class, position, stamp, size, {_COLUMNS} FROM journal_queue"
+KEPT = f"SELECT position, class, size, {_COLUMNS} FROM journal_kept"
+_PAGE = f"{QUEUED} WHERE class = ? AND position > ? ORDER BY position"
+_FIRST = f"{QUEUED} WHERE class = ? ORDER BY position LIMIT 1"
+_LAST = f"{QUEUED} WHERE class = ? ORDER BY position DESC LIMIT 1"
 _CLASSES = "SELECT * FROM journal_class ORDER BY class"
 _GAPS = """
 SELECT namespace, journal, min(seq), max(seq + count - 1), node, max(position), max(stamp), max(time), sum(count)
 FROM journal_queue WHERE class = ? AND position <= ? GROUP BY namespace, journal ORDER BY max(position)
 """
-_UP_TO = f"{_QUEUED} AND position <= ?"
+_UP_TO = f"{QUEUED} WHERE class = ? AND position <= ?"
 _GAPS_UP_TO = f"{_UP_TO} AND gap <> ''"
-_KEPT = f"""
-SELECT position, class, size, {_COLUMNS} FROM journal_kept WHERE class = ? AND position > ? ORDER BY position LIMIT ?
-"""
+_KEPT_PAGE = f"{KEPT} WHERE class = ? AND position > ? ORDER BY position LIMIT ?"
 _PRUNE_KEPT = """
 DELETE FROM journal_kept WHERE class = ?1 AND position <= (
     SELECT position FROM journal_kept WHERE class = ?1 ORDER BY position DESC LIMIT 1 OFFSET ?2)
@@ -115,7 +115,7 @@ def page(connection: sqlite3.Connection, class_name: str, behind: int, max_bytes
             total += row[3]
             if placed and total > max_bytes:
                 break
-            placed.append(_queued(row))
+            placed.append(queued(row))
     finally:
         cursor.close()
     return placed
@@ -130,8 +130,8 @@ def _depth(connection: sqlite3.Connection, class_name: str, entries: int, size: 
     first, last = (connection.execute(select, (class_name,)).fetchone() for select in (_FIRST, _LAST))
     if first is None or last is None:
         return Depth(class_name, entries, size, 0, 0, 0)
-    _queued(last)
-    return Depth(class_name, entries, size, _queued(first).entry.time, first[2], last[2])
+    queued(last)
+    return Depth(class_name, entries, size, queued(first).entry.time, first[2], last[2])
 
 
 def evict(connection: sqlite3.Connection, class_name: str, max_bytes: int, before: int) -> int:
@@ -149,8 +149,7 @@ def evict(connection: sqlite3.Connection, class_name: str, max_bytes: int, befor
 
 
 def kept_page(connection: sqlite3.Connection, class_name: str, behind: int, limit: int) -> list[Placed]:
-    rows = connection.execute(_KEPT, (class_name, behind, limit)).fetchall()
-    return [_placed(row[1:], row[0], row[2], row[3:-1]) for row in rows]
+    return [kept(row) for row in connection.execute(_KEPT_PAGE, (class_name, behind, limit)).fetchall()]
 
 
 def prune_kept(connection: sqlite3.Connection, class_name: str, most: int) -> int:
@@ -219,24 +218,24 @@ class _Cursors:
 
 
 def _file(connection: sqlite3.Connection, filings: Iterable[Filing]) -> None:
-    queued: dict[str, list[Row]] = {}
-    kept: list[Row] = []
+    waiting: dict[str, list[Row]] = {}
+    staying: list[Row] = []
     points: list[JournalEntry] = []
     for filing in filings:
         entry = filing.entry
         row = _row(entry)
         if filing.queue:
-            queued.setdefault(entry.class_name, []).append((filing.stamp, _size(row), *row))
+            waiting.setdefault(entry.class_name, []).append((filing.stamp, _size(row), *row))
         if filing.keep and entry.class_name == HISTORY and not entry.gap and entry.device is not None:
             points.append(entry)
         elif filing.keep:
-            kept.append(sealed(entry.class_name, _size(row), *row))
-    for class_name, rows in queued.items():
+            staying.append(sealed(entry.class_name, _size(row), *row))
+    for class_name, rows in waiting.items():
         first = _class(connection, class_name)[0] + 1
         _QUEUE.run(connection, [sealed(class_name, first + n, *row) for n, row in enumerate(rows)])
         total = sum(row[1] for row in rows)
         _change_class(connection, class_name, first + len(rows) - 1, len(rows), total)
-    _KEEP.run(connection, kept)
+    _KEEP.run(connection, staying)
     history.add(connection, points)
 
 
@@ -271,8 +270,14 @@ def _placed(row: Row, position: int, size: int, content: Row) -> Placed:
     return Placed(position, entry, size)
 
 
-def _queued(row: Row) -> Placed:
+def queued(row: Row) -> Placed:
+    """Raises StoreCorrupt."""
     return _placed(row, row[1], row[3], row[4:-1])
+
+
+def kept(row: Row) -> Placed:
+    """Raises StoreCorrupt."""
+    return _placed(row[1:], row[0], row[2], row[3:-1])
 
 
 def _class(connection: sqlite3.Connection, class_name: str) -> tuple[int, int, int]:
@@ -318,7 +323,7 @@ def _replace_by_gaps(connection: sqlite3.Connection, class_name: str, upto: int,
     # A gap record is believed for ever, so nothing damaged may make one. Seqs that are in order need no closer look.
     in_order = all(last - first < stood for _, _, first, last, _, _, _, _, stood in found)
     for row in connection.execute(_GAPS_UP_TO if in_order else _UP_TO, (class_name, upto)).fetchall():
-        _queued(row)
+        queued(row)
     gone, freed = _delete(connection, class_name, upto)
     rows = []
     for namespace, journal_id, first, last, node, position, stamp, time, _ in found:
