@@ -56,7 +56,9 @@ class Ownership:
         self._configured: set[DeviceId] = set()
         self._restored: set[DeviceId] = set()
         self._denied: set[DeviceId] = set()
-        """Devices whose claim the root refused, whatever an older register says."""
+        """Devices whose claim was refused, whatever an older register says."""
+        self._objected: dict[str, Peer] = {}
+        """Nodes whose claims came by another child than the one that they are reached through."""
         self._relayed: dict[str, dict[tuple[str, DeviceId], Claim]] = {}
         """By child: what it claims for itself and the nodes below it."""
         self._watchers: list[Callable[[DeviceId], None]] = []
@@ -106,6 +108,8 @@ class Ownership:
         self._relayed.pop(child.name, None)
 
     def _claim(self, parent: Peer, devices: Iterable[DeviceId]) -> None:
+        devices = list(devices)
+        self._denied.difference_update(devices)
         send_claims(parent, [self._own_claim(device) for device in sorted(devices)])
 
     def _own_claim(self, device: DeviceId) -> Claim:
@@ -149,6 +153,7 @@ class Ownership:
 
     def _object(self, peer: Peer, claims: list[Claim], objection: str) -> None:
         """Refuse claims made in the name of a node that this child may not speak for."""
+        self._objected[claims[0].holder] = peer
         for claim in claims:
             refuse(peer, claim, objection)
         self._ledger.notice("claim-refused", objection, node=claims[0].holder, devices=len(claims))
@@ -160,6 +165,18 @@ class Ownership:
             self._ledger.renumber(
                 stored for section in ROOT_SECTIONS for stored in list(self._table.section(device, section).values())
             )
+
+    def _ask_again(self, holder: str) -> None:
+        """Something was said about whether a node is reached: a way that was none may be one now."""
+        peer = self._objected.get(holder)
+        if peer is not None and peer.line is not None and self._peers.route_objection(holder, peer) is None:
+            del self._objected[holder]
+            peer.line.send_control("claim-again", {"node": holder})
+
+    def on_claim_again(self, peer: Peer, body: Any) -> None:
+        """A claim that was refused because this node seemed to be elsewhere may succeed now."""
+        if not self._passed_down("claim-again", body):
+            self._claim(peer, self._configured)
 
     def on_claim_refused(self, peer: Peer, body: Any) -> None:
         if self._passed_down("claim-refused", body):
@@ -243,6 +260,8 @@ class Ownership:
 
     def _on_register(self, stored: StoredRegister) -> None:
         device = stored.register.key.device
+        if stored.register.key.section is Section.REACH:
+            self._ask_again(device.name)
         if stored.register.key != lifecycle_key(device) or device not in self._configured:
             return
         self._denied.discard(device)

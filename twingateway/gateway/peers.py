@@ -197,7 +197,8 @@ class Peers:
 
     def _is_down(self, node: str, via: Peer) -> bool:
         """A node behind a child, which that child says it has lost."""
-        told = [Reach.from_value(value) for value in told_of(self._table, node).values()]
+        speakers = {via.name, *via.below}
+        told = [Reach.from_value(v) for name, v in told_of(self._table, node).items() if name in speakers]
         return node != via.name and bool(told) and not any(reach.up for reach in told)
 
     def open_parent(self, name: str, namespace: str) -> Peer:

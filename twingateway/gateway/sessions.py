@@ -62,11 +62,13 @@ class Sessions:
         self._lifetimes = lifetimes
         self._verdicts = verdicts
         self._writes = writes
+        self._insistence = statements.insistence
         child, parent = frozenset({Direction.CHILD}), frozenset({Direction.PARENT})
         self._kinds: dict[str, tuple[frozenset[Direction], Callable[[Peer, Any], None]]] = {
             "about": (parent, self._on_about),
             "claim": (child, self._on_claim),
             "claim-refused": (parent, ownership.on_claim_refused),
+            "claim-again": (parent, ownership.on_claim_again),
             "restore": (parent, ownership.on_restore),
             "want-root": (parent, ownership.on_want_root),
             "root-registers": (child, ownership.on_root_registers),
@@ -91,6 +93,7 @@ class Sessions:
         else:
             self._ownership.claim_at(peer)
             self._lifetimes.linked()
+            self._insistence.linked()
             self._writes.linked()
         self._models.announce(peer)
 
@@ -127,6 +130,7 @@ class Sessions:
             event.key.device,
             refusal=event.code,
         )
+        self._insistence.refused(peer, event)
 
     def rolled_back(self, peer: Peer) -> None:
         self._repair.begin(peer)

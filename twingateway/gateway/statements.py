@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 
 from twingateway.errors import StoreError, Unavailable
+from twingateway.gateway.insistence import Insistence
 from twingateway.gateway.ledger import Draft, Ledger
 from twingateway.gateway.table import TwinTable
 from twingateway.gateway.tasks import Tasks
@@ -29,6 +30,8 @@ class Statements:
         self._table = table
         self._ledger = ledger
         self._tasks = tasks
+        self.insistence = Insistence(table, ledger, tasks)
+        """For what was said in time, and refused."""
         self._owed: dict[RegisterKey, Draft] = {}
         self._writing: dict[RegisterKey, Draft] = {}
         self._unreported: dict[RegisterKey, Draft] = {}

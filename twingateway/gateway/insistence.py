@@ -1,0 +1,51 @@
+"""What a parent would not have from this node yet is offered again a while later.
+
+A parent refuses the registers of a device as long as it does not know that this node leads to its holder: so it is
+for a moment when a node comes to another region, which has heard nothing of its devices, or comes before the first
+region has missed it. A refused register leaves the outbox; without this it would be sent with its next change only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from twingateway.gateway.claims import HOLDER_SECTIONS
+from twingateway.gateway.ledger import Ledger
+from twingateway.gateway.peers import Direction, Peer
+from twingateway.gateway.table import TwinTable
+from twingateway.gateway.tasks import Tasks
+from twingateway.sync.events import PeerRefused
+from twingateway.twin.identity import DeviceId
+
+#: Seconds until a device is offered again: doubling from the first to the second while it is refused.
+PAUSE = (0.5, 60.0)
+
+
+class Insistence:
+    def __init__(self, table: TwinTable, ledger: Ledger, tasks: Tasks) -> None:
+        self._table = table
+        self._ledger = ledger
+        self._tasks = tasks
+        self._waiting: set[DeviceId] = set()
+        self._pauses: dict[DeviceId, float] = {}
+
+    def refused(self, peer: Peer, event: PeerRefused) -> None:
+        key = event.key
+        if peer.direction is not Direction.PARENT or event.code != "not-yours" or key.section not in HOLDER_SECTIONS:
+            return
+        if key.device not in self._waiting:
+            self._waiting.add(key.device)
+            self._tasks.start(self._offer_again(key.device), f"offering {key.device} again")
+
+    def linked(self) -> None:
+        """There is a new link to the parent."""
+        self._pauses.clear()
+
+    async def _offer_again(self, device: DeviceId) -> None:
+        pause = self._pauses.get(device, PAUSE[0])
+        self._pauses[device] = min(2 * pause, PAUSE[1])
+        await asyncio.sleep(pause)
+        self._waiting.discard(device)
+        self._ledger.renumber(
+            [stored for section in HOLDER_SECTIONS for stored in self._table.section(device, section).values()]
+        )
