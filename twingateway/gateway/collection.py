@@ -50,7 +50,8 @@ class Collection:
         """Devices with tombstones, by the section that their note would be in."""
         self.collected = 0
         """Tombstones that this process replaced by notes."""
-        ledger.watch(self._on_register)
+        ledger.watch(self._on_note, *{section for section, _ in _NOTES})
+        ledger.watch_removals(self._note)
 
     def open(self) -> None:
         """Finish what a crash interrupted, and see what there is to collect."""
@@ -77,12 +78,10 @@ class Collection:
 
     # --- obeying -------------------------------------------------------------------------------------------------
 
-    def _on_register(self, stored: StoredRegister) -> None:
+    def _on_note(self, stored: StoredRegister) -> None:
         device, section, name = stored.register.key
         if (section, name) in _NOTES:
             self._drop(list(self._table.device(device)))
-        else:
-            self._note(stored)
 
     def _drop(self, registers: Iterable[StoredRegister]) -> None:
         gone = [stored for stored in registers if self._is_gone(stored)]

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
 
 from twingateway.errors import Unavailable
 from twingateway.gateway.table import TwinTable
 from twingateway.twin.identity import DeviceId
+from twingateway.twin.record import record
 from twingateway.twin.register import StoredRegister
 from twingateway.twin.value import Value
 
@@ -23,7 +25,7 @@ QUEUE = 20_000
 MAX_LISTENERS = 1_000
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Changed:
     """A register was created or applied."""
 
@@ -62,11 +64,11 @@ class Listening:
         if self._queue:
             self._more.set()
 
-    def push(self, event: Event) -> None:
-        if len(self._queue) >= self._room:
+    def push(self, events: Sequence[Event]) -> None:
+        room = self._room - len(self._queue)
+        self._queue.extend(events if len(events) <= room else events[:room])
+        if len(events) > room:
             self.close()
-            return
-        self._queue.append(event)
         self._more.set()
 
     def close(self) -> None:
@@ -104,14 +106,14 @@ class EventBus:
         self.published = 0
 
     def publish(self, *events: Event) -> None:
-        for event in events:
-            if len(self._ring) == RING:
-                self._complete_above = max(self._complete_above, self._ring[0].lsn)
-            self._ring.append(event)
+        pushed_out = len(self._ring) + len(events) - RING
+        if pushed_out > 0:
+            gone = chain(islice(self._ring, pushed_out), events[: max(0, pushed_out - len(self._ring))])
+            self._complete_above = max(self._complete_above, *(event.lsn for event in gone))
+        self._ring.extend(events)
         self.published += len(events)
         for listener in list(self._listeners):
-            for event in events:
-                listener.push(event)
+            listener.push(events)
             if listener.closed:
                 self._listeners.discard(listener)
 

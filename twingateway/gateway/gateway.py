@@ -37,6 +37,7 @@ from twingateway.gateway.verdicts import Verdicts
 from twingateway.gateway.wishes import Wishes
 from twingateway.gateway.writes import Writes
 from twingateway.ports.store import Store
+from twingateway.twin.register import Section
 
 log = structlog.get_logger("node")
 
@@ -109,7 +110,7 @@ async def open_gateway(
     ledger = Ledger(clock, numbers, table, committer, events, unsettled)
     peers = Peers(name, store.identity, snapshot, table, unsettled, policy.order)
     ledger.connect(peers)
-    ledger.watch(peers.on_register)
+    ledger.watch(peers.on_register, Section.LIFECYCLE)
     peers.root_name = name if is_root else None
     models = ModelBook(committer, peers, ledger, tasks, snapshot.models)
     locks = DeviceLocks()
@@ -121,7 +122,7 @@ async def open_gateway(
     queries = Queries(peers, table, models, lives, clock, namespace, is_root)
     property_of = PropertyFinder(queries, models, said)
     age = Age(clock, await store.journal_depths())
-    entries = Journal(name, namespace, is_root, policy, age, committer, clock, property_of)
+    entries = Journal(name, namespace, is_root, policy, age, committer, clock, property_of.all)
     ledger.record(entries)
     relay = JournalRelay(peers, store, committer, ledger, entries, clock, Retention(property_of, policy.retention))
     wishes = Wishes(table, ledger, locks, property_of)

@@ -81,7 +81,7 @@ class Grants:
         self._refused: dict[DeviceId, tuple[Claim, Peer | None]] = {}
         self._asked: dict[DeviceId, tuple[Claim, Peer]] = {}
         """Claims that wait for registers of the root's, which the claimant was asked for."""
-        ledger.watch(self._on_register)
+        ledger.watch(self._on_register, Section.LIFECYCLE)
 
     def is_certain(self, device: DeviceId) -> bool:
         """Whether this root is certain to have all of its own writes for the device."""

@@ -108,7 +108,7 @@ class AdapterHost:
         """Devices that could not be set up."""
         self._ending: dict[DeviceId, tuple[asyncio.Task[None], ...]] = {}
         self._work: list[asyncio.Task[None]] = []
-        ledger.watch(self._on_register)
+        ledger.watch(self._on_register, *_ACTED_ON)
         lifetimes.watch(self._nudge)
         models.watch(self._on_model)
         ownership.watch(self._on_assignment)
@@ -275,8 +275,7 @@ class AdapterHost:
             begun.actuator.nudge()
 
     def _on_register(self, stored: StoredRegister) -> None:
-        if stored.register.key.section in _ACTED_ON:
-            self._nudge(stored.register.key.device)
+        self._nudge(stored.register.key.device)
 
     def _on_model(self, namespace: str, ref: str) -> None:
         for device, configured in self._configured.items():
@@ -285,7 +284,7 @@ class AdapterHost:
                 self._start(configured)
 
 
-_ACTED_ON = frozenset({Section.DESIRED, Section.OVERRIDE, Section.VERDICT, Section.LIFECYCLE})
+_ACTED_ON = (Section.DESIRED, Section.OVERRIDE, Section.VERDICT, Section.LIFECYCLE)
 
 
 async def _after(tasks: Sequence[asyncio.Task[None]], work: Callable[[], Coroutine[Any, Any, None]]) -> None:

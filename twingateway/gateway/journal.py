@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
 
 import structlog
 
@@ -24,6 +25,8 @@ from twingateway.twin.value import Value
 from twingateway.validation.normalise import normalise
 
 log = structlog.get_logger("journal")
+
+_NONE: Mapping[str, Property] = MappingProxyType({})
 
 
 class WithHistory(StrEnum):
@@ -70,7 +73,7 @@ class Age:
 
 
 class Journal:
-    """Makes entries. `property_of` finds what a device's model says of a property."""
+    """Makes entries. `properties_of` finds what a device's model says of its properties."""
 
     def __init__(
         self,
@@ -81,7 +84,7 @@ class Journal:
         age: Age,
         committer: Committer,
         clock: Clock,
-        property_of: Callable[[DeviceId, str], Property | None],
+        properties_of: Callable[[DeviceId], Mapping[str, Property]],
     ) -> None:
         self.policy = policy
         self.appended = 0
@@ -92,7 +95,7 @@ class Journal:
         self._age = age
         self._committer = committer
         self._clock = clock
-        self._property_of = property_of
+        self._properties_of = properties_of
         self._watchers: list[Callable[[str], None]] = []
 
     def watch(self, watcher: Callable[[str], None]) -> None:
@@ -123,9 +126,14 @@ class Journal:
         """Values that devices of this node reported just now: those that are to have history ride with the commit
         that makes them durable."""
         filings = []
+        everything = self.policy.history is WithHistory.ALL
+        about, properties = None, _NONE
         for stored in reported:
             device, _, name = stored.register.key
-            if self._wants(device, name):
+            if device is not about:
+                about, properties = device, self._modelled(device)
+            found = properties.get(name)
+            if everything or (found is not None and found.retention is not None):
                 register = stored.register
                 entry = JournalEntry(
                     HISTORY, device.namespace, self._node, device.name, name, register.time, register.value
@@ -159,11 +167,9 @@ class Journal:
         """See `Age`."""
         return self._age.stamp()
 
-    def _wants(self, device: DeviceId, name: str) -> bool:
-        if self.policy.history is not WithHistory.MODELLED:
-            return self.policy.history is WithHistory.ALL
-        found = self._property_of(device, name)
-        return found is not None and found.retention is not None
+    def _modelled(self, device: DeviceId) -> Mapping[str, Property]:
+        """Properties that have history if the device's model says so."""
+        return self._properties_of(device) if self.policy.history is WithHistory.MODELLED else _NONE
 
     def _filing(self, class_name: str, device: DeviceId | None, name: str, value: Value, time: int | None) -> Filing:
         time = self._clock.wall_ms() if time is None else time

@@ -12,7 +12,6 @@ replaced by an older copy of itself. While it is *unpublished* no event position
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Protocol
 
 from twingateway.errors import Unavailable
@@ -26,6 +25,7 @@ from twingateway.ports.journal import Filing
 from twingateway.ports.store import Attempt, PeerRecord, Removal
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.kept import LIFECYCLE_NAME
+from twingateway.twin.record import record
 from twingateway.twin.register import (
     WRITER,
     Register,
@@ -38,7 +38,7 @@ from twingateway.twin.register import (
 from twingateway.twin.value import Value
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Draft:
     """A value about to become a register of this node. `time`: Unix milliseconds, None for now."""
 
@@ -90,15 +90,20 @@ class Ledger:
         self._unsettled = unsettled
         self._unpublished = Pending()
         self._pending: dict[RegisterKey, StoredRegister] = {}
-        self._watchers: list[Callable[[StoredRegister], None]] = []
+        self._watchers: list[tuple[Callable[[StoredRegister], None], frozenset[Section]]] = []
+        self._removal_watchers: list[Callable[[StoredRegister], None]] = []
         self._recorders: list[Recorder] = []
 
     def connect(self, outboxes: Outboxes) -> None:
         self._outboxes = outboxes
 
-    def watch(self, watcher: Callable[[StoredRegister], None]) -> None:
-        """Tell `watcher` of every register once it is shown (it must not raise)."""
-        self._watchers.append(watcher)
+    def watch(self, watcher: Callable[[StoredRegister], None], *sections: Section) -> None:
+        """Tell `watcher` of every register of these sections once it is shown (it must not raise)."""
+        self._watchers.append((watcher, frozenset(sections)))
+
+    def watch_removals(self, watcher: Callable[[StoredRegister], None]) -> None:
+        """Tell it of every register without a value."""
+        self._removal_watchers.append(watcher)
 
     def record(self, recorder: Recorder) -> None:
         """Tell `recorder` what this node's devices report and what this node has to say."""
@@ -210,7 +215,7 @@ class Ledger:
 
     def renumber(self, registers: Iterable[StoredRegister]) -> list[StoredRegister]:
         """Give registers fresh lsns and offer them again: their device entered a peer's scope."""
-        fresh = [replace(stored, lsn=self._numbers.lsn()) for stored in registers]
+        fresh = [StoredRegister(stored.register, self._numbers.lsn()) for stored in registers]
         self._commit_behind(fresh)
         for stored in fresh:
             self._table.renumber(stored)
@@ -228,7 +233,7 @@ class Ledger:
         if self._outboxes is not None:
             self._outboxes.withdraw(registers)
         lsn, had_value = self._numbers.last_lsn, [s.register for s in registers if s.register.value is not None]
-        gone = [StoredRegister(replace(register, value=None), lsn) for register in had_value]
+        gone = [StoredRegister(Register(had.key, had.version, None, had.time), lsn) for had in had_value]
         self._events.publish(*[Changed(stored, self.position) for stored in gone])
 
     def being_written(self, device: DeviceId) -> list[RegisterKey]:
@@ -273,15 +278,15 @@ class Ledger:
         drafts = list(drafts)
         seqs, lsns = self._numbers.seqs(len(drafts)), self._numbers.lsns(len(drafts))
         now = self._clock.wall_ms()
-        bases: dict[tuple[DeviceId, Section], tuple[int, int]] = {}
         minted = []
+        device = section = None
         for draft, seq, lsn in zip(drafts, seqs, lsns, strict=True):
             key = draft.key
-            basis = version[:2] if version is not None else bases.get(key[:2])
-            if basis is None:
-                basis = bases[key[:2]] = self.basis(key)
+            if key.device is not device or key.section is not section:
+                device, section = key.device, key.section
+                incarnation, epoch = self.basis(key) if version is None else version[:2]
             time = now if draft.time is None else draft.time
-            minted.append(StoredRegister(Register(key, Version(*basis, seq), draft.value, time), lsn))
+            minted.append(StoredRegister(Register(key, Version(incarnation, epoch, seq), draft.value, time), lsn))
         return minted
 
     def _show(self, registers: Iterable[StoredRegister]) -> list[StoredRegister]:
@@ -289,9 +294,16 @@ class Ledger:
         put = self._table.put
         shown = [stored for stored in registers if put(stored)]
         position = self.position
-        self._events.publish(*[Changed(stored, min(position, stored.lsn)) for stored in shown])
-        for watcher in self._watchers:
-            for stored in shown:
+        self._events.publish(
+            *[Changed(stored, lsn if (lsn := stored.lsn) < position else position) for stored in shown]
+        )
+        sections = {stored.register.key.section for stored in shown}
+        for watcher, wanted in self._watchers:
+            if not wanted.isdisjoint(sections):
+                for stored in [stored for stored in shown if stored.register.key.section in wanted]:
+                    watcher(stored)
+        for stored in [stored for stored in shown if stored.register.value is None]:
+            for watcher in self._removal_watchers:
                 watcher(stored)
         return shown
 

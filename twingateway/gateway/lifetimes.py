@@ -39,7 +39,7 @@ class Lifetimes:
         self._asked: dict[str, float] = {}
         self._questions = 0
         self._watchers: list[Callable[[DeviceId], None]] = []
-        ledger.watch(self._on_register)
+        ledger.watch(self._on_register, Section.DESIRED)
 
     def watch(self, watcher: Callable[[DeviceId], None]) -> None:
         """Tell `watcher` of every device with a value of which became known how long it is wanted."""
@@ -126,8 +126,6 @@ class Lifetimes:
 
     def _on_register(self, stored: StoredRegister) -> None:
         key, version = stored.register.key, stored.register.version
-        if key.section is not Section.DESIRED:
-            return
         if key in self._ends and self._ends[key][0] != version:
             del self._ends[key]
         if self._wanted.get(key, version) != version:

@@ -73,7 +73,7 @@ class Overrides:
         self._locks = locks
         self._journal = journal
         self._clock = clock
-        ledger.watch(self._on_register)
+        ledger.watch(self._on_register, Section.LIFECYCLE)
 
     def begin(self) -> None:
         """End what was left by devices that are not this node's any more."""
@@ -220,8 +220,7 @@ class Overrides:
     # --- a device that is not this node's any more ------------------------------------------------------------------
 
     def _on_register(self, stored: StoredRegister) -> None:
-        if stored.register.key.section is Section.LIFECYCLE:
-            self._end_strays_of(stored.register.key.device)
+        self._end_strays_of(stored.register.key.device)
 
     def _end_strays_of(self, device: DeviceId) -> None:
         """Should the device ever come back, what was set for it here before must not. The event and the removal are

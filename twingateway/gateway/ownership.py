@@ -62,7 +62,7 @@ class Ownership:
         self._relayed: dict[str, dict[tuple[str, DeviceId], Claim]] = {}
         """By child: what it claims for itself and the nodes below it."""
         self._watchers: list[Callable[[DeviceId], None]] = []
-        ledger.watch(self._on_register)
+        ledger.watch(self._on_register, Section.LIFECYCLE)
 
     def watch(self, watcher: Callable[[DeviceId], None]) -> None:
         """Tell `watcher` of every device configured here of which the root says something new: it may have been taken

@@ -241,17 +241,19 @@ class Peers:
             peer.line.wake()
 
     def offer(self, registers: Iterable[StoredRegister], *, origin: str | None) -> None:
-        destinations: dict[tuple[DeviceId, Section], Peer | None] = {}
+        served: dict[str, Peer] = {}
+        device = section = peer = None
         for stored in registers:
             key = stored.register.key
-            about = key[:2]
-            if about not in destinations:
-                found = self._destination(stored.register)
-                destinations[about] = None if found is None or found.name == origin else found
-            peer = destinations[about]
+            if key.device is not device or key.section is not section:
+                device, section = key.device, key.section
+                peer = self._destination(stored.register)
+                if peer is not None and peer.name == origin:
+                    peer = None
             if peer is not None:
+                served[peer.name] = peer
                 self._put(peer, stored)
-        for peer in {peer.name: peer for peer in destinations.values() if peer is not None}.values():
+        for peer in served.values():
             if peer.line is not None:
                 peer.line.wake()
 
@@ -297,8 +299,7 @@ class Peers:
         return self._held_by.get(node, frozenset())
 
     def on_register(self, stored: StoredRegister) -> None:
-        if stored.register.key.section is Section.LIFECYCLE:
-            self._note_holder(stored.register.key.device)
+        self._note_holder(stored.register.key.device)
 
     def _note_holder(self, device: DeviceId) -> None:
         former, holder = self._holders.pop(device, None), self.holder(device)

@@ -58,7 +58,8 @@ class Reporter:
         self._clock = clock
         self._statements = statements
         self._on_online = on_online
-        self._said: set[str] = set()
+        self._keys: dict[str, RegisterKey] = {}
+        """Of the properties that were reported since the start."""
         self._refused: dict[str, Value] = {}
         self._source_shown = True
         self._heard = clock.now()
@@ -86,6 +87,7 @@ class Reporter:
         compiled = self._compiled()
         if time is not None and abs(time) > MAX_INTEGER:
             time = None  # no clock of this world
+        said_last = self._statements.last(self._device, Section.REPORTED)
         drafts = []
         for name, value in values.items():
             try:
@@ -93,9 +95,14 @@ class Reporter:
             except (InvalidValue, TooLarge) as error:
                 self._refuse(name, value, error)
                 continue
-            self._accept(name)
-            if again or self._is_news(name, checked):
-                drafts.append(Draft(RegisterKey(self._device, Section.REPORTED, name), checked, time))
+            if self._refused:
+                self._accept(name)
+            key = self._keys.get(name)
+            if key is None:
+                key = self._keys[name] = RegisterKey(self._device, Section.REPORTED, name)
+                drafts.append(Draft(key, checked, time))
+            elif again or not same(said_last(name), checked):
+                drafts.append(Draft(key, checked, time))
         if drafts:
             self._statements.report(drafts)
             if self._model_ref is not None and compiled is None:
@@ -189,12 +196,6 @@ class Reporter:
         if name in self._refused:
             del self._refused[name]
             self._write({REFUSED: dict(self._refused) or None})
-
-    def _is_news(self, name: str, value: Value) -> bool:
-        if name in self._said:
-            return not same(self._said_last(Section.REPORTED, name), value)
-        self._said.add(name)
-        return True
 
     def _refuse(self, name: str, value: object, error: InvalidValue | TooLarge) -> None:
         rule = error.problem.rule if isinstance(error, InvalidValue) else error.code

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from twingateway.gateway.models import ModelBook
 from twingateway.gateway.queries import Queries
 from twingateway.gateway.reporter import MODEL
@@ -9,6 +12,8 @@ from twingateway.gateway.statements import Statements
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.model import Property
 from twingateway.twin.register import RegisterKey, Section
+
+_NONE: Mapping[str, Property] = MappingProxyType({})
 
 
 class PropertyFinder:
@@ -21,10 +26,14 @@ class PropertyFinder:
         self._statements = statements
 
     def __call__(self, device: DeviceId, name: str) -> Property | None:
+        return self.all(device).get(name)
+
+    def all(self, device: DeviceId) -> Mapping[str, Property]:
+        """Every property that the device's model has."""
         said = self._statements.value(RegisterKey(device, Section.PRESENCE, MODEL))
         ref = said if isinstance(said, str) else self._queries.model_ref(device)
         found = None if ref is None else self._models.find(device.namespace, ref)
-        return None if found is None else found.model.properties.get(name)
+        return _NONE if found is None else found.model.properties
 
 
 class Retention:

@@ -8,7 +8,7 @@ quick succession the last word is the last.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from twingateway.errors import StoreError, Unavailable
 from twingateway.gateway.insistence import Insistence
@@ -16,7 +16,8 @@ from twingateway.gateway.ledger import Draft, Ledger
 from twingateway.gateway.table import TwinTable
 from twingateway.gateway.tasks import Tasks
 from twingateway.twin.equality import same
-from twingateway.twin.register import RegisterKey
+from twingateway.twin.identity import DeviceId
+from twingateway.twin.register import RegisterKey, Section
 from twingateway.twin.value import Value
 
 #: Seconds between two attempts at a store that refuses.
@@ -45,6 +46,13 @@ class Statements:
                 return draft.value
         return self._table.value(key.device, key.section, key.name)
 
+    def last(self, device: DeviceId, section: Section) -> Callable[[str], Value]:
+        """What was said last of one section, by name; until something is said."""
+        if self._unreported or self._owed or self._writing:
+            return lambda name: self.value(RegisterKey(device, section, name))
+        shown = self._table.section(device, section)
+        return lambda name: None if (stored := shown.get(name)) is None else stored.register.value
+
     def say(self, values: Mapping[RegisterKey, Value]) -> None:
         """Write what differs from what was said last."""
         for key, value in values.items():
@@ -54,6 +62,14 @@ class Statements:
 
     def report(self, drafts: Iterable[Draft]) -> None:
         """Mint these now, or as soon as the store can reserve numbers again."""
+        drafts = list(drafts)
+        if not self._unreported:
+            try:
+                self._ledger.report(drafts)
+            except Unavailable:
+                pass
+            else:
+                return
         self._unreported.update((draft.key, draft) for draft in drafts)
         self._try_reports()
         self._work_on()

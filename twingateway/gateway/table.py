@@ -16,6 +16,7 @@ from twingateway.twin.register import Register, RegisterKey, Section, StoredRegi
 from twingateway.twin.value import Value
 
 _Sections = dict[Section, dict[str, StoredRegister]]
+_NO_SECTIONS: Mapping[Section, dict[str, StoredRegister]] = MappingProxyType({})
 _EMPTY: Mapping[str, StoredRegister] = MappingProxyType({})
 
 
@@ -34,17 +35,24 @@ class TwinTable:
         return device in self._twins
 
     def get(self, key: RegisterKey) -> StoredRegister | None:
-        return self.section(key.device, key.section).get(key.name)
+        names = self._twins.get(key.device, _NO_SECTIONS).get(key.section)
+        return None if names is None else names.get(key.name)
 
     def put(self, stored: StoredRegister) -> bool:
         """Apply iff its version is greater; True when it was applied."""
         key = stored.register.key
-        names = self._twins.setdefault(key.device, {}).setdefault(key.section, {})
+        sections = self._twins.get(key.device)
+        if sections is None:
+            sections = self._twins[key.device] = {}
+        names = sections.get(key.section)
+        if names is None:
+            names = sections[key.section] = {}
         current = names.get(key.name)
         if current is not None and stored.register.version <= current.register.version:
             return False
         names[key.name] = stored
-        self.highest_lsn = max(self.highest_lsn, stored.lsn)
+        if stored.lsn > self.highest_lsn:
+            self.highest_lsn = stored.lsn
         return True
 
     def renumber(self, stored: StoredRegister) -> None:

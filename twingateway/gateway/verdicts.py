@@ -92,7 +92,7 @@ class Verdicts:
         self._unjudged: set[tuple[DeviceId, str]] = set()
         self._more = asyncio.Event()
         if grants is not None:
-            ledger.watch(self._on_register)
+            ledger.watch(self._on_register, Section.OVERRIDE, Section.LIFECYCLE)
             models.watch(self._on_model)
 
     async def run(self) -> None:

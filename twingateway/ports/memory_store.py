@@ -6,7 +6,7 @@ import asyncio
 import secrets
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from twingateway.errors import StoreError, StoreFull
 from twingateway.ports.journal import Bucket, Depth, Filing, Placed, Point, Span
@@ -23,7 +23,7 @@ from twingateway.ports.store import (
 )
 from twingateway.twin.entry import JournalEntry
 from twingateway.twin.identity import DeviceId
-from twingateway.twin.register import RegisterKey, Section, StoredRegister
+from twingateway.twin.register import Register, RegisterKey, Section, StoredRegister
 
 
 @dataclass(slots=True)
@@ -201,4 +201,6 @@ def _copied(stored: StoredRegister) -> StoredRegister:
     register = stored.register
     if not isinstance(register.value, (list, dict)):
         return stored
-    return StoredRegister(replace(register, value=deepcopy(register.value)), stored.lsn)
+    return StoredRegister(
+        Register(register.key, register.version, deepcopy(register.value), register.time), stored.lsn
+    )

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import zlib
 from collections.abc import Iterable, Iterator
 from math import isfinite
 from typing import Any, TypeAlias
+from zlib import crc32
 
 from twingateway.errors import StoreCorrupt, StoreError
 from twingateway.ports.store import Attempt, PeerRecord, Removal, Snapshot, StoredModel
@@ -42,7 +42,7 @@ def encode_value(value: Value) -> str:
 
 def checksum(*content: object) -> int:
     """CRC-32 of a row's columns, in the table's order."""
-    return zlib.crc32("\0".join(map(str, content)).encode())
+    return crc32("\0".join(map(str, content)).encode())
 
 
 def sealed(*content: Any) -> Row:
@@ -61,8 +61,11 @@ def verified(table: str, rows: Iterable[Row]) -> Iterator[Row]:
 def register_row(stored: StoredRegister) -> Row:
     register = stored.register
     (namespace, device), section, name = register.key
-    value = encode_value(register.value)
-    return sealed(namespace, device, section.value, name, *register.version, value, register.time, stored.lsn)
+    incarnation, epoch, seq = register.version
+    value, time, lsn = encode_value(register.value), register.time, stored.lsn
+    text = f"{namespace}\0{device}\0{section.value}\0{name}\0{incarnation}\0{epoch}\0{seq}\0{value}\0{time}\0{lsn}"
+    seal = crc32(text.encode())  # what `checksum` says, in half the time
+    return namespace, device, section.value, name, incarnation, epoch, seq, value, time, lsn, seal
 
 
 def read_registers(rows: Iterable[Row]) -> list[StoredRegister]:

@@ -70,10 +70,11 @@ class FrameBuilder:
             self._seq, self._time = version.seq, time
         later_seq, later = version.seq - self._seq, time - self._time
         size = int_size(device) + int_size(field) + int_size(later_seq) + int_size(later) + entry.size
-        named = device in self._giver.new_devices and device not in self._devices
+        new_devices, new_fields = self._giver.new_devices, self._giver.new_fields
+        named = bool(new_devices) and device in new_devices and device not in self._devices
         if named:
             size += device_name_size(device, str(identity))
-        placed = field in self._giver.new_fields and field not in self._fields
+        placed = bool(new_fields) and field in new_fields and field not in self._fields
         if placed:
             size += field_name_size(field, name)
         epoch = (version.incarnation, version.epoch)

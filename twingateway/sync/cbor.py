@@ -102,6 +102,8 @@ def is_value(value: object, depth: int = MAX_DEPTH, binary: bool = False) -> boo
 
 def value_size(value: Value) -> int:
     """Bytes that a value takes at most. Raises InvalidValue for what may not be sent."""
+    if type(value) is int and -MAX_INTEGER <= value <= MAX_INTEGER:
+        return int_size(value)
     if not is_value(value):
         raise InvalidValue(Problem("a value is JSON with finite numbers, at most 16 levels deep", rule="type"))
     if isinstance(value, float):

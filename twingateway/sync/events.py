@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from twingateway.sync.hello import Hello
+from twingateway.twin.record import record
 from twingateway.twin.register import Register, RegisterKey, Version
 
 
@@ -53,7 +54,7 @@ class PeerStoreChanged:
     previous: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Durable:
     """The peer has made this version durable; its outbox entry is gone."""
 

@@ -69,7 +69,7 @@ class NameBook:
     def key(self, device: int, field: int) -> RegisterKey | None:
         """None if either number has no meaning here."""
         named, place = self._devices.get(device), self._fields.get(field)
-        return None if named is None or place is None else RegisterKey(named, *place)
+        return None if named is None or place is None else RegisterKey(named, place[0], place[1])
 
 
 def _device(text: str) -> DeviceId:

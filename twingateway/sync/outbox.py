@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from enum import Enum, auto
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 from itertools import islice
 
 from twingateway.errors import TooLarge
@@ -69,7 +69,10 @@ class Outbox:
 
     def __init__(self) -> None:
         self._entries: dict[RegisterKey, Entry] = {}
-        self._by_lsn: list[tuple[int, RegisterKey]] = []  # a heap; outdated pairs are dropped when they surface
+        # What was put, by lsn: nearly all in ascending order, the others in a heap. Outdated pairs are dropped when
+        # they surface.
+        self._ascending: deque[tuple[int, RegisterKey]] = deque()
+        self._others: list[tuple[int, RegisterKey]] = []
         self._recent: deque[Entry] = deque(maxlen=16)
 
     def __len__(self) -> int:
@@ -99,11 +102,13 @@ class Outbox:
             entry.register, entry.lsn, entry.size = register, stored.lsn, size
             entry.urgent = entry.urgent or urgent
             entry.renew()
-        if len(self._by_lsn) > 2 * len(self._entries) + 64:
-            self._by_lsn = [(other.lsn, key) for key, other in self._entries.items()]
-            heapify(self._by_lsn)
+        if len(self._ascending) + len(self._others) > 2 * len(self._entries) + 64:
+            self._ascending = deque(sorted((other.lsn, key) for key, other in self._entries.items()))
+            self._others.clear()
+        elif not self._ascending or stored.lsn >= self._ascending[-1][0]:
+            self._ascending.append((stored.lsn, register.key))
         else:
-            heappush(self._by_lsn, (stored.lsn, register.key))
+            heappush(self._others, (stored.lsn, register.key))
         self._recent.append(entry)
         return entry
 
@@ -121,20 +126,35 @@ class Outbox:
 
     def low(self, last_lsn: int) -> int:
         """Every lsn up to this one is durable at the peer, or none of its business."""
-        while self._by_lsn:
-            lsn, key = self._by_lsn[0]
-            entry = self._entries.get(key)
-            if entry is not None and entry.lsn == lsn:
-                return min(lsn - 1, last_lsn)
-            heappop(self._by_lsn)
-        return last_lsn
+        first = self._first()
+        return last_lsn if first is None else min(first.lsn - 1, last_lsn)
+
+    def _first(self) -> Entry | None:
+        """The entry with the lowest lsn."""
+        entries, ascending, others = self._entries, self._ascending, self._others
+        early = late = None
+        while ascending:
+            lsn, key = ascending[0]
+            early = entries.get(key)
+            if early is not None and early.lsn == lsn:
+                break
+            early = None
+            ascending.popleft()
+        while others:
+            lsn, key = others[0]
+            late = entries.get(key)
+            if late is not None and late.lsn == lsn:
+                break
+            late = None
+            heappop(others)
+        if early is None or late is None:
+            return early or late
+        return early if early.lsn <= late.lsn else late
 
     def oldest_time(self) -> int | None:
         """The time (Unix milliseconds, of its writer) of the register that waits longest; None when empty."""
-        if not self._entries:
-            return None
-        self.low(0)
-        return self._entries[self._by_lsn[0][1]].register.time
+        first = self._first()
+        return None if first is None else first.register.time
 
     def newest(self, count: int) -> Iterator[Entry]:
         """Up to `count` entries, those put last first; what to say when there is room for little."""

@@ -111,7 +111,8 @@ class Session:
 
         `urgent` registers (desired, ack, lifecycle, presence) go before routine reports.
         """
-        self.last_lsn = max(self.last_lsn, stored.lsn)
+        if stored.lsn > self.last_lsn:
+            self.last_lsn = stored.lsn
         entry = self.outbox.put(stored, urgent)
         if entry is not None and self._active is not None:
             self._active.sender.offer(entry)

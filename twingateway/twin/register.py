@@ -6,11 +6,11 @@ decides: apply iff greater. `time` is for people and never decides anything.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import NamedTuple
 
 from twingateway.twin.identity import DeviceId
+from twingateway.twin.record import record
 from twingateway.twin.value import Value
 
 
@@ -83,7 +83,7 @@ class RegisterKey(NamedTuple):
         return f"{self.device}/{self.section}/{self.name}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Register:
     """One versioned value. `value is None` is a tombstone; `time` is Unix milliseconds at its writer."""
 
@@ -93,7 +93,7 @@ class Register:
     time: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StoredRegister:
     """A register and the lsn that this store gave it when it created or applied it."""
 
