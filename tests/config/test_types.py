@@ -6,7 +6,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from twingateway.adapter import Duration, parse_duration
-from twingateway.config.types import HostPort, MqttUrl, QuicUrl, Url, parse_host_port, parse_size
+from twingateway.config.types import HostPort, MqttUrl, ParentUrl, Url, parse_host_port, parse_size
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_what_is_no_address_is_refused(written: object) -> None:
 
 
 def test_urls_have_the_standard_port_unless_they_name_one() -> None:
-    quic, mqtt = TypeAdapter(QuicUrl), TypeAdapter(MqttUrl)
+    quic, mqtt = TypeAdapter(ParentUrl), TypeAdapter(MqttUrl)
     assert quic.validate_python("quic://cloud.example") == Url("quic", "cloud.example", 14567)
     assert quic.validate_python("quic://[::1]:9") == Url("quic", "::1", 9)
     assert str(quic.validate_python("quic://[::1]:9")) == "quic://[::1]:9"
@@ -81,4 +81,4 @@ def test_urls_have_the_standard_port_unless_they_name_one() -> None:
 )
 def test_other_urls_are_refused(written: object) -> None:
     with pytest.raises(ValidationError, match="quic://host"):
-        TypeAdapter(QuicUrl).validate_python(written)
+        TypeAdapter(ParentUrl).validate_python(written)

@@ -18,7 +18,8 @@ from tests.link.authority import Authority
 from twingateway.demo.relay import Relay
 from twingateway.errors import NotAuthorized
 from twingateway.gateway.acceptor import Acceptor
-from twingateway.gateway.uplink import Parent, Uplink, UplinkCarrier
+from twingateway.gateway.dialling import Parent
+from twingateway.gateway.uplink import Uplink, UplinkCarrier
 from twingateway.link import door, quic_link
 from twingateway.link.quic_client import QuicDialer
 from twingateway.link.quic_link import QuicLink
@@ -180,7 +181,7 @@ async def test_a_value_is_there_before_the_handshake_can_be_and_nothing_else_has
     assert parent.session.outbox, "nothing was acknowledged"
     site.tap.to_client = True
     await until(lambda: site.settled, 10)
-    assert site.state()[3] == "online"
+    await until(lambda: site.state()[3] == "online")
     site.say(3)
     await until(lambda: site.flow == 3)
 

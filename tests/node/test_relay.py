@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -13,6 +12,7 @@ import pytest
 from aioquic.quic.events import StopSendingReceived, StreamReset
 
 from tests.node.foreign_client import ForeignClient, connect_packet, over_quic, over_tls, publish, subscribe
+from tests.node.mosquitto import mosquitto
 from tests.node.sites import free_port
 from tests.node.test_run import failing, running
 from twingateway.errors import InvalidConfig
@@ -21,6 +21,12 @@ from twingateway.pki.authority import create_authority, issue
 
 IDENTITY = "identity: {certificate: pki/hub.crt, key: pki/hub.key, ca: pki/ca.crt}\n"
 EMBEDDED = 'broker: {listen: "127.0.0.1:0"}\n'
+
+
+def external(port: int) -> str:
+    return f'broker: {{url: "mqtt://127.0.0.1:{port}"}}\n'
+
+
 Connect = Callable[[str, Path], AbstractAsyncContextManager[ForeignClient]]
 
 
@@ -276,36 +282,9 @@ async def test_a_relay_that_cannot_be_meant_is_refused_at_the_start(
         await failing(file)
 
 
-@pytest.fixture
-async def mosquitto(tmp_path: Path) -> AsyncIterator[int]:
-    """A broker of somebody else's, which speaks MQTT 5; its port."""
-    program = shutil.which("mosquitto") or shutil.which("/usr/sbin/mosquitto")
-    if program is None:
-        pytest.skip("mosquitto is not installed")
-    port, config = free_port(), tmp_path / "mosquitto.conf"
-    config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n")
-    process = await asyncio.create_subprocess_exec(
-        program, "-c", str(config), stderr=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL
-    )
-    async with asyncio.timeout(10):
-        while True:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-                break
-            except OSError:
-                await asyncio.sleep(0.02)
-    writer.close()
-    yield port
-    process.terminate()
-    await process.wait()
-
-
 @pytest.mark.parametrize("way", [over_quic, over_tls])
-async def test_a_client_of_mqtt_5_is_relayed_to_an_external_broker(
-    tmp_path: Path, mosquitto: int, way: Connect
-) -> None:
-    sections = f'broker: {{url: "mqtt://127.0.0.1:{mosquitto}"}}\n'
-    async with relaying(tmp_path, sections, "broker") as at, way(*at) as client:
+async def test_a_client_of_mqtt_5_is_relayed_to_an_external_broker(tmp_path: Path, way: Connect) -> None:
+    async with mosquitto(tmp_path) as port, relaying(tmp_path, external(port), "broker") as at, way(*at) as client:
         assert (await client.enter("five", level=5))[1] == 0
         client.write(subscribe("a/b", level=5))
         assert (await client.wanted(0x90))[-1] == 1

@@ -21,7 +21,7 @@ from twingateway.config.types import (
     FilePath,
     MqttUrl,
     Name,
-    QuicUrl,
+    ParentUrl,
     Section,
     Size,
     Url,
@@ -72,13 +72,24 @@ class StoreSection(Section):
     """Set aside beside it: with this a node whose disk is full goes on carrying out desired values."""
 
 
-class UplinkSection(Section):
-    """The parent node: reached over QUIC, and over TLS where UDP does not get through."""
+class UplinkSection(Section, SecretFiles):
+    """The parent: a node, or an MQTT broker. Reached over QUIC, and over TLS where UDP does not get through."""
 
-    url: QuicUrl | None = None
-    """`quic://host` or `quic://host:14567`."""
-    urls: tuple[QuicUrl, ...] = ()
+    url: ParentUrl | None = None
+    """`quic://host` or `quic://host:14567`; `mqtts://host` or `mqtts://host:8883` for TLS alone."""
+    urls: tuple[ParentUrl, ...] = ()
     """Several addresses instead of one, in order: the next one while those before it do not answer."""
+    protocol: Literal["auto", "twin", "mqtt"] = "auto"
+    """What the parent is. `twin`: a node. `mqtt`: any MQTT broker, which is told of twins on plain topics; this node
+    is the root of its devices then. `auto`: found out when it first answers, and kept."""
+    username: str | None = None
+    """For a broker."""
+    password: Secret | None = None
+    """For a broker; better kept in `password_file`."""
+    password_file: Path | None = None
+    """File that holds the password."""
+    ca: FilePath | None = None
+    """Certificates of the authority that issued the parent's, PEM, if it is not `identity.ca`."""
     server_name: str | None = Field(default=None, min_length=1)
     """The name that the parent's certificate is issued for, if it is not the host of the URL."""
     keep_alive: Duration = Field(default=15.0, gt=0)
@@ -99,6 +110,12 @@ class UplinkSection(Section):
             raise _refusal("urls", "give url (one address) or urls (several), not both")
         if self.tls_port is not None and not self.tls:
             raise _refusal("tls_port", "a TLS port without TLS: remove it, or tls: false")
+        if not self.tls and any(url.scheme == "mqtts" for url in self.parents):
+            raise _refusal("tls", "an mqtts URL is reached over TLS")
+        if self.password is not None and self.username is None:
+            raise _refusal("password", "a password needs a username")
+        if self.username is not None and self.protocol == "twin":
+            raise _refusal("username", "a user name is for a broker; a node proves who it is by its certificate")
         return self
 
     @property
@@ -246,7 +263,8 @@ class NodeConfig(Section):
 
     @model_validator(mode="after")
     def _linked_nodes_have_an_identity(self) -> Self:
-        for section in ("uplink", "listen"):
+        known_broker = self.uplink is not None and self.uplink.protocol == "mqtt"
+        for section in ("listen",) if known_broker else ("uplink", "listen"):
             if getattr(self, section) is not None and self.identity is None:
                 reason = f"{section} needs an identity section: certificate, key and ca"
                 raise _refusal(section, reason)

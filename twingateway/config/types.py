@@ -76,15 +76,18 @@ class Url(NamedTuple):
 _URL = re.compile(rf"([a-z]+)://({_HOST})(?::([0-9]{{1,5}}))?/?", re.ASCII)
 
 
-def _url_parser(scheme: str, default_port: int) -> PlainValidator:
+def _url_parser(scheme: str, default_port: int, **further: int) -> PlainValidator:
+    """`further`: other schemes and their ports."""
+    ports = {scheme: default_port, **further}
+
     def parse(value: Any) -> Url:
         if isinstance(value, Url):
             return value
         match = _URL.fullmatch(value) if isinstance(value, str) else None
-        port = int(match[3] or default_port) if match else 0
-        if match is None or match[1] != scheme or not 0 < port <= _MAX_PORT:
+        port = int(match[3] or ports.get(match[1], 0)) if match else 0
+        if match is None or match[1] not in ports or not 0 < port <= _MAX_PORT:
             raise ValueError(f"{value!r} is not of the form {scheme}://host or {scheme}://host:{default_port}")
-        return Url(scheme, match[2].strip("[]"), port)
+        return Url(match[1], match[2].strip("[]"), port)
 
     return PlainValidator(parse)
 
@@ -99,11 +102,11 @@ Address = Annotated[
     PlainSerializer(str),
     _text_schema("127.0.0.1:8080", f"^(?:{_HOST}):[0-9]{{1,5}}$"),
 ]
-QuicUrl = Annotated[
+ParentUrl = Annotated[
     Url,
-    _url_parser("quic", 14567),
+    _url_parser("quic", 14567, mqtts=8883),
     PlainSerializer(str),
-    _text_schema("quic://cloud.example:14567", f"^quic://(?:{_HOST})(?::[0-9]{{1,5}})?/?$"),
+    _text_schema("quic://cloud.example:14567", f"^(?:quic|mqtts)://(?:{_HOST})(?::[0-9]{{1,5}})?/?$"),
 ]
 MqttUrl = Annotated[
     Url,

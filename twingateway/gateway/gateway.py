@@ -75,6 +75,12 @@ class Gateway:
     started: float = field(default_factory=time.time)
     """When it was opened, Unix seconds."""
 
+    @property
+    def has_known_a_root(self) -> bool:
+        """At a node that is not the root: another node granted it devices, or is heard of."""
+        granted = any(self.table.section(device, Section.LIFECYCLE) for device in self.table.devices())
+        return self.peers.root_name is not None or granted
+
     def begin(self, tasks: Tasks) -> None:
         """Start the work behind it."""
         tasks.start(self.numbers.run(), "numbers")

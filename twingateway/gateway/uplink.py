@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import structlog
-
 from twingateway.errors import LinkError, NotAuthorized
 from twingateway.gateway.carrier import QUIET_AFTER, Carrier, PeerEvents
+from twingateway.gateway.dialling import Dialling, Parent
 from twingateway.gateway.inbound import Inbound
 from twingateway.gateway.ledger import Ledger
 from twingateway.gateway.peers import Peer, Peers
-from twingateway.gateway.route import Attempt, Dial, Drop, Route
+from twingateway.gateway.route import Attempt
 from twingateway.mqtt.auth import Credential
 from twingateway.mqtt.client import ClientConnection
 from twingateway.mqtt.events import Connected, Refused
 from twingateway.mqtt.lanes import EARLY_TOPIC, overhead, wrap
+from twingateway.mqtt.reasons import ReasonCode
 from twingateway.mqtt.streams import JOURNAL_STREAMS, STATE_STREAM
-from twingateway.ports.link import Dialer, Link, LinkFacts
-
-log = structlog.get_logger("uplink")
+from twingateway.ports.link import Link, LinkFacts
 
 #: The keep-alive that CONNECT asks for, at least, in seconds: links are to outlast an outage of one and a half times
 #: that. How soon a dead path is noticed depends on how often we ask, not on when the parent gives us up.
@@ -37,17 +33,12 @@ LOOK_EVERY = 0.25
 UNHEARD = 2.0
 UNHEARD_TRIPS = 4
 
+#: Refusals by which a broker says that it does not know our way of saying who we are.
+_NO_NODE = frozenset({ReasonCode.BAD_AUTHENTICATION_METHOD, ReasonCode.UNSUPPORTED_PROTOCOL_VERSION})
+
 #: A PINGREQ (MQTT 5, 3.12), which the server answers on the stream it came on. QUIC tells the server of a stream with
 #: its first bytes, and the server may have state for it before we do. (On the journal's streams we speak first.)
 PING = b"\xc0\x00"
-
-
-@dataclass(frozen=True, slots=True)
-class Parent:
-    """One address of the parent, and how to dial it: the best transport first."""
-
-    url: str
-    dialers: tuple[Dialer, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +49,9 @@ class _Token:
     node: str
 
 
-class Uplink:
-    """Dials for as long as `run` is not cancelled. `ping_every`: seconds between signs of life; `chance` gives
-    numbers in 0 … 1."""
+class Uplink(Dialling):
+    """`ping_every`: seconds between signs of life; `chance` gives numbers in 0 … 1. `on_broker` is told that the
+    parent is no node but an MQTT broker; false: that cannot be."""
 
     def __init__(
         self,
@@ -72,80 +63,30 @@ class Uplink:
         ledger: Ledger,
         peer_events: PeerEvents,
         chance: Callable[[], float],
+        on_broker: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._parents = parents
+        super().__init__(parents, chance)
         self._credential = credential
         self._ping_every = ping_every
         self._peers = peers
         self._inbound = inbound
         self._ledger = ledger
         self._peer_events = peer_events
-        self._chance = chance
-        self._route = self._new_route()
+        self.on_broker = on_broker
         self._tokens: dict[int, _Token] = {}
         self._nodes: dict[int, str] = {}
         """Who answered at which parent's address last."""
-        self._dials: dict[Attempt, asyncio.Task[None]] = {}
-        self._carriers: dict[Attempt, UplinkCarrier] = {}
-        self._news = asyncio.Event()
 
-    async def run(self) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            while True:
-                self._news.clear()
-                now = loop.time()
-                for action in self._route.poll(now):
-                    _ACTIONS[type(action)](self, action)
-                due = self._route.next_deadline()
-                waiting = None if due is None else max(0.0, due - loop.time())
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(waiting):
-                        await self._news.wait()
-        finally:
-            for dial in self._dials.values():
-                dial.cancel()
-            for carrier in self._carriers.values():
-                carrier.close("the node stops")
-            self._dials.clear()
-            self._carriers.clear()
-            self._route = self._new_route()
-
-    def hurry(self) -> None:
-        """The network has changed: what was put off may work now."""
-        self._tell(lambda route, now: route.hurry(now))
-
-    # --- the plan's wishes ----------------------------------------------------------------------------------------
-
-    def _new_route(self) -> Route:
-        return Route([len(parent.dialers) for parent in self._parents], self._chance)
-
-    def _dial(self, action: Dial) -> None:
-        attempt = action.attempt
-        task = asyncio.get_running_loop().create_task(self._try(attempt), name=f"dial {attempt.number}")
-        self._dials[attempt] = task
-        task.add_done_callback(lambda _: self._dials.pop(attempt, None))
-
-    async def _try(self, attempt: Attempt) -> None:
-        parent = self._parents[attempt.way.parent]
-        carrier = UplinkCarrier(self, attempt, parent.url, self._credential, self._ping_every)
-        try:
-            await parent.dialers[attempt.way.transport].dial(carrier)
-        except LinkError as error:
-            self.ended(carrier, error)
-        except Exception as problem:
-            log.exception("dialling failed", parent=parent.url)
-            self.ended(carrier, LinkError(f"dialling {parent.url} failed: {problem!r}"))
-
-    def _drop(self, action: Drop) -> None:
-        dial = self._dials.pop(action.attempt, None)
-        if dial is not None:
-            dial.cancel()
-        carrier = self._carriers.get(action.attempt)
-        if carrier is not None:
-            carrier.close("another connection took over")
+    def carrier(self, attempt: Attempt, url: str) -> UplinkCarrier:
+        return UplinkCarrier(self, attempt, url, self._credential, self._ping_every)
 
     # --- what carriers report -------------------------------------------------------------------------------------
+
+    @property
+    def idle(self) -> bool:
+        """Whether the parent has everything, or there is none to tell."""
+        parent = self._peers.parent
+        return parent is None or parent.line is None or not len(parent.session.outbox)
 
     @property
     def parts(self) -> tuple[Peers, Inbound, Ledger, PeerEvents]:
@@ -160,41 +101,12 @@ class Uplink:
         parent = self._peers.parent
         return parent if parent is not None and parent.name == self._nodes.get(attempt.way.parent) else None
 
-    def dialled(self, carrier: UplinkCarrier) -> None:
-        self._carriers[carrier.attempt] = carrier
-
-    def opened(self, carrier: UplinkCarrier, token: bytes | None, node: str) -> None:
+    def authenticated(self, carrier: UplinkCarrier, token: bytes | None, node: str) -> None:
+        """The parent let us in, and is `node`."""
         self._nodes[carrier.attempt.way.parent] = node
         if token is not None:
             self._tokens[carrier.attempt.way.parent] = _Token(token, node)
-        self._tell(lambda route, now: route.opened(carrier.attempt, now))
-
-    def settled(self, carrier: UplinkCarrier) -> None:
-        self._tell(lambda route, now: route.settled(carrier.attempt, now))
-
-    def turned(self, carrier: UplinkCarrier) -> None:
-        if carrier.quiet:
-            log.info("the parent says nothing; looking for another way", parent=carrier.url)
-            self._tell(lambda route, now: route.quiet(carrier.attempt, now))
-        else:
-            self._tell(lambda route, now: route.heard(carrier.attempt, now))
-
-    def ended(self, carrier: UplinkCarrier, error: LinkError | None) -> None:
-        self._carriers.pop(carrier.attempt, None)
-        if error is not None:
-            log.warning("no link to the parent", parent=carrier.url, reason=error.message, code=error.code)
-        if carrier.opened:
-            self._tell(lambda route, now: route.closed(carrier.attempt, now))
-        else:
-            answered = isinstance(error, NotAuthorized)
-            self._tell(lambda route, now: route.failed(carrier.attempt, now, answered=answered))
-
-    def _tell(self, what: Callable[[Route, float], None]) -> None:
-        what(self._route, asyncio.get_running_loop().time())
-        self._news.set()
-
-
-_ACTIONS: dict[type, Callable[[Uplink, Any], None]] = {Dial: Uplink._dial, Drop: Uplink._drop}
+        self.opened(carrier)
 
 
 class UplinkCarrier(Carrier):
@@ -262,6 +174,8 @@ class UplinkCarrier(Carrier):
         name = event.capabilities.get("node")
         if self._link is None:
             return
+        if name is None and self._is_broker():
+            return
         if name is None or (self._peer is not None and self._peer.name != name):
             expected = "a twingateway node" if self._peer is None else self._peer.name
             self._refusal = LinkError(f"the server at {self.url} is not {expected}")
@@ -272,10 +186,20 @@ class UplinkCarrier(Carrier):
             self._attach(self._peers.open_parent(name, self._credential.namespace), now)
         assert self._peer is not None
         self.opened = True
-        self._uplink.opened(self, event.token, name)
+        self._uplink.authenticated(self, event.token, name)
         self._linked(self._peer, now)
 
+    def _is_broker(self) -> bool:
+        """The server knows nothing of our protocol: leave it, if that is taken for an answer."""
+        if self._peer is not None or not self._uplink.on_broker():
+            return False
+        self._refusal = LinkError(f"the server at {self.url} is an MQTT broker, no twingateway node")
+        self.close(self._refusal.message)
+        return True
+
     def _on_refused(self, event: Refused, now: float) -> None:
+        if event.reason_code in _NO_NODE and self._is_broker():
+            return
         self._refusal = NotAuthorized(f"the parent refused this node: {event.reason or hex(event.reason_code)}")
         if self._link is not None:
             self._link.close(0, "")

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
-from twingateway.config.node import ListenSection, NodeConfig
+from twingateway.config.node import ListenSection, NodeConfig, UplinkSection
 from twingateway.errors import CertificateError, LinkError
+from twingateway.gateway.dialling import Parent
 from twingateway.gateway.gateway import Gateway
 from twingateway.gateway.tasks import Tasks
-from twingateway.gateway.uplink import Parent, Uplink
+from twingateway.gateway.uplink import Uplink
+from twingateway.mqtt.dialect import Account
+from twingateway.node.parent_protocol import ParentProtocol
 from twingateway.node.parts import Bound, LocalBroker, at, load_credential
 from twingateway.ports.link import Listener
 
 if TYPE_CHECKING:
     from twingateway.gateway.acceptor import Acceptor
+    from twingateway.gateway.broker_uplink import BrokerUplink
     from twingateway.link.server_identity import ServerIdentity
 
 #: How often another free port is tried when the one that UDP got is taken for TCP.
@@ -88,23 +93,57 @@ async def _listen(section: ListenSection, identity: ServerIdentity, acceptor: Ac
 
 
 def make_uplink(
-    config: NodeConfig, gateway: Gateway, stack: AsyncExitStack, chance: Callable[[], float]
-) -> Uplink | None:
-    """`chance` gives numbers in 0 … 1. Until `stack` ends, changes of the machine's network make it try at once."""
-    if config.uplink is None or config.identity is None:
+    config: NodeConfig, gateway: Gateway, tasks: Tasks, protocol: ParentProtocol, on_broker: Callable[[], bool]
+) -> Uplink | BrokerUplink | None:
+    """`on_broker`: see `Uplink`."""
+    section = config.uplink
+    if section is None:
         return None
+    parents = _parents(config, section, strict=section.protocol == "twin")
+    if protocol.is_broker:
+        from twingateway.gateway.broker_uplink import BrokerUplink
+
+        password = None if section.password is None else section.password.get_secret_value()
+        account = Account(config.node.name, section.username, password)
+        return BrokerUplink(parents, account, section.keep_alive, gateway, tasks, random.random)
+    if config.identity is None:
+        return None
+    return Uplink(
+        parents,
+        load_credential(config, config.identity),
+        section.keep_alive,
+        gateway.peers,
+        gateway.inbound,
+        gateway.ledger,
+        gateway.sessions,
+        random.random,
+        on_broker,
+    )
+
+
+def watch_network(uplink: Uplink | BrokerUplink, stack: AsyncExitStack) -> None:
+    """Until `stack` ends, changes of the machine's network make the uplink try at once."""
     from twingateway.link.network import NetworkWatch
+
+    watch = NetworkWatch(uplink.hurry)
+    watch.start()
+    stack.callback(watch.close)
+
+
+def _parents(config: NodeConfig, section: UplinkSection, *, strict: bool) -> list[Parent]:
+    """The ways to each address. `strict`: over TLS the parent must agree on our protocol by name."""
     from twingateway.link.quic_client import QuicDialer
     from twingateway.link.tickets import TicketStore
     from twingateway.link.tls_client import TlsDialer
     from twingateway.ports.link import Dialer
 
-    section, ca_file = config.uplink, config.identity.ca
+    ca_file = section.ca or (None if config.identity is None else config.identity.ca)
     tickets = TicketStore(config.node.data_dir / f"{config.node.name}.tickets.json")
     parents = []
     for url in section.parents:
-        dialers: list[Dialer] = [
-            QuicDialer(
+        dialers: list[Dialer] = []
+        if url.scheme == "quic":
+            quic = QuicDialer(
                 url.host,
                 url.port,
                 ca_file=ca_file,
@@ -113,22 +152,10 @@ def make_uplink(
                 tickets=tickets,
                 early_data=section.early_data,
             )
-        ]
+            dialers.append(quic)
         if section.tls:
             port = section.tls_port or url.port
-            dialers.append(TlsDialer(url.host, port, ca_file=ca_file, server_name=section.server_name))
+            name = section.server_name
+            dialers.append(TlsDialer(url.host, port, ca_file=ca_file, server_name=name, strict=strict))
         parents.append(Parent(str(url), tuple(dialers)))
-    uplink = Uplink(
-        parents,
-        load_credential(config, config.identity),
-        section.keep_alive,
-        gateway.peers,
-        gateway.inbound,
-        gateway.ledger,
-        gateway.sessions,
-        chance,
-    )
-    watch = NetworkWatch(uplink.hurry)
-    watch.start()
-    stack.callback(watch.close)
-    return uplink
+    return parents

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 import signal
 import sys
 import time
@@ -20,7 +19,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -28,7 +27,8 @@ from twingateway.config.load import LoadedNode
 from twingateway.errors import StoreCorrupt, StoreError, TwinGatewayError
 from twingateway.gateway.gateway import Gateway, open_gateway
 from twingateway.gateway.tasks import Tasks
-from twingateway.node.links import make_uplink, start_listener
+from twingateway.node.links import make_uplink, start_listener, watch_network
+from twingateway.node.parent_protocol import ParentProtocol
 from twingateway.node.parts import (
     Bound,
     add_models,
@@ -43,6 +43,10 @@ from twingateway.plugins.registry import AdapterRegistry
 from twingateway.store.quarantine import set_aside
 from twingateway.store.salvage import Salvage
 from twingateway.store.sqlite import SqliteStore, open_store
+
+if TYPE_CHECKING:
+    from twingateway.gateway.broker_uplink import BrokerUplink
+    from twingateway.gateway.uplink import Uplink
 
 log = structlog.get_logger("node")
 
@@ -76,6 +80,9 @@ class Node:
         self._on_ready = on_ready
         self._stop = asyncio.Event()
         self._damaged: list[_Damaged] = []
+        self._protocol = ParentProtocol(loaded.config)
+        self._uplink: Uplink | BrokerUplink | None = None
+        self._found_broker = asyncio.Event()
         self.gateway: Gateway | None = None
 
     def stop(self) -> None:
@@ -90,7 +97,10 @@ class Node:
         while True:
             try:
                 await self._live()
-                return
+                if not self._found_broker.is_set() or self.stopping:
+                    return
+                self._found_broker.clear()
+                continue
             except ExceptionGroup as group:
                 error = _reason(group)
                 if not isinstance(error, StoreCorrupt):
@@ -122,7 +132,7 @@ class Node:
                     gateway = self.gateway = await open_gateway(
                         config.node.name,
                         config.node.namespace,
-                        is_root=config.uplink is None,
+                        is_root=config.uplink is None or self._protocol.is_broker,
                         store=store,
                         tasks=tasks,
                         journal=journal_policy(config),
@@ -145,7 +155,9 @@ class Node:
             stack.push_async_callback(gateway.host.stop)
             await start_api(config, gateway, stack, bound)
             stack.callback(gateway.events.close)
-            uplink = make_uplink(config, gateway, stack, random.random)
+            uplink = self._uplink = make_uplink(config, gateway, tasks, self._protocol, self._on_broker)
+            if uplink is not None:
+                watch_network(uplink, stack)
             uplink_task = None if uplink is None else tasks.start(uplink.run(), "uplink")
             if self._damaged:
                 last = self._damaged[-1]
@@ -154,7 +166,7 @@ class Node:
             log.info("ready", node=gateway.name, **{part: at for part, at in asdict(bound).items() if at})
             if self._on_ready is not None:
                 self._on_ready(bound)
-            damage = await self._until_stop(store)
+            damage = await self._until_over(store)
             log.info("stopping")
         if uplink_task is not None:
             uplink_task.cancel()
@@ -162,24 +174,31 @@ class Node:
         if damage is not None:
             raise damage
 
-    async def _until_stop(self, store: SqliteStore) -> StoreCorrupt | None:
-        """Until `stop` is called, None, or the store is found damaged: how."""
+    def _on_broker(self) -> bool:
+        """The parent is a broker: begin anew as the root of this node's devices, unless another node is that."""
+        if not self._protocol.may_change or self.gateway is None or self.gateway.has_known_a_root:
+            return False
+        log.info("the parent is an MQTT broker: this node is the root of its devices from now on")
+        self._protocol.keep_broker()
+        self._found_broker.set()
+        return True
+
+    async def _until_over(self, store: SqliteStore) -> StoreCorrupt | None:
+        """Until `stop` is called or the node is to begin anew, None, or the store is found damaged: how."""
         looking = asyncio.create_task(_look_over(store))
         damaged, stop = asyncio.create_task(store.damaged()), asyncio.create_task(self._stop.wait())
+        again = asyncio.create_task(self._found_broker.wait())
         try:
-            await asyncio.wait([damaged, stop], return_when=asyncio.FIRST_COMPLETED)
-            return None if stop.done() else damaged.result()
+            await asyncio.wait([damaged, stop, again], return_when=asyncio.FIRST_COMPLETED)
+            return damaged.result() if damaged.done() and not stop.done() else None
         finally:
-            for task in (damaged, stop, looking):
+            for task in (damaged, stop, again, looking):
                 task.cancel()
 
     async def _drain(self, gateway: Gateway) -> None:
         """Give what was said last a moment to become durable at the parent."""
-        parent = gateway.peers.parent
-        if parent is None or parent.line is None:
-            return
         deadline = gateway.clock.now() + DRAIN
-        while len(parent.session.outbox) and gateway.clock.now() < deadline:
+        while self._uplink is not None and not self._uplink.idle and gateway.clock.now() < deadline:
             await asyncio.sleep(0.02)
 
 

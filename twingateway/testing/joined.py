@@ -16,11 +16,12 @@ from twingateway.errors import DeviceError, DeviceRefused, NotAuthorized
 from twingateway.gateway.acceptor import Acceptor
 from twingateway.gateway.clock import Clock, SystemClock
 from twingateway.gateway.context import Context
+from twingateway.gateway.dialling import Parent
 from twingateway.gateway.gateway import Gateway, open_gateway
 from twingateway.gateway.host import ConfiguredDevice
 from twingateway.gateway.journal import JournalPolicy
 from twingateway.gateway.tasks import Tasks
-from twingateway.gateway.uplink import Parent, Uplink
+from twingateway.gateway.uplink import Uplink
 from twingateway.mqtt.auth import Identity
 from twingateway.ports.memory_link import MemoryDialer, MemoryLink, MemoryListener, MemoryPath
 from twingateway.ports.memory_store import MemoryDisk, MemoryStore
