@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from twingateway.gateway import committer, grants, insistence, models, numbers, statements
+from twingateway.gateway import committer, grants, insistence, models, numbers, statements, verdicts
 
 
 @pytest.fixture(autouse=True)
 def _no_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (committer, grants, models, numbers, statements):
+    for module in (committer, grants, models, numbers, statements, verdicts):
         monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
     monkeypatch.setattr(insistence, "PAUSE", (0.05, 0.2))

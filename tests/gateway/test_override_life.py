@@ -370,6 +370,15 @@ async def test_a_holder_that_lost_its_store_is_given_the_override_back(edge: boo
         assert both.written == ([99] if edge else [99, 50])
 
 
+async def test_nothing_is_judged_while_the_root_is_being_repaired_but_then() -> None:
+    async with joined() as both:
+        both.root.repair._running = True
+        await both.override(99)
+        await both.calm(lambda: both.state(both.cloud) == "unjudged" and both.ack() == "delivered")
+        both.root.repair._running = False
+        await both.applied(99)
+
+
 async def test_a_verdict_waits_for_a_store_that_is_full() -> None:
     async with joined() as both:
         both.cut()

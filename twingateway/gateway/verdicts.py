@@ -139,9 +139,11 @@ class Verdicts:
             return await self._pronounce(device, name, override, desired, judgement, actor)
 
     async def _try_to_judge(self, device: DeviceId, name: str) -> bool:
-        """False if the store refused."""
+        """False if it is to be tried again soon: the store refused, or is being repaired."""
         try:
             async with self._locks.hold([device]):
+                if self._repair.running:
+                    return False
                 override, desired = override_of(self._table, device, name), self._desired(device, name)
                 if override is not None and self._can_judge(device, override):
                     verdict, _ = verdict_of(self._table, device, name)
@@ -161,9 +163,7 @@ class Verdicts:
     def _can_judge(self, device: DeviceId, override: Override) -> bool:
         """Whether everything is known that counts; whatever is missing brings the override here again when it comes:
         the model, the registers that a restored root is given back, the holder."""
-        if not self._queries.exists(device) or self._repair.running:
-            return False
-        if self._grants is None or not self._grants.is_certain(device):
+        if not self._queries.exists(device) or self._grants is None or not self._grants.is_certain(device):
             return False
         if override.base > greatest_of_root(self._table, device):
             return False
