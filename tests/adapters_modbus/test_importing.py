@@ -246,8 +246,8 @@ def test_an_edgex_profile_with_bits_masks_and_names(tmp_path: Path) -> None:
     result, target = imported(tmp_path / "hvac.yaml", HVAC)
     assert result.exit_code == 0, result.output
     assert result.output == "left out: Scrambled: mask 241, shift None\n"
-    registers = '{coil: {4: "1"}, holding: {1: "0008 0402 0A7B", 15: "4142 4300 0000"}, input: {3: "EB00"}}'
-    expect = "{Switch: true, Mode: VAM Auto, BitTen: true, BitOne: true, Stage: 7, Room: 13.5, Label: ABC}"
+    registers = '{coil: {4: "1"}, holding: {1: "0008 0400 0A7B", 15: "4142 4300 0000"}, input: {3: "EB00"}}'
+    expect = "{Switch: true, Mode: VAM Auto, BitTen: true, BitOne: false, Stage: 7, Room: 13.5, Label: ABC}"
     check(target, registers, expect)
 
 

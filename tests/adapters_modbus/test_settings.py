@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 from twingateway_modbus import ADAPTER
+from twingateway_modbus.plan import Range
 from twingateway_modbus.point import Table
 
 
@@ -117,3 +118,17 @@ def test_what_a_device_says_about_reporting_holds_for_properties_that_say_nothin
     assert (silent.percent, silent.min_interval, silent.max_interval) == (2, 5.0, 60.0)
     assert (own.percent, own.min_interval, own.max_interval) == (0, 0, None)
     assert name.matters("a", "b")
+
+
+def test_ranges_are_moved_by_the_base_like_addresses() -> None:
+    settings = ADAPTER.device.model_validate(
+        {
+            "address": {"host": "h"},
+            "base": 100,
+            "read": {"readable": {"holding": [[0, 9]]}, "forbidden": {"input": [[4, 4]]}},
+            "properties": {"p": {"table": "holding", "address": 9, "type": "int16"}},
+        }
+    )
+    limits = settings.limits()
+    assert limits.readable == {Table.HOLDING: (Range(100, 110),)}
+    assert limits.forbidden == {Table.INPUT: (Range(104, 105),)}
