@@ -25,6 +25,8 @@ from interop.quantities import seconds
 
 _UNITS_PER_LINK = 10
 _DEAD_LINKS = 5
+#: How often the dead unit dies, and seconds after which that is no news any more.
+_DEAD_TURNS, _DEAD_SETTLE = 3, 8.0
 #: Seconds to let a node settle before measuring, at least.
 _SETTLE = 6.0
 _PORTS = 21001
@@ -36,16 +38,14 @@ def percentile(values: list[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, math.ceil(share * len(ordered)) - 1)] if ordered else math.nan
 
 
-async def load(layout: Layout, duration: float, *, writes: int = 0, dead: bool = False) -> dict[str, Any]:
+async def load(layout: Layout, duration: float, *, writes: int = 0) -> dict[str, Any]:
     """One node under load for `duration` seconds."""
     with tempfile.TemporaryDirectory(prefix="modbus-") as name:
         folder = Path(name)
         async with Processes(folder) as processes:
             site = Site(processes, folder, layout, api=_PORTS + 6000 if writes else 0)
             node = await site.start()
-            if dead:
-                await site.ask(f"silent 1 {layout.first_port}")
-            await asyncio.sleep(_SETTLE + 2 * layout.period + (10 if dead else 0))
+            await asyncio.sleep(_SETTLE + 2 * layout.period)
             await site.ask("reset")
             began, cpu, versions = time.monotonic(), node.cpu_s(), site.committed()
             acks = await _write(site, writes, duration) if writes else []
@@ -101,12 +101,34 @@ async def _write(site: Site, count: int, duration: float) -> list[float]:
 
 
 async def _dead(options: argparse.Namespace) -> dict[str, Any]:
-    """Fifty units on five links, without and with a dead one; only the others are counted."""
+    """Fifty units on five links of one node, by turns without and with a dead one; only the others are counted."""
     layout = Layout(_DEAD_LINKS, _UNITS_PER_LINK, options.values, options.period, _PORTS)
-    alive = await load(layout, options.seconds)
-    dead = await load(layout, options.seconds, dead=True)
-    keys = ("p50_late_ms", "p99_late_ms", "missed_polls", "units")
-    return {"without": {key: alive[key] for key in keys}, "with": {key: dead[key] for key in keys}}
+    unit = f"{layout.first_port}/1"
+    late: dict[str, list[float]] = {"speaking": [], "silent": []}
+    missed = dict.fromkeys(late, 0)
+    with tempfile.TemporaryDirectory(prefix="modbus-") as name:
+        async with Processes(Path(name)) as processes:
+            site = Site(processes, Path(name), layout)
+            await site.start()
+            await asyncio.sleep(_SETTLE)
+            for _ in range(_DEAD_TURNS):
+                for state, values in late.items():
+                    await site.ask(f"{state} 1 {layout.first_port}")
+                    await asyncio.sleep(_DEAD_SETTLE)
+                    await site.ask("reset")
+                    await asyncio.sleep(options.seconds / _DEAD_TURNS)
+                    for report in await site.ask(f"report {layout.period}"):
+                        missed[state] += report["missed"]
+                        values += [each for at, times in report["late"].items() if at != unit for each in times]
+    return {
+        "without" if state == "speaking" else "with": {
+            "polls": len(values),
+            "missed_polls": missed[state],
+            "p50_late_ms": round(1000 * percentile(values, 0.5), 2),
+            "p99_late_ms": round(1000 * percentile(values, 0.99), 2),
+        }
+        for state, values in late.items()
+    }
 
 
 async def _speed(options: argparse.Namespace) -> dict[str, Any]:

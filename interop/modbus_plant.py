@@ -4,8 +4,8 @@
 
 Each unit holds `floats` 32-bit floats, then `integers` 16-bit integers, in holding registers from 0 on. Every read
 gets other values than the one before, whatever the address; register 1000 holds what was written to it. On the
-control port, `reset` forgets all times, `report SECONDS` is answered with those since, as JSON, and `silent UNIT
-PORT` makes a unit silent.
+control port, `reset` forgets all times, `report SECONDS` is answered with those since, as JSON; `silent UNIT
+PORT` makes a unit silent, and `speaking UNIT PORT` lets it answer again.
 """
 
 from __future__ import annotations
@@ -91,8 +91,9 @@ async def _control(plant: Plant, reader: asyncio.StreamReader, writer: asyncio.S
             plant.requests = 0
         elif line[0] == "report":
             answer = plant.report(float(line[1]))
-        elif line[0] == "silent":
-            plant.silent.add((int(line[2]), int(line[1])))
+        elif line[0] in ("silent", "speaking"):
+            change = plant.silent.add if line[0] == "silent" else plant.silent.discard
+            change((int(line[2]), int(line[1])))
         writer.write(json.dumps(answer).encode() + b"\n")
         await writer.drain()
     writer.close()

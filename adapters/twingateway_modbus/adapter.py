@@ -11,6 +11,7 @@ from twingateway.adapter import Adapter, Device, DevicePort, Driver, Figure
 from twingateway.errors import InvalidConfig
 from twingateway_modbus.address import AddressSettings
 from twingateway_modbus.driver import ModbusDriver
+from twingateway_modbus.gate import Gate
 from twingateway_modbus.learned import Learned
 from twingateway_modbus.link import Link
 from twingateway_modbus.schedule import phases
@@ -24,6 +25,7 @@ class ModbusAdapter(Adapter):
         self._data_dir = data_dir
         self._links: dict[str, Link] = {}
         self._users: Counter[str] = Counter()
+        self._gate = Gate()
         self._phases = phases()
         self._phase_of: dict[tuple[str, int], float] = {}
         """Devices of one unit are polled at the same time, so that they can be read together."""
@@ -39,7 +41,7 @@ class ModbusAdapter(Adapter):
         if unit not in self._phase_of:
             self._phase_of[unit] = next(self._phases)
         learned, phase = self._learned(device, address), self._phase_of[unit]
-        driver = ModbusDriver(device, port, link, learned, lambda: self._release(endpoint), phase)
+        driver = ModbusDriver(device, port, link, learned, lambda: self._release(endpoint), self._gate, phase)
         self._users[endpoint] += 1
         return driver
 

@@ -9,6 +9,7 @@ from twingateway.adapter import UNCONFIRMED, Device, DevicePort, Driver, Value, 
 from twingateway.errors import DeviceError, DeviceRefused, WriteMismatch
 from twingateway_modbus.address import AddressSettings
 from twingateway_modbus.changes import Changes
+from twingateway_modbus.gate import Gate
 from twingateway_modbus.learned import Learned
 from twingateway_modbus.link import Link
 from twingateway_modbus.point import Point
@@ -34,15 +35,18 @@ class ModbusDriver(Driver):
         link: Link,
         learned: Learned,
         release: Callable[[], None],
+        gate: Gate,
         phase: float = 0.0,
     ) -> None:
-        """`release` is called once, when the driver needs `link` no more. `phase`: see `schedule`."""
+        """`release` is called once, when the driver needs `link` no more. `gate` is the node's; `phase`: see
+        `schedule`."""
         settings: DeviceSettings = device.settings
         self._address: AddressSettings = settings.address
         points = settings.points(device.model)
         self._points: dict[str, Point] = {point.name: point for point in points if not point.is_scale}
         self._port = port
         self._link = link
+        self._gate = gate
         self._release: Callable[[], None] | None = release
         self._unreadable = _unreadable(device)
         # Something has to be asked, or nobody would know that the device is there.
@@ -93,6 +97,7 @@ class ModbusDriver(Driver):
     async def _keep_reading(self, item: Round) -> None:
         loop = asyncio.get_running_loop()
         while True:
+            await self._gate.enter()
             heard = await self._reader.read(item, self._report, together=True)
             self._judge(heard)
             item.advance(loop.time())

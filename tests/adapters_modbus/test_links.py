@@ -79,7 +79,7 @@ async def exercise(closing: list[Any], address: dict[str, Any], unit: int = 3) -
     """Read all, write all, read back what was written."""
     adapter = make_adapter()
     closing.append(adapter)
-    driver, recorder = make_driver(adapter, address | {"unit": unit}, PROPERTIES)
+    driver, recorder = make_driver(adapter, address | {"unit": unit, "timeout": "5s"}, PROPERTIES)
     before = await driver.read()
     assert before["wide"] == 10 << 16 | 11
     assert before["contact"] is True
@@ -115,7 +115,7 @@ async def test_tls_with_a_certificate_that_is_verified(
     address = await serve(Transport.TLS, server, tls=context)
     await exercise(closing, address | {"tls": {"ca_file": str(authority)}})
 
-    stranger, _ = make_driver(make_adapter(), address | {"unit": 3}, PROPERTIES)
+    stranger, _ = make_driver(make_adapter(), address | {"unit": 3, "timeout": "5s"}, PROPERTIES)
     with pytest.raises(DeviceUnreachable, match="no TLS"):
         await stranger.read()
 
