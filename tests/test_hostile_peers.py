@@ -18,7 +18,7 @@ from aioquic.quic.events import ConnectionTerminated
 from aioquic.quic.packet import QuicErrorCode
 
 from tests.test_bad_input import Peer, pki, running
-from twingateway.gateway import carrier
+from twingateway.gateway import carrier, grants
 from twingateway.link import door
 from twingateway.link.quic_client import QuicDialer
 from twingateway.link.quic_link import QuicLink
@@ -170,6 +170,21 @@ async def test_one_that_never_acknowledges_is_disconnected_in_the_end(pki, tmp_p
         assert peer.refusal == 0x97, "it was granted the device, was told so again and again, and said nothing"
         await site.edge_goes_on(line)
         await asyncio.sleep(0.5)
+        await site.edge_goes_on(line)
+
+
+@pytest.mark.parametrize("root", [[0, 0, 0], [1, 1, 1]], ids=["new devices", "devices the root is said to know"])
+async def test_one_that_claims_devices_without_end_is_disconnected(pki, tmp_path, monkeypatch, root):
+    monkeypatch.setattr(grants, "MOST_DEVICES", 50)
+    claims = [
+        control("claim", node="edge-2", store="s", devices=[[f"v{batch}-{n}", 0, root, False] for n in range(20)])
+        for batch in range(10)
+    ]
+    async with running(pki, tmp_path) as site:
+        line = site.line
+        peer = await site.meet(Peer(credential(pki), raw=HELLO + b"".join(claims)))
+        assert peer.refusal == 0x97
+        assert len(site.gateway.peers.held_by("edge-2")) <= 50
         await site.edge_goes_on(line)
 
 

@@ -165,6 +165,31 @@ async def test_udp_blocked_later_and_back_again_loses_and_repeats_nothing(identi
         assert whole.cloud.gateway.queries.presence(PUMP).state == "online"
 
 
+async def test_parents_are_tried_in_order_and_the_first_is_gone_back_to(identity, monkeypatch) -> None:
+    monkeypatch.setattr(route, "PARENT_PATIENCE", 0.3)
+    monkeypatch.setattr(route, "PROBE", (0.3, 0.3))
+    async with site(identity, cut=True) as whole:
+        second = await Relay.start(whole.quic.address)
+        (first,) = whole.edge.parents
+        quic = first.dialers[0]
+        assert isinstance(quic, QuicDialer)
+        again = QuicDialer(*second.address, ca_file=quic._ca_file)
+        uplink = whole.edge.made
+        uplink._parents = (Parent("quic://first", (quic,)), Parent("quic://second", (again,)))
+        uplink._route = uplink._new_route()
+        uplink._news.set()
+        parent = lambda: whole.edge.gateway.peers.parent  # noqa: E731
+        await until(lambda: parent() is not None and parent().line is not None and not parent().line.quiet)
+        assert parent().line.url == "quic://second"
+        await counting(whole, lambda: len(whole.seen) > 5, 5)
+        whole.relay.conditions.cut = False
+        await counting(whole, lambda: parent().line.url == "quic://first" and whole.links == 1, 10)
+        last = whole.edge.machines["pump"].values["flow"]
+        await until(lambda: whole.seen[-1] == last)
+        assert whole.seen == sorted(set(whole.seen)), "nothing twice, nothing out of order"
+        second.close()
+
+
 async def test_desired_values_arrive_over_tls_too(identity) -> None:
     async with site(identity, cut=True) as whole:
         await until(lambda: whole.transport == "tls", 3.0)

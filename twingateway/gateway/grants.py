@@ -45,6 +45,8 @@ log = structlog.get_logger("ownership")
 
 #: Seconds between two attempts at a store that refuses.
 RETRY_SECONDS = 1.0
+#: Devices that may be reached through one child. A grant is kept for ever.
+MOST_DEVICES = 100_000
 #: Member of a lifecycle register while the root is not certain of its own registers: see `Grants.doubt`.
 DOUBT = "doubt"
 #: Member of the lifecycle register of a device that was moved: its assignment counts for the version of the twin.
@@ -104,6 +106,15 @@ class Grants:
         for claim in claims:
             self._undecided[claim.holder, claim.device] = (claim, peer)
         self._go_on()
+
+    def require_few(self, claims: list[Claim], peer: Peer) -> None:
+        """Raises ProtocolViolation if a child would hold more with these, or wait for more, than it may."""
+        fresh = {claim.device for claim in claims if self._peers.holder(claim.device) is None}
+        fresh.update(claim.device for claim, claimant in self._undecided.values() if claimant is peer)
+        fresh.update(device for device, (_, asked) in self._asked.items() if asked is peer)
+        held = sum(len(self._peers.held_by(node)) for node in peer.below)
+        if fresh and held + len(fresh) > MOST_DEVICES:
+            raise ProtocolViolation(f"{peer.name} claims more than {MOST_DEVICES} devices", 0x97)
 
     def on_root_registers(self, peer: Peer, body: Any) -> None:
         """The answer to `want-root`."""

@@ -143,6 +143,7 @@ class Ownership:
         if self._peers.route(holder, peer):
             self._reached(holder)
         if self._grants is not None:
+            self._grants.require_few(claims, peer)
             self._grants.on_claims(claims, peer)
             return
         relayed = self._relayed.setdefault(peer.name, {})
