@@ -4,10 +4,12 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 from twingateway_modbus.driver import ModbusDriver
 from typer.testing import Result
 
@@ -16,6 +18,7 @@ from tests.cli.conftest import Run
 from twingateway.broker.client import PahoBroker
 from twingateway.broker.embedded import EmbeddedBroker
 from twingateway.cli.exit_codes import ExitCode
+from twingateway.plugins.registry import AdapterRegistry
 
 DEVICE = """\
 apiVersion: edge.iot.org/v1
@@ -191,3 +194,29 @@ async def test_an_mqtt_device_needs_its_broker(check: Check, nobody: int) -> Non
     absent = await check("plug.yaml", "--broker", f"127.0.0.1:{nobody}", "--timeout", "200ms")
     assert absent.exit_code == ExitCode.NO_CONNECTION
     assert (await check("plug.yaml", "--broker", "nonsense")).exit_code == ExitCode.USAGE
+
+
+class _Keyed(BaseModel):
+    key: str
+
+
+async def test_an_adapter_that_needs_settings_gets_them_from_the_node_file(
+    check: Check, plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The Modbus adapter as if it needed a key: without the node file that is said, with it the device is read."""
+    modbus = AdapterRegistry.installed().get("modbus")
+
+    def open_with_key(settings: Any, context: Any) -> Any:
+        assert settings.key == "k"
+        return modbus.open(modbus.settings(), context)
+
+    kind = replace(modbus, settings=_Keyed, open=open_with_key)
+    monkeypatch.setattr(AdapterRegistry, "installed", classmethod(lambda cls: cls([kind])))
+    device = _device(await plant.serve(sim_device(1)))
+    lacking = await check(device)
+    assert lacking.exit_code == ExitCode.INVALID
+    assert "needs settings of a node file (key): name that file with --node" in lacking.stderr
+    Path("node.yaml").write_text("node: {name: n}\nadapters: {modbus: {key: k}}\n")
+    found = await check(device, "--node", "node.yaml")
+    assert found.exit_code == 0, found.output
+    assert "3.5" in found.stdout

@@ -104,3 +104,27 @@ def test_adapters_and_models(ask: Run, node: FakeNode) -> None:
     assert _lines(ask("get", "adapters").stdout)[1] == ["modbus", "3", "2", "Modbus"]
     assert _lines(ask("get", "models").stdout)[1] == ["hvac", "1", "9", "ab" * 6, "An", "air", "handler"]
     assert json.loads(ask("get", "models", "-o", "json").stdout) == [model]
+
+
+def test_one_model_in_its_highest_version_unless_one_is_named(ask: Run, node: FakeNode) -> None:
+    properties = {
+        "setpoint": {"type": "number", "access": "read-write", "unit": "Celsius", "minimum": 5, "step": 0.5}
+    }
+    document = {
+        "kind": "DeviceModel",
+        "metadata": {"name": "hvac", "version": "1.10", "description": "An air handler"},
+        "spec": {"properties": properties},
+    }
+    versions = [{"name": "hvac", "version": version} for version in ("1.9", "1.10", "1.10-rc", "0.7")]
+    node.answer("GET", "/models", {"items": [*versions, {"name": "meter", "version": "7"}]})
+    node.answer("GET", "/models/hvac/versions/1.10", document)
+    lines = ask("get", "model", "hvac").stdout.splitlines()
+    assert lines[0] == "hvac@1.10  An air handler"
+    assert lines[2].split() == ["PROPERTY", "TYPE", "ACCESS", "UNIT", "VALUES", "DESCRIPTION"]
+    assert lines[3].split() == ["setpoint", "number", "read-write", "Celsius", "minimum=5", "step=0.5"]
+    node.answer("GET", "/models/hvac/versions/1.9", document)
+    assert json.loads(ask("get", "model", "hvac@1.9", "-o", "json").stdout) == document
+    node.answer("GET", "/models", {"items": []})
+    missing = ask("get", "model", "nothing")
+    assert missing.exit_code == ExitCode.NOT_FOUND
+    assert "twingateway get models" in missing.stderr

@@ -9,6 +9,7 @@ import typer
 
 from twingateway.cli.client import DEFAULT_API, Api, ApiOption, NamespaceOption, TokenOption
 from twingateway.cli.output import Form, FormOption, print_data, print_table, shown, shown_time
+from twingateway.errors import UnknownModel
 from twingateway.twin.presence import PresenceState
 
 app = typer.Typer(
@@ -104,6 +105,38 @@ def models(
     _show(found, output, ("NAME", "VERSION", "PROPERTIES", "DIGEST", "DESCRIPTION"), rows)
 
 
+@app.command("model")
+def model(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME[@VERSION]", help="The model; the highest version unless named.")
+    ],
+    output: FormOption = Form.TABLE,
+    api: ApiOption = DEFAULT_API,
+    token_file: TokenOption = None,
+    namespace: NamespaceOption = None,
+) -> None:
+    """Show one device model: its properties, and what their values may be.
+
+    Examples:
+      twingateway get model hvac
+      twingateway get model hvac@1.2.0 -o yaml > models/hvac.yaml
+    """
+    from urllib.parse import quote
+
+    caller = Api(api, token_file, namespace)
+    name, _, version = name.partition("@")
+    version = version or _last_version(caller, name)
+    document = caller.get(f"/models/{quote(name, safe='')}/versions/{quote(version, safe='')}")
+    if output is not Form.TABLE:
+        print_data(document, output)
+        return
+    print(f"{name}@{version}  {document['metadata'].get('description', '')}".rstrip())
+    print()
+    properties = document["spec"]["properties"]
+    rows = ((each, *_constraints(properties[each])) for each in sorted(properties))
+    print_table(("PROPERTY", "TYPE", "ACCESS", "UNIT", "VALUES", "DESCRIPTION"), rows)
+
+
 @app.command("nodes")
 def nodes(
     output: FormOption = Form.TABLE,
@@ -181,6 +214,27 @@ def _node_row(node: dict[str, Any]) -> Row:
         node.get("transport"),
         node.get("url") or node.get("address"),
     )
+
+
+def _last_version(caller: Api, name: str) -> str:
+    """The highest version that the node has."""
+    versions = [each["version"] for each in caller.get("/models")["items"] if each["name"] == name]
+    if not versions:
+        raise UnknownModel(f"there is no model {name}; twingateway get models lists those there are")
+    return str(max(versions, key=_by_number))
+
+
+def _by_number(version: str) -> tuple[tuple[int, int, str], ...]:
+    """1.10 is above 1.9, and 1.10-rc below it."""
+    parts = version.replace("-", ".").split(".")
+    return tuple((1, int(part), "") if part.isdecimal() else (0, 0 if part else 1, part) for part in [*parts, ""])
+
+
+def _constraints(described: dict[str, Any]) -> Row:
+    """Columns of one property: all that it may be beside type, access and unit in one."""
+    known = {"type", "access", "unit", "description"}
+    values = " ".join(f"{key}={shown(value)}" for key, value in described.items() if key not in known)
+    return described["type"], described.get("access"), described.get("unit"), values, described.get("description")
 
 
 def _figure(value: float | None, form: str, factor: float = 1) -> str | None:
