@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from contextlib import AsyncExitStack
 
@@ -168,6 +169,38 @@ async def test_a_root_from_before_the_collection_brings_nothing_back() -> None:
         await until(lambda: names(cloud, Section.DESIRED) == {"speed"})
         await linked(cloud, edge)
         assert names(edge, Section.DESIRED) == {"speed"}
+
+
+async def test_a_restored_root_collects_nothing_before_it_has_heard_the_holder() -> None:
+    cloud, edge = pair()
+    async with cloud.running(), edge.running(cloud):
+        await linked(cloud, edge)
+        await patch(cloud, {"site": "a", "row": "1"})
+        await quiet(cloud, edge)
+        old = backup(cloud)
+        await patch(cloud, {"site": None, "zone": "z"})
+        await until(lambda: edge.gateway.table.value(PUMP, Section.TAGS, "zone") == "z")
+        await quiet(cloud, edge)
+        await collect(cloud)
+        await until(lambda: "site" not in names(edge, Section.TAGS))
+        await quiet(cloud)
+    cloud.disk = old
+    async with cloud.running():
+        await patch(cloud, {"row": None})
+        await collect(cloud)
+        assert names(cloud, Section.TAGS) == {"site", "row"}
+        async with edge.running(cloud):
+            await until(lambda: cloud.gateway.repair.repairs == 1)
+            await until(lambda: cloud.gateway.table.value(PUMP, Section.TAGS, "zone") == "z")
+            await until(lambda: "site" not in names(cloud, Section.TAGS))
+            await linked(cloud, edge)
+            await until(lambda: cloud.gateway.table.value(PUMP, Section.TAGS, "row") is None)
+            await until(lambda: edge.gateway.table.value(PUMP, Section.TAGS, "row") is None)
+            async with asyncio.timeout(5):
+                while names(cloud, Section.TAGS) != {"zone"}:
+                    await collect(cloud)
+                    await asyncio.sleep(0.01)
+            await until(lambda: names(edge, Section.TAGS) == {"zone"})
 
 
 async def test_a_former_holder_with_an_old_copy_takes_the_note_when_the_device_returns() -> None:

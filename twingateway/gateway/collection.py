@@ -4,6 +4,10 @@ Every node obeys such a note, and the end of an incarnation: what they say is go
 is not taken again from whoever still has a copy. A tombstone is collected when every peer that is linked has made it
 durable; to a peer that is away the note says as much, whenever it comes. So nothing is kept for a peer that never
 comes back, and a device that was deleted costs its lifecycle register alone.
+
+A writer whose store was put back to an older copy must not write a note before it knows: it would take from others
+what itself has lost. So a root begins with a device when it has heard its holder, a holder when it has met its
+parent.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ from collections.abc import Iterable
 import structlog
 
 from twingateway.errors import InvalidValue, StoreError, TooLarge, Unavailable
+from twingateway.gateway.grants import Grants
 from twingateway.gateway.ledger import Draft, Ledger
 from twingateway.gateway.locks import DeviceLocks
 from twingateway.gateway.ownership import Ownership
@@ -38,9 +43,16 @@ class Collection:
     """Begin with `open`; `run` is the rounds."""
 
     def __init__(
-        self, root: bool, peers: Peers, table: TwinTable, ledger: Ledger, ownership: Ownership, locks: DeviceLocks
+        self,
+        grants: Grants | None,
+        peers: Peers,
+        table: TwinTable,
+        ledger: Ledger,
+        ownership: Ownership,
+        locks: DeviceLocks,
     ) -> None:
-        self._root = root
+        """`grants` is None at a node that is not the root."""
+        self._grants = grants
         self._peers = peers
         self._table = table
         self._ledger = ledger
@@ -108,15 +120,24 @@ class Collection:
     async def _collect(self, device: DeviceId, home: Section) -> bool:
         """False if it is to be looked at again in the next round."""
         if WRITER[home] is Writer.ROOT:
-            if not self._root:
+            if self._grants is None:
                 return True
+            if not self._grants.has_heard_holder(device):
+                return False
             async with self._locks.hold([device]):  # whoever writes desired values or labels holds it
                 return await self._replace(device, home)
         if not self._ownership.runs(device):
             return True
         if self._peers.holder(device) is not None and not self._ownership.held(device):
             return False
+        if self._grants is None and not self._has_met_parent:
+            return False
         return await self._replace(device, home)
+
+    @property
+    def _has_met_parent(self) -> bool:
+        parent = self._peers.parent
+        return parent is not None and any(parent.session.met(line.number) for line in parent.lines)
 
     async def _replace(self, device: DeviceId, home: Section) -> bool:
         registers = [s for section in LISTED[home] for s in self._table.section(device, section).values()]

@@ -163,5 +163,5 @@ async def open_gateway(
         lifetimes=lives,
         journal=entries,
         relay=relay,
-        collection=Collection(is_root, peers, table, ledger, ownership, locks),
+        collection=Collection(grants, peers, table, ledger, ownership, locks),
     )

@@ -81,6 +81,8 @@ class Grants:
         self._undecided: dict[tuple[str, DeviceId], tuple[Claim, Peer | None]] = {}
         self._deciding: asyncio.Task[None] | None = None
         self._refused: dict[DeviceId, tuple[Claim, Peer | None]] = {}
+        self._heard: set[DeviceId] = set()
+        """Devices whose holder has been heard by this process, and knew nothing that the root does not."""
         self._asked: dict[DeviceId, tuple[Claim, Peer]] = {}
         """Claims that wait for registers of the root's, which the claimant was asked for."""
         ledger.watch(self._on_register, Section.LIFECYCLE)
@@ -96,6 +98,11 @@ class Grants:
                 f"this root's store was restored from a backup, and the holder of {device.short}, "
                 f"{self._peers.holder(device)}, has not been heard since; try again when it is connected"
             )
+
+    def has_heard_holder(self, device: DeviceId) -> bool:
+        """Whether this root, in this process, lacks nothing of its own writes that the device's holder knows."""
+        is_heard = device in self._heard or self._peers.holder(device) in (None, self._peers.node)
+        return is_heard and self.is_certain(device)
 
     async def claim(self, claims: list[Claim]) -> None:
         """The root's own devices; decided when it returns, unless the store refuses for now."""
@@ -189,6 +196,8 @@ class Grants:
                 # Of another node below the same child: judged after this one.
                 self._undecided[claim.holder, claim.device] = (claim, peer)
         await self._grant(list(by_verdict[Verdict.GRANT].values()))
+        for verdict in (Verdict.GRANT, Verdict.KNOWN, Verdict.TELL):
+            self._heard.update(by_verdict[verdict])
         for device in by_verdict[Verdict.TELL]:
             self.tell_again(device)
         for verdict in _REFUSALS:
@@ -270,6 +279,7 @@ class Grants:
         """This root's store was found rolled back: nothing is certain about held devices until their holders were
         asked. `since`: the last lsn from before this process; what was written after it must not lose. The doubt is
         part of the lifecycle register, so that it outlives a crash. Raises StoreError."""
+        self._heard.clear()
         for device in list(self._table.devices()):
             current = self._table.get(lifecycle_key(device))
             if current is not None and self._peers.holder(device) not in (None, self._peers.node):
