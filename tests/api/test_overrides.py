@@ -150,3 +150,17 @@ async def test_without_a_name_the_actor_is_where_the_request_came_from() -> None
         await site.client.patch("/twins/pump", json=DESIRE)
         twin = (await site.client.get("/twins/pump")).json()
         assert twin["status"]["properties"]["desired"]["speed"]["actor"] == "api@127.0.0.1"
+
+
+async def test_a_property_may_have_any_name() -> None:
+    cloud = MemoryNode("cloud")
+    async with in_process(cloud):
+        edge = node_with_pump("edge")
+        edge.machines["pump"].writable = frozenset({"a/b c"})
+        async with in_process(edge, parent=cloud) as below:
+            await until(lambda: below.gateway.ownership.held(PUMP))
+            answer = await below.client.put(
+                "/twins/pump/overrides/a%2Fb%20c?wait=5s", json={"value": [1, {"x": None}]}
+            )
+            assert answer.status_code == 200
+            assert below.pump.written == [("a/b c", [1, {"x": None}])]

@@ -13,6 +13,7 @@ from twingateway.gateway.ledger import Draft
 from twingateway.ports.memory_store import MemoryDisk
 from twingateway.ports.store import Changes
 from twingateway.testing.joined import FakeMachine, MemoryNode, until
+from twingateway.twin.entry import EVENT
 from twingateway.twin.override import Override, OverrideId
 from twingateway.twin.register import RegisterKey, Section, Version
 
@@ -56,6 +57,20 @@ async def test_of_several_the_newest_wins_and_each_is_in_the_journal_once(restar
         await both.recorded("override", 3)
         assert await values(both, "override") == [97, 98, 99]
         assert await both.events(both.cloud, "conflict", "conflict-open") == []
+
+
+async def test_one_whose_entry_the_journal_gave_up_is_judged_all_the_same() -> None:
+    async with joined("edge-wins") as both:
+        both.cut()
+        await both.override(99)
+        await both.desire(50)
+        await until(lambda: both.written == [99])
+        assert await both.holder.store.evict(EVENT, 0, 0)
+        both.heal()
+        await both.applied(99)
+        await quiet(both)
+        assert await values(both, "override") == []
+        assert len(await both.events(both.cloud, "conflict")) == 1
 
 
 async def test_one_after_the_other_while_the_verdicts_are_on_their_way() -> None:
