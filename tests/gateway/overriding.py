@@ -55,11 +55,8 @@ class Joined:
 
     async def start(self, node: MemoryNode) -> None:
         life = self._lives[node.name] = AsyncExitStack()
-        if node is self.cloud:
-            await life.enter_async_context(node.running())
-        else:
-            models = dict.fromkeys(node.machines, "pump@1")
-            await life.enter_async_context(node.running(self.cloud, models))
+        models = dict.fromkeys(node.machines, "pump@1")
+        await life.enter_async_context(node.running(None if node is self.cloud else self.cloud, models))
 
     def backup(self, node: MemoryNode) -> MemoryDisk:
         disk = copy.deepcopy(node.disk)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.gateway.overriding import PUMP, SPEED, Joined, joined
+from tests.gateway.overriding import PUMP, SPEED, Joined, joined, model
 from twingateway.errors import DeviceUnreachable, NotHolder, StoreFull
 from twingateway.gateway.ledger import Draft
 from twingateway.ports.memory_store import MemoryDisk
@@ -281,6 +281,39 @@ async def test_a_move_takes_an_open_override_along() -> None:
         await both.applied(50)
         assert both.state(other) is None
         assert both.written == [99]
+
+
+@pytest.mark.parametrize("state", ["unjudged", "undecided"])
+async def test_a_move_to_the_root_itself_takes_it_along_too(state: str) -> None:
+    both = Joined()
+    both.cloud.machines["pump"] = FakeMachine({"flow": 1.5}, frozenset({SPEED}))
+    both.edge.machines["pump"] = FakeMachine({"flow": 1.5}, frozenset({SPEED}))
+    try:
+        await both.start(both.cloud)
+        await both.root.commands.put_model("default", model("manual"))
+        await both.start(both.edge)
+        await both.root.commands.move(PUMP, "edge")
+        await until(lambda: both.holder.ownership.held(PUMP))
+        await both.desire(10)
+        await both.applied(10)
+        both.root.repair._running = state == "unjudged"
+        both.cut()
+        await both.override(99)
+        await both.desire(50)
+        both.heal()
+        await until(lambda: both.state(both.cloud) == state)
+        await until(lambda: "applied" in str(both.root.queries.overrides(PUMP)))
+        await both.root.commands.move(PUMP, "cloud")
+        await until(lambda: both.root.ownership.held(PUMP))
+        both.root.repair._running = False
+        await until(lambda: both.state(both.cloud) == "undecided")
+        await both.root.verdicts.resolve(PUMP, SPEED, edge=False, actor="dora")
+        await both.applied(50)
+        assert both.cloud.machines["pump"].written[-1] == (SPEED, 50)
+        assert (SPEED, 99) not in both.cloud.machines["pump"].written
+    finally:
+        await both.stop(both.edge)
+        await both.stop(both.cloud)
 
 
 async def test_one_that_the_root_was_never_told_of_ends_with_a_move() -> None:

@@ -225,7 +225,8 @@ class Grants:
         if value.get("store") == claim.store:
             return Verdict.TELL if claim.epoch < granted_epoch(current.register) else Verdict.KNOWN
         told = any(self._table.section(claim.device, section) for section in HOLDER_SECTIONS)
-        return Verdict.RESTORE if told and not claim.restored else Verdict.GRANT
+        has_it = claim.restored or claim.holder == self._peers.node
+        return Verdict.RESTORE if told and not has_it else Verdict.GRANT
 
     async def _grant(self, claims: list[Claim]) -> None:
         """Mint the lifecycle registers, those of one incarnation and epoch in one commit."""

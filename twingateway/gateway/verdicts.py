@@ -170,8 +170,10 @@ class Verdicts:
         ref = self._queries.model_ref(device)
         if ref is not None and self._models.find(device.namespace, ref) is None:
             return False
-        peer = self._peers.via(str(self._peers.holder(device)))
-        return peer is not None and any(peer.session.met(line.number) for line in peer.lines)
+        holder = self._peers.holder(device)
+        peer = self._peers.via(str(holder))
+        met = peer is not None and any(peer.session.met(line.number) for line in peer.lines)
+        return met or holder == self._peers.node
 
     async def _pronounce(
         self,
