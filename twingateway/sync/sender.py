@@ -1,6 +1,7 @@
 """The sending half of one link: what goes out next, what has arrived, what must go again.
 
-Strategy. A register waits in one of four queues (urgent, resend, routine, and stream for what no datagram can hold).
+Strategy. A register waits in one of four queues (urgent, resend, routine, and stream for what no datagram can hold);
+of each, the devices have their turns. What is lost or new goes before copies, which get what room is left.
 Each frame that carries registers leaves a record. *seen* takes the record out of the resend timer and its registers
 out of the repeats; an unseen record expires after about 1.25 RTT, and those of its registers that no later frame
 carries go to the resend queue, in whatever version they have by then. *durable* clears the outbox entries that still
@@ -17,6 +18,7 @@ from collections.abc import Iterable, Iterator
 from twingateway.errors import ProtocolViolation
 from twingateway.sync.builder import FrameBuilder
 from twingateway.sync.events import Durable, Event, PeerRefused
+from twingateway.sync.fair import FairQueue
 from twingateway.sync.frame import UNKNOWN_NAME, Answer, Exceptions, Names
 from twingateway.sync.names import NameGiver
 from twingateway.sync.outbox import Entry, Outbox, Queue
@@ -60,7 +62,7 @@ class Sender:
     def __init__(self, outbox: Outbox, datagrams: int, path: Path) -> None:
         self._outbox = outbox
         self._datagrams = datagrams
-        self._queues: dict[Queue, deque[Entry]] = {queue: deque() for queue in Queue if queue is not Queue.NONE}
+        self._queues: dict[Queue, FairQueue] = {queue: FairQueue() for queue in Queue if queue is not Queue.NONE}
         self._repeats: deque[tuple[float, float, Entry, Register]] = deque()  # due, sent
         self._records: OrderedDict[int, Record] = OrderedDict()
         self._unseen: OrderedDict[int, Record] = OrderedDict()  # those with a resend timer, in the order of sending
@@ -138,7 +140,7 @@ class Sender:
         """Bytes that the first register waiting for a stream takes, 0 if none waits."""
         queue = self._queues[Queue.STREAM]
         while queue:
-            entry = queue[0]
+            entry = queue.first
             if entry.queue is Queue.STREAM and entry.live:
                 return entry.size
             queue.popleft()
@@ -173,7 +175,7 @@ class Sender:
         for name in queues:
             queue = self._queues[name]
             while queue:
-                entry = queue[0]
+                entry = queue.first
                 wanted = entry.queue is name and entry.live and not entry.seen
                 if wanted and not self.pack(builder, entry):
                     if builder.registers or name is Queue.STREAM:
