@@ -112,8 +112,8 @@ def test_one_model_in_its_highest_version_unless_one_is_named(ask: Run, node: Fa
     }
     document = {
         "kind": "DeviceModel",
-        "metadata": {"name": "hvac", "version": "1.10", "description": "An air handler"},
-        "spec": {"properties": properties},
+        "metadata": {"name": "hvac", "version": "1.10"},
+        "spec": {"description": "An air handler", "properties": properties},
     }
     versions = [{"name": "hvac", "version": version} for version in ("1.9", "1.10", "1.10-rc", "0.7")]
     node.answer("GET", "/models", {"items": [*versions, {"name": "meter", "version": "7"}]})

@@ -130,7 +130,7 @@ def model(
     if output is not Form.TABLE:
         print_data(document, output)
         return
-    print(f"{name}@{version}  {document['metadata'].get('description', '')}".rstrip())
+    print(f"{name}@{version}  {document['spec'].get('description', '')}".rstrip())
     print()
     properties = document["spec"]["properties"]
     rows = ((each, *_constraints(properties[each])) for each in sorted(properties))
