@@ -71,7 +71,7 @@ class Mirror:
             Kind.ACK: self._acks,
             Kind.PRESENCE: self._presence,
         }
-        ledger.watch(self._on_register)
+        ledger.watch(self._on_register, *_TOLD_BY, Section.REACH)
 
     @property
     def filters(self) -> tuple[str, ...]:
