@@ -90,7 +90,7 @@ async def test_after_a_restart_the_newest_values_follow():
         for value in (3.5, 4.5):
             site.pump.say(flow=value)
         await flows(stream, 4.5)
-        await site.gateway.committer.commit()
+        await site.gateway.committer.submit()
     node.machines["pump"].values["flow"] = 5.5
     async with served(node) as (site, _):
         await until(lambda: site.gateway.queries.twin(PUMP)["spec"]["reportedProperties"]["flow"] == 5.5)

@@ -111,7 +111,7 @@ class Joined:
     async def calm_here(self) -> None:
         """The edge has nothing left to do for its device, and has it on its disk."""
         await until(lambda: "applied" in str(self.holder.queries.overrides(PUMP)))
-        await self.holder.committer.commit()
+        await self.holder.committer.submit()
 
     async def calm(self, holds: Callable[[], object] = lambda: True) -> None:
         """`holds`, and everything that one node has to tell the other is told."""

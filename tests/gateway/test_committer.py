@@ -55,7 +55,7 @@ async def test_a_commit_returns_when_it_is_durable_and_not_before() -> None:
     store = SlowStore()
     async with running(store) as committer:
         store.gate.clear()
-        waiting = asyncio.create_task(committer.commit([flow(1)]))
+        waiting = committer.submit([flow(1)])
         await turns()
         assert not waiting.done()
         store.gate.set()
@@ -71,7 +71,7 @@ async def test_a_full_disk_refuses_who_waits_and_keeps_the_rest_until_there_is_r
         called: list[str] = []
         committer.after(lambda: called.append("durable"))
         with pytest.raises(StoreFull):
-            await committer.commit(attempts=[Attempt(PUMP, "speed", Version(1, 1, 1))])
+            await committer.submit(attempts=[Attempt(PUMP, "speed", Version(1, 1, 1))])
         assert committer.failure is FULL
         assert called == []
         store.error = None
@@ -95,12 +95,12 @@ async def test_with_little_space_what_is_vital_goes_on_and_the_rest_waits_or_is_
         committer.after(lambda: told.append("register"))
         committer.after_journal(lambda: told.append("journal"))
         with pytest.raises(StoreFull):
-            await committer.commit([flow(7)])
+            await committer.submit([flow(7)])
         for seq in range(1, 20):
-            await committer.commit(attempts=[Attempt(PUMP, "speed", Version(1, 1, seq))], vital=True)
+            await committer.submit(attempts=[Attempt(PUMP, "speed", Version(1, 1, seq))], vital=True)
         assert isinstance(committer.failure, StoreFull)
         with pytest.raises(StoreFull):
-            await committer.commit(journal=[filing])
+            await committer.submit(journal=[filing])
         assert store._disk.registers[KEY].lsn == 1
         assert (told, store._disk.journal.queues) == (["register"], {})
         store._disk.low = False
@@ -108,7 +108,7 @@ async def test_with_little_space_what_is_vital_goes_on_and_the_rest_waits_or_is_
             while committer.failure or "journal" not in told:
                 await asyncio.sleep(0.002)
         assert [depth.entries for depth in store._disk.journal.depths()] == [1]
-        await committer.commit([flow(8)])
+        await committer.submit([flow(8)])
 
 
 async def test_a_fault_in_the_store_is_told_like_a_refusal_and_ends_nothing() -> None:
@@ -116,9 +116,9 @@ async def test_a_fault_in_the_store_is_told_like_a_refusal_and_ends_nothing() ->
     async with running(store) as committer:
         store.error = ZeroDivisionError("a bug")
         with pytest.raises(StoreError, match="a bug"):
-            await committer.commit([flow(1)])
+            await committer.submit([flow(1)])
         store.error = None
-        await committer.commit([flow(2)])
+        await committer.submit([flow(2)])
 
 
 async def test_a_callback_that_raises_holds_up_no_other() -> None:
@@ -130,7 +130,7 @@ async def test_a_callback_that_raises_holds_up_no_other() -> None:
         committer.after(lambda: called.append("second"))
         await turns()
         assert called == ["second"]
-        await committer.commit([flow(2)])
+        await committer.submit([flow(2)])
 
 
 async def test_after_waits_for_everything_added_before_it_also_for_what_is_being_committed() -> None:

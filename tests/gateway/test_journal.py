@@ -270,7 +270,7 @@ async def test_an_entry_that_nobody_may_store_hinders_nothing_behind_it() -> Non
     async with cloud.running() as root, edge.running(cloud) as leaf:
         await eventually(cloud.disk, 1)
         bad = JournalEntry(EVENT, "default", "edge", "no/device name", "bad", 1, {})
-        await leaf.committer.commit(journal=[leaf.journal.placed(bad)])
+        await leaf.committer.submit(journal=[leaf.journal.placed(bad)])
         await leaf.journal.append(EVENT, None, "after", {})
         await until(lambda: waiting(edge.disk, EVENT) == 0)
         names = [name for _, name, _ in await kept(root)]

@@ -13,7 +13,9 @@ import subprocess
 import sys
 import time
 import traceback
+from collections.abc import MutableMapping
 from concurrent.futures import ProcessPoolExecutor
+from typing import Any, NoReturn
 
 import structlog
 
@@ -21,9 +23,11 @@ from tests.simulation.virtual_time import run
 from tests.simulation.world import World, simulate
 
 
-def try_seed(seed: int) -> tuple[int, str, list[str]]:
-    """(seed, what is wrong or nothing, trace)."""
+def try_seed(seed: int, *, logged: bool = False) -> tuple[int, str, list[str]]:
+    """(seed, what is wrong or nothing, trace); `logged`: with what the nodes log."""
     world = World(seed)
+    if logged:
+        _log_into(world)
     try:
         run(simulate(world))
     except AssertionError as error:
@@ -31,6 +35,15 @@ def try_seed(seed: int) -> tuple[int, str, list[str]]:
     except BaseException:
         return seed, traceback.format_exc(), world.trace
     return seed, "", world.trace
+
+
+def _log_into(world: World) -> None:
+    def into_trace(logger: object, level: str, event: MutableMapping[str, Any]) -> NoReturn:
+        what = event.pop("event")
+        world.note(f"    {level}: {what} " + " ".join(f"{name}={value}" for name, value in event.items()))
+        raise structlog.DropEvent
+
+    structlog.configure([into_trace], wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
 
 
 def quieten() -> None:
@@ -49,7 +62,7 @@ def main() -> int:
         return subprocess.call([sys.executable, *sys.orig_argv[1:]], env={**os.environ, "PYTHONHASHSEED": "0"})
     quieten()
     if options.seed is not None:
-        _, problem, trace = try_seed(options.seed)
+        _, problem, trace = try_seed(options.seed, logged=True)
         print("\n".join(trace))
         print(problem or "everything is as it must be")
         return int(bool(problem))

@@ -1,63 +1,81 @@
-"""What must be true whatever happened: an independent model of the promises, without versions, lsns or epochs."""
+"""What must be true whatever happened: an independent model of the promises, without versions, outboxes or cursors.
+
+It knows what clients, devices and edges did and were told (`Writes`, `Entries`, the log of each machine), and looks
+at disks only when one is replaced, to know what is gone from the world. Every excuse is written down where it is
+made; there are these:
+
+- `Writes`, `Entries`: what was on replaced disks only cannot come back.
+- *A holder that is cut off cannot know that the device was moved*: it may write what it was last told over what the
+  new holder wrote. Nothing but the device could fence it.
+- *An edge whose store was replaced does not know what it wrote*: until it hears from the root it acts on an older
+  desired value, and it may write again what it wrote since the copy.
+- *A root that is put back and started again before anybody told it so* cannot tell what it wrote since it was put
+  back from what it had written before the copy: of that it may prefer what a node below has, though that is older.
+- *Who is given a device knows what was written to it only if the root had heard of it*: a value that was written just
+  before a move may be written again after it.
+- *What the device holds is not asked for*: where the last write of a device was lost with the root's and its holder's
+  copies (or was of a node that was cut off), the twin says what both copies say.
+"""
 
 from __future__ import annotations
 
+import traceback
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from twingateway.gateway.events import Changed, Event, EventBus
+from tests.simulation.entries import Entries
+from tests.simulation.machines import FORBIDDEN, WRITABLE
+from tests.simulation.topology import ROOT, WIRES
+from tests.simulation.writes import ALIVE, ANYBODY, DONE, HOLDER, LOST, Key, Write, Writes
+from twingateway.gateway.claims import fields, lifecycle_key
+from twingateway.gateway.events import Changed, Event
 from twingateway.gateway.gateway import Gateway
+from twingateway.gateway.ledger import granted_epoch
+from twingateway.ports.memory_store import MemoryDisk
+from twingateway.testing.joined import MemoryNode
 from twingateway.twin.ack import Ack, AckState
+from twingateway.twin.desired import plain
 from twingateway.twin.identity import DeviceId
-from twingateway.twin.register import Section
+from twingateway.twin.register import RegisterKey, Section
 from twingateway.twin.value import Value
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
+LABEL = "room"
+COMPARED = (Section.REPORTED, Section.DESIRED, Section.TAGS, Section.ACK)
+#: Registers that one device can have: of all sections and names together.
+REGISTERS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """One write that a machine carried out. `fenced`: by a node that the root had taken the device from."""
+
+    at: float
+    node: str
+    value: Value
+    fenced: bool
+
 
 class Oracle:
-    """Follows what was acknowledged and what the root showed; judges after the quiet."""
+    """Follows what was promised and what was shown; judges after the quiet."""
 
-    def __init__(self) -> None:
-        self._asked: defaultdict[tuple[str, str], list[Value]] = defaultdict(list)
-        self._acknowledged: dict[tuple[str, str], Value] = {}
-        self._at_backup: dict[str, dict[tuple[str, str], int]] = {}
-        self._excused_root = False
-        self._root_kept: dict[tuple[str, str], int] = {}
-        """How many of what was asked the oldest copy had that the root was restored from."""
-        self._excused_edges: set[str] = set()
-        self._shown: dict[tuple[str, str], int] = {}
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.writes = Writes()
+        self.entries = Entries()
+        self._written: defaultdict[Key, list[Written]] = defaultdict(list)
+        self._replaced: dict[str, float] = {}
+        """When each node's store was replaced last."""
+        self._shown: dict[str, int] = {}
+        self._unaware: float | None = None
+        """Since when the root is an older copy of itself and does not know it."""
         self.problems: list[str] = []
+        """What can never be right again."""
 
     # --- what happened -------------------------------------------------------------------------------------------
-
-    def asked(self, device: str, name: str, value: Value) -> None:
-        """Somebody sent a write to the root; without an answer it may have been done or not."""
-        self._asked[device, name].append(value)
-
-    def refused(self, device: str, name: str, value: Value) -> None:
-        self._asked[device, name].remove(value)
-
-    def acknowledged(self, device: str, name: str, value: Value) -> None:
-        self._acknowledged[device, name] = value
-
-    def store_lost(self, edge: str) -> None:
-        self._excused_edges.add(edge)
-
-    def backed_up(self, node: str) -> None:
-        self._at_backup[node] = {key: len(values) for key, values in self._asked.items()}
-
-    def restored(self, node: str) -> None:
-        """What the root had acknowledged and no edge had got yet cannot come back from anywhere."""
-        if node == "cloud":
-            kept = self._at_backup["cloud"]
-            for key, values in self._asked.items():
-                self._root_kept[key] = min(self._root_kept.get(key, len(values)), kept.get(key, 0))
-            self._excused_root = True
-            self._shown.clear()
-        else:
-            self._excused_edges.add(node)
 
     def watch(self, root: Gateway) -> None:
         """Listen to what the root shows, in this life of it."""
@@ -69,82 +87,213 @@ class Oracle:
                     self._see(event)
             publish(*events)
 
-        bus: EventBus = root.events
-        bus.publish = observed  # type: ignore[method-assign]
+        root.events.publish = observed  # type: ignore[method-assign]
+
+    def replaced(self, node: str, before: MemoryDisk) -> None:
+        """A node has another disk than before."""
+        world = self._world
+        self._replaced[node] = world.now
+        if node == ROOT:
+            self._shown.clear()
+            self._unaware = world.now
+        disks = [each.disk for each in world.nodes.values()]
+        gone = [
+            write
+            for key in list(self.writes.by_key)
+            for write in self.writes.lose(key, lambda write: any(_has(disk, write) for disk in disks))
+        ]
+        numbers = self.entries.replaced(before, world.nodes[node].disk)
+        if gone or numbers:
+            world.note(f"  gone with it: {[f'{write.key}={write.value}' for write in gone]} entries {numbers}")
+
+    def root_died(self, *, repaired: bool) -> None:
+        """The root's process has ended; `repaired`: it found out in this life that it is an older copy."""
+        self.writes.root_died(self._world.now)
+        if repaired:
+            self._unaware = None
+        if self._unaware is not None:
+            self.writes.excuse(since=self._unaware)
+
+    def crashed(self, context: dict[str, Any]) -> None:
+        """Something raised what nobody expects."""
+        error = context.get("exception")
+        where = "" if error is None else "".join(traceback.format_exception(error)[-3:])
+        self._demand(False, f"{context['message']}: {error!r} {where}")
+
+    def begun(self, node: str, device: str, name: str, value: Value) -> None:
+        """A node is about to write."""
+        desired = self._world.nodes[node].gateway.table.value(DeviceId("default", device), Section.DESIRED, name)
+        self._demand(plain(desired) == value, f"{node} writes {device}.{name}={value} though it was told {desired}")
+
+    def written(self, node: str, device: str, name: str, value: Value) -> None:
+        """A write had its effect at a device."""
+        world, key = self._world, (device, name)
+        world.note(f"{node} wrote {device}.{name}={value}")
+        this = Written(world.now, node, value, fenced=self._holder_by_root(device) != node)
+        write = self.writes.find(key, value)
+        if write is None:
+            self._demand(False, f"{device}.{name}={value} was written, and nobody wanted it")
+            return
+        if write.ttl is not None and write.outcome == DONE:
+            late = world.now - write.ended - write.ttl
+            self._demand(late <= 0, f"{device}.{name}={value} was written {late:.3f} s after its time")
+        self._judge_order(key, write, this)
+        self._written[key].append(this)
+
+    def _judge_order(self, key: Key, write: Write, this: Written) -> None:
+        for earlier in self._written[key]:
+            forgot = self._replaced.get(this.node, -1.0) >= earlier.at
+            if this.fenced or forgot:
+                continue
+            if earlier.value == write.value:
+                again = earlier.node == this.node and not self.writes.is_moved_since(key[0], earlier.at)
+                self._demand(not again, f"{key}: {this.node} wrote {write.value} again")
+                continue
+            other = self.writes.find(key, earlier.value)
+            stale = other is not None and write.is_before(other) and other.outcome != LOST
+            self._demand(not stale, f"{key}: {this.node} wrote {write.value} after {earlier.value}")
 
     def _see(self, event: Changed) -> None:
         register = event.stored.register
         if register.key.section is not Section.REPORTED or register.key.name != "value":
             return
-        key = (register.key.device.name, register.key.name)
-        value = register.value
-        assert isinstance(value, int)
-        if value < self._shown.get(key, 0):
-            self.problems.append(f"{key[0]} went back from {self._shown[key]} to {value}")
-        self._shown[key] = value
+        device, value = register.key.device.name, register.value
+        if not isinstance(value, int):
+            self._shown.pop(device, None)  # it is deleted
+            return
+        before = self._shown.get(device, 0)
+        self._demand(value >= before, f"{device} went back from {before} to {value}")
+        self._shown[device] = value
+
+    def _holder_by_root(self, device: str) -> str | None:
+        lifecycle = self._world.nodes[ROOT].disk.registers.get(lifecycle_key(DeviceId("default", device)))
+        holder = None if lifecycle is None else fields(lifecycle.register).get("holder")
+        return holder if isinstance(holder, str) else None
+
+    def _demand(self, holds: bool, problem: str) -> None:
+        if not holds:
+            self._world.note(f"WRONG: {problem}")
+            self.problems.append(problem)
+
+    def sample(self) -> None:
+        """Memory in the middle of trouble: bounded by registers."""
+        bound = REGISTERS * len(WIRES) + 2 * len(self._world.nodes)
+        for name, node in self._world.running():
+            registers = sum(1 for _ in node.gateway.table.registers())
+            self._demand(registers <= bound, f"{name} has {registers} registers")
+            for peer in node.gateway.peers:
+                waiting = len(peer.session.outbox)
+                self._demand(waiting <= registers, f"{name}: {waiting} of {registers} wait for {peer.name}")
 
     # --- judgement -----------------------------------------------------------------------------------------------
 
-    def judge(self, world: World) -> None:
-        for edge, devices in world_edges().items():
-            for device in devices:
-                self._judge_device(world, edge, device)
-        self._judge_memory(world)
-        assert not self.problems, "\n".join(self.problems)
-
-    def _judge_device(self, world: World, edge: str, device: str) -> None:
-        identity = DeviceId("default", device)
-        root, holder = world.cloud.gateway, world.nodes[edge].gateway
-        machine = world.nodes[edge].machines[device]
-        for section in (Section.REPORTED, Section.DESIRED, Section.ACK):
-            here, there = root.table.values(identity, section), holder.table.values(identity, section)
-            self._expect(here == there, f"{device}: {section} is {here} at the root and {there} at {edge}")
-        shown = root.table.value(identity, Section.REPORTED, "value")
-        truth = machine.values["value"]
-        self._expect(shown == truth, f"{device}: the twin says {shown}, the device {truth}")
-        self._expect(root.queries.presence(identity).state == "online", f"{device} is not online")
-        for name in ("speed", "mode"):
-            self._judge_desired(world, edge, device, name)
-
-    def _judge_desired(self, world: World, edge: str, device: str, name: str) -> None:
-        identity, machine = DeviceId("default", device), world.nodes[edge].machines[device]
-        asked, acknowledged = self._asked[device, name], self._acknowledged.get((device, name))
-        desired = world.cloud.gateway.table.value(identity, Section.DESIRED, name)
-        since = asked.index(acknowledged) if acknowledged in asked else 0
-        if self._excused_root:
-            since = min(since, max(0, self._root_kept.get((device, name), len(asked)) - 1))
-        nothing_yet = [None] if acknowledged is None or (self._excused_root and since == 0) else []
-        allowed = [*asked[since:], *nothing_yet]
-        if self._excused_root and edge in self._excused_edges:
-            allowed = [*asked, None]  # both copies were replaced by older ones
-        if asked:
-            self._expect(desired in allowed, f"{device}.{name}: acknowledged {acknowledged}, kept {desired}")
-        if desired is None:
-            return
-        ack = world.cloud.gateway.queries.ack(identity, name)
-        applied = isinstance(ack, Ack) and ack.state is AckState.APPLIED
-        self._expect(applied, f"{device}.{name}={desired} ended as {ack}")
-        at_device = machine.values.get(name)
-        if not (self._excused_root and edge in self._excused_edges):  # else nobody knows of the last write any more
-            self._expect(at_device == desired, f"{device}.{name}: desired {desired}, at the device {at_device}")
-        if edge not in self._excused_edges:
-            values = [value for written, value in machine.written if written == name]
-            twice = sorted({str(value) for value in values if values.count(value) > 1})
-            self._expect(not twice, f"{device}.{name}: written again: {twice}")
-
-    def _judge_memory(self, world: World) -> None:
+    def judge(self) -> list[str]:
+        """What is wrong now."""
+        world = self._world
+        down = [name for name in world.nodes if not world.is_up(name)]
+        if down:
+            return [f"not running: {down}"]
+        problems = list(self.problems)
+        for device in WIRES:
+            problems += self._judge_device(device)
+        problems += self.entries.judge(world.nodes[ROOT].disk)
         for name, node in world.nodes.items():
-            registers = sum(1 for _ in node.gateway.table.registers())
-            for peer in node.gateway.peers:
-                waiting = len(peer.session.outbox)
-                self._expect(waiting == 0, f"{name}: {waiting} of {registers} registers still wait for {peer.name}")
+            problems += _judge_memory(name, node)
+        return problems
 
-    def _expect(self, holds: bool, problem: str) -> None:
-        if not holds:
-            self.problems.append(problem)
+    def _judge_device(self, device: str) -> list[str]:
+        world, identity = self._world, DeviceId("default", device)
+        root = world.cloud.gateway
+        exists = root.queries.exists(identity)
+        if exists not in self.writes.allowed((device, ALIVE), True):
+            return [f"{device} {'exists' if exists else 'is gone'}"]
+        holding = [edge for edge in WIRES[device] if world.nodes[edge].gateway.ownership.held(identity)]
+        if not exists:
+            return [f"{device} is gone, and held by {holding}"] if holding else []
+        holder = root.peers.holder(identity)
+        allowed = self.writes.allowed((device, HOLDER), ANYBODY)
+        if holder is None or holding != [holder] or not (holder in allowed or ANYBODY in allowed):
+            return [f"{device}: held by {holder}, {holding} think so, allowed {allowed}"]
+        problems = self._compare(device, holder)
+        machine = world.machines[device]
+        shown = root.table.value(identity, Section.REPORTED, "value")
+        if shown != machine.values["value"]:
+            problems.append(f"{device}: the twin says {shown}, the device {machine.values['value']}")
+        presence = root.queries.presence(identity)
+        if presence.state != "online":
+            problems.append(f"{device}: {presence}")
+        label = root.table.value(identity, Section.TAGS, LABEL)
+        allowed = self.writes.allowed((device, LABEL), None)
+        if label not in allowed:
+            problems.append(f"{device}: the label is {label}, not of {allowed}")
+        return problems + [problem for name in WRITABLE for problem in self._judge_desired(device, name)]
+
+    def _compare(self, device: str, holder: str) -> list[str]:
+        """Every node on the way has what the root has."""
+        identity, problems = DeviceId("default", device), []
+        for section in COMPARED:
+            values = {
+                node: self._world.nodes[node].gateway.table.values(identity, section)
+                for node in self._world.topology.way_up(holder)
+            }
+            if any(value != values[ROOT] for value in values.values()):
+                problems.append(f"{device}: {section} differs: {values}")
+        return problems
+
+    def _judge_desired(self, device: str, name: str) -> list[str]:
+        identity, key = DeviceId("default", device), (device, name)
+        root, machine = self._world.cloud.gateway, self._world.machines[device]
+        value = plain(root.table.value(identity, Section.DESIRED, name))
+        allowed = self.writes.allowed(key, None)
+        if value not in allowed:
+            return [f"{device}.{name} is {value}, not of {allowed}: {[str(w) for w in self.writes.by_key[key]]}"]
+        if value is None:
+            return []
+        write, ack = self.writes.find(key, value), root.queries.ack(identity, name)
+        states = {AckState.APPLIED}
+        if str(value).startswith(FORBIDDEN):
+            states = {AckState.REJECTED}
+        elif write is not None and write.ttl is not None:
+            states = {AckState.APPLIED, AckState.EXPIRED}
+        if not isinstance(ack, Ack) or ack.state not in states:
+            return [f"{device}.{name}={value} ended as {ack}"]
+        if ack.state is AckState.APPLIED and machine.values.get(name) != value and not self._is_excused(key):
+            return [f"{device}.{name}: desired {value}, at the device {machine.values.get(name)}"]
+        return []
+
+    def _is_excused(self, key: Key) -> bool:
+        """Nobody can know what the device holds: see above."""
+        if not self._written[key]:
+            return False
+        last = self._written[key][-1]
+        write = self.writes.find(key, last.value)
+        return last.fenced or (write is not None and write.outcome != DONE)
 
 
-def world_edges() -> dict[str, tuple[str, ...]]:
-    from tests.simulation.world import EDGES
+def _has(disk: MemoryDisk, write: Write) -> bool:
+    """Whether there is a trace of this write on a disk."""
+    device, name = write.key
+    identity = DeviceId("default", device)
+    if write.grant is not None:
+        lifecycle = disk.registers.get(lifecycle_key(identity))
+        if lifecycle is None:
+            return False
+        incarnation, ended = lifecycle.register.version.incarnation, fields(lifecycle.register)["state"] == "deleted"
+        if write.key[1] == HOLDER and write.value != ANYBODY:
+            return (incarnation, ended, granted_epoch(lifecycle.register)) >= (write.grant[0], False, write.grant[1])
+        gone_upto = incarnation if ended else incarnation - 1
+        return gone_upto >= write.grant[0] if write.grant[1] else incarnation >= write.grant[0]
+    section = Section.TAGS if name == LABEL else Section.DESIRED
+    stored = disk.registers.get(RegisterKey(identity, section, name))
+    return stored is not None and plain(stored.register.value) == write.value
 
-    return EDGES
+
+def _judge_memory(name: str, node: MemoryNode) -> list[str]:
+    """After the quiet nothing waits anywhere."""
+    gateway = node.gateway
+    waiting = {peer.name: len(peer.session.outbox) for peer in gateway.peers if len(peer.session.outbox)}
+    problems = [f"{name}: registers wait still: {waiting}"] if waiting else []
+    queued = {class_name: len(queue.waiting) for class_name, queue in node.disk.journal.queues.items()}
+    if any(queued.values()):
+        problems.append(f"{name}: journal entries wait still: {queued}")
+    return problems

@@ -1,7 +1,8 @@
-"""Whole gateways under faults, in virtual time: one seed owns clocks, network, disks, crashes and what people do.
+"""Whole gateways under faults, in virtual time: one seed owns clocks, network, disks, machines, crashes and clients.
 
-The world consists of a root and two edges with their devices. Every draw of what happens comes from the seed's
-generator. The trace says what was done, in virtual time.
+The world is a root with edges below it, in some seeds with a region between, and devices wired to the edges. Every
+draw comes from the seed's generator. `happenings` says what may happen; here is how nodes live and die, and the play:
+trouble, then quiet, then judgement. The trace says what was done, in virtual time.
 """
 
 from __future__ import annotations
@@ -9,24 +10,32 @@ from __future__ import annotations
 import asyncio
 import copy
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
+from tests.simulation import topology
+from tests.simulation.happenings import HAPPENINGS
+from tests.simulation.machines import Machine, machine_kind
 from tests.simulation.oracle import Oracle
-from twingateway.errors import TwinGatewayError
-from twingateway.ports.memory_store import MemoryDisk, MemoryStore
-from twingateway.ports.store import Changes
-from twingateway.testing.joined import FakeMachine, MemoryNode
-from twingateway.twin.identity import DeviceId
+from tests.simulation.stores import SlowStore
+from tests.simulation.topology import ROOT, WIRES
+from twingateway.errors import StoreError, TwinGatewayError
+from twingateway.gateway.journal import JournalPolicy, WithHistory
+from twingateway.ports.memory_store import MemoryDisk
+from twingateway.testing.joined import MemoryNode
+from twingateway.twin.entry import CLASSES, EVENT, JournalClass
 
-EDGES = {"edge-a": ("pump", "fan"), "edge-b": ("lamp",)}
-#: Seconds in which faults happen, and seconds of quiet after which everything must be right.
-TROUBLE = 8.0
-QUIET = 40.0
+#: Seconds in which things happen and how many do, and seconds of quiet after which everything must be right.
+TROUBLE, EVENTS, QUIET = 3.0, 50, 45
+#: Looks in a row, one a second, that must find nothing wrong; some seeds wait for the end of the quiet all the same.
+STEADY, PATIENT = 3, 10
+#: Bytes of journal that may wait where its cap is to be met.
+SMALL_QUEUE = 1500
 
 
 class SimulatedClock:
-    """Monotonic from the loop; the wall clock can jump."""
+    """Monotonic from the loop; the wall clock is the node's own and can jump."""
 
     def __init__(self) -> None:
         self.offset_ms = 1_700_000_000_000
@@ -38,251 +47,222 @@ class SimulatedClock:
         return self.offset_ms + int(self.now() * 1000)
 
 
-class SlowStore(MemoryStore):
-    """A store whose commits take time: a crash before its middle loses the commit, after it nobody was told."""
-
-    def __init__(self, disk: MemoryDisk, chance: random.Random) -> None:
-        super().__init__(disk, chance.randbytes)
-        self._chance = chance
-
-    async def commit(self, changes: Changes) -> None:
-        await asyncio.sleep(self._chance.uniform(0.0, 0.01))
-        await super().commit(changes)
-        await asyncio.sleep(self._chance.uniform(0.0, 0.01))
-
-
 @dataclass
 class Life:
     """One run of one node's process."""
 
     node: MemoryNode
     stop: asyncio.Event = field(default_factory=asyncio.Event)
+    up: bool = False
     task: asyncio.Task[None] | None = None
 
 
 class World:
-    """The nodes, what can be done to them, and the trace of what was."""
+    """The nodes and machines, what keeps them alive, and the trace."""
 
     def __init__(self, seed: int) -> None:
+        self.seed = seed
         self.chance = random.Random(seed)
         random.seed(seed)
-        self.clock = SimulatedClock()
         self.trace: list[str] = []
-        self.oracle = Oracle()
+        self.topology = topology.choose(self.chance)
+        self.oracle = Oracle(self)
+        self.clocks: dict[str, SimulatedClock] = {}
         self.nodes: dict[str, MemoryNode] = {}
         self.lives: dict[str, Life] = {}
         self.backups: dict[str, MemoryDisk] = {}
+        self.ambushes: dict[str, int] = {}
+        """By node: how many steps it has left."""
+        self.clients: set[asyncio.Task[None]] = set()
         self.counter = 0
-        for name in ("cloud", *EDGES):
-            self._add(name)
+        self.machines = {name: Machine(name, self._begun(name), self._written(name)) for name in WIRES}
+        policy = self._policy()
+        for name in self.topology.nodes:
+            self._add(name, policy)
 
-    def note(self, text: str) -> None:
-        self.trace.append(f"{self.clock.now():9.3f}  {text}")
+    @property
+    def now(self) -> float:
+        return asyncio.get_running_loop().time()
 
     @property
     def cloud(self) -> MemoryNode:
-        return self.nodes["cloud"]
+        return self.nodes[ROOT]
+
+    def note(self, text: str) -> None:
+        self.trace.append(f"{self.now:9.3f}  {text}")
+
+    def number(self) -> int:
+        """The next of all values in this world."""
+        self.counter += 1
+        return self.counter
 
     def is_up(self, name: str) -> bool:
-        return name in self.lives
+        return name in self.lives and self.lives[name].up
 
-    # --- what happens --------------------------------------------------------------------------------------------
-
-    def report(self) -> None:
-        """A device changes and says so, if its edge is up."""
-        edge = self.chance.choice(list(EDGES))
-        device = self.chance.choice(EDGES[edge])
-        self.counter += 1
-        self.note(f"{device} says value={self.counter}")
-        self.nodes[edge].machines[device].say(value=self.counter)
-
-    async def desire(self) -> None:
-        """Somebody sets a desired value at the root."""
-        if not self.is_up("cloud"):
-            return
-        device = self.chance.choice([d for devices in EDGES.values() for d in devices])
-        name = self.chance.choice(["speed", "mode"])
-        self.counter += 1
-        value = self.counter
-        self.oracle.asked(device, name, value)
-        try:
-            async with asyncio.timeout(5.0):
-                await self.cloud.gateway.commands.patch(
-                    DeviceId("default", device), {"spec": {"desiredProperties": {name: value}}}
-                )
-        except TwinGatewayError as error:
-            self.note(f"desired {device}.{name}={value} refused: {error.code}")
-            self.oracle.refused(device, name, value)
-            return
-        except TimeoutError:
-            self.note(f"desired {device}.{name}={value}: no answer")
-            return
-        self.note(f"desired {device}.{name}={value} acknowledged")
-        self.oracle.acknowledged(device, name, value)
-
-    async def crash(self) -> None:
-        """A process is killed and started again a while later."""
-        name = self.chance.choice([*self.nodes])
-        if self.is_up(name):
-            await self.kill(name)
-            await asyncio.sleep(self.chance.uniform(0.0, 3.0))
-            self.start(name)
-
-    async def lose_store(self) -> None:
-        """An edge comes back with an empty disk."""
-        name = self.chance.choice(list(EDGES))
-        if self.is_up(name):
-            await self.kill(name)
-            self.note(f"{name} lost its store")
-            self.oracle.store_lost(name)
-            self.nodes[name].disk = MemoryDisk()
-            await asyncio.sleep(self.chance.uniform(0.0, 1.0))
-            self.start(name)
-
-    def back_up(self) -> None:
-        """Somebody copies a node's disk while it runs."""
-        name = self.chance.choice([*self.nodes])
-        self.backups[name] = copy.deepcopy(self.nodes[name].disk)
-        self.backups[name].in_use = False
-        self.oracle.backed_up(name)
-        self.note(f"{name} backed up")
-
-    async def restore(self) -> None:
-        """A node comes back on its old copy."""
-        names = [name for name in self.backups if self.is_up(name)]
-        if not names:
-            return
-        name = self.chance.choice(names)
-        await self.kill(name)
-        self.note(f"{name} restored from its backup")
-        self.nodes[name].disk = self.backups.pop(name)
-        self.oracle.restored(name)
-        await asyncio.sleep(self.chance.uniform(0.0, 1.0))
-        self.start(name)
-
-    async def cut(self) -> None:
-        """An edge's link is silent for a while."""
-        path = self.nodes[self.chance.choice(list(EDGES))].path
-        path.cut = True
-        self.note("a link is cut")
-        await asyncio.sleep(self.chance.uniform(0.1, 4.0))
-        path.cut = False
-
-    def weather(self) -> None:
-        """Delay and loss change."""
-        path = self.nodes[self.chance.choice(list(EDGES))].path
-        path.loss = self.chance.choice([0.0, 0.05, 0.2, 0.5])
-        path.delay = self.chance.choice([0.0, 0.01, 0.05, 0.3])
-        self.note(f"a link has loss {path.loss}, delay {path.delay}")
-
-    def drop_links(self) -> None:
-        """A node's connections break, noticed at both ends."""
-        if self.is_up("cloud"):
-            self.note("connections of the cloud break")
-            for link in list(self.cloud.listener.links):
-                link.drop()
-
-    async def fill_disk(self) -> None:
-        """A disk is full for a while, now and then but for the room that the store set aside."""
-        disk = self.nodes[self.chance.choice([*self.nodes])].disk
-        lasts = self.chance.uniform(0.1, 2.0)
-        disk.low, disk.full = True, lasts < 1.0
-        self.note("a disk is full" if disk.full else "a disk has only the room set aside")
-        await asyncio.sleep(lasts)
-        disk.low = disk.full = False
-
-    def jump(self) -> None:
-        """The wall clock jumps by up to ten years."""
-        years = self.chance.uniform(-10, 10)
-        self.clock.offset_ms += int(years * 365 * 86_400_000)
-        self.note(f"the clock jumps by {years:.1f} years")
+    def running(self) -> Iterator[tuple[str, MemoryNode]]:
+        return ((name, node) for name, node in self.nodes.items() if self.is_up(name))
 
     # --- lives ---------------------------------------------------------------------------------------------------
 
     def start(self, name: str) -> None:
-        if self.is_up(name):
-            return
-        life = self.lives[name] = Life(self.nodes[name])
-        life.task = asyncio.create_task(self._live(name, life))
+        if name not in self.lives:
+            life = self.lives[name] = Life(self.nodes[name])
+            life.task = asyncio.create_task(self._live(name, life))
+
+    def start_later(self, name: str, most: float) -> None:
+        asyncio.get_running_loop().call_later(self.chance.uniform(0.0, most), self.start, name)
+
+    def end(self, name: str) -> asyncio.Task[None] | None:
+        """The process is gone from one moment to the next, and its links fall silent."""
+        life = self.lives.pop(name)
+        self.ambushes.pop(name, None)
+        if life.up:
+            life.node.vanish()
+        life.stop.set()
+        for machine in self.machines.values():
+            machine.ports.pop(name, None)
+        if name == ROOT:
+            self.oracle.root_died(repaired=life.up and life.node.gateway.repair.repairs > 0)
+            for client in self.clients:
+                client.cancel()
+        return life.task
 
     async def kill(self, name: str) -> None:
-        life = self.lives.pop(name)
         self.note(f"{name} is killed")
-        life.node.vanish()
-        life.stop.set()
-        if life.task is not None:
-            await life.task
+        task = self.end(name)
+        if task is not None:
+            await task
+
+    async def replace(self, name: str, disk: MemoryDisk) -> None:
+        """A node comes back on another disk."""
+        await self.kill(name)
+        before, self.nodes[name].disk = self.nodes[name].disk, disk
+        self.oracle.replaced(name, before)
+        self.start_later(name, 0.7)
+
+    def back_up(self, name: str) -> MemoryDisk:
+        disk = copy.deepcopy(self.nodes[name].disk)
+        disk.in_use = disk.full = disk.low = False
+        return disk
+
+    async def step(self, node: str, what: str) -> None:
+        """A node's work has come to this step; for a node that is lain in wait for, it may be the last."""
+        left = self.ambushes.get(node)
+        if left is None:
+            return
+        if left:
+            self.ambushes[node] = left - 1
+            return
+        del self.ambushes[node]
+        if not self.is_up(node):
+            raise StoreError(f"{node} dies while it starts, {what}")
+        self.note(f"{node} dies {what}")
+        self.end(node)
+        self.start_later(node, 1.0)
+        await asyncio.Event().wait()
+
+    def ask(self, work: Coroutine[Any, Any, None]) -> None:
+        """A client of the root's asks for something; it is gone with the root."""
+        task = asyncio.create_task(work)
+        self.clients.add(task)
+        task.add_done_callback(self.clients.discard)
 
     async def _live(self, name: str, life: Life) -> None:
         while True:
             try:
-                parent = None if name == "cloud" else self.cloud
-                async with life.node.running(parent):
+                parent = self.topology.parents.get(name)
+                async with life.node.running(None if parent is None else self.nodes[parent]):
                     self.note(f"{name} is up")
-                    if name == "cloud":
+                    life.up = True
+                    if name == ROOT:
                         self.oracle.watch(life.node.gateway)
                     await life.stop.wait()
-            except* TwinGatewayError:  # the disk is full, say: the service manager starts it again
-                self.note(f"{name} does not start")
+            except* TwinGatewayError as group:  # the disk is full, say: the service manager starts it again
+                self.note(f"{name} does not start: {group.exceptions[0]}")
+            life.up = False
             if life.stop.is_set():
                 return
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.3)
 
-    def _add(self, name: str) -> None:
+    # --- making it -----------------------------------------------------------------------------------------------
+
+    def _add(self, name: str, policy: JournalPolicy) -> None:
         chance = random.Random(self.chance.random())
-        node = MemoryNode(name, open_store=lambda disk: SlowStore(disk, chance), clock=self.clock)
+        clock = self.clocks[name] = SimulatedClock()
+        node = MemoryNode(name, open_store=lambda disk: SlowStore(name, disk, self.step, chance), clock=clock)
         node.path.chance = random.Random(self.chance.random())
-        for device in EDGES.get(name, ()):
-            node.machines[device] = FakeMachine({"value": 0}, frozenset({"speed", "mode"}))
+        node.ping_every = 4.0
+        node.journal = policy
+        wired = {device: self.machines[device] for device in topology.wired_to(name)}
+        node.machines.update(wired)  # type: ignore[arg-type]
+        node.kind = machine_kind(name, wired, self.step, chance)
         self.nodes[name] = node
 
+    def _policy(self) -> JournalPolicy:
+        classes = dict(CLASSES)
+        if self.chance.random() < 0.2:
+            event = classes[EVENT]
+            classes[EVENT] = JournalClass(EVENT, event.priority, event.ttl, SMALL_QUEUE)
+        history = self.chance.choice([WithHistory.ALL, WithHistory.MODELLED])
+        return JournalPolicy(classes, history)
 
-#: What may happen, and how often.
-EVENTS: dict[str, int] = {
-    "report": 30,
-    "desire": 20,
-    "cut": 4,
-    "weather": 4,
-    "drop_links": 3,
-    "crash": 6,
-    "lose_store": 1,
-    "back_up": 2,
-    "restore": 1,
-    "fill_disk": 1,
-    "jump": 1,
-}
+    def _begun(self, device: str) -> Callable[[str, str, Any], None]:
+        return lambda node, name, value: self.oracle.begun(node, device, name, value)
+
+    def _written(self, device: str) -> Callable[[str, str, Any], None]:
+        return lambda node, name, value: self.oracle.written(node, device, name, value)
 
 
-async def simulate(world: World, events: int = 45) -> None:
+async def simulate(world: World) -> None:
     """Trouble, then quiet, then judgement: raises AssertionError with what is wrong, TimeoutError if a process that
     was killed does not end."""
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: world.oracle.crashed(context))
     async with asyncio.timeout(10 * (TROUBLE + QUIET)):
-        await _play(world, events)
+        await _trouble(world)
+        _heal(world)
+        problems = await _quiet(world)
+        assert not problems, "\n".join(problems)
+        for name in list(world.lives):
+            await world.kill(name)
 
 
-async def _play(world: World, events: int) -> None:
+async def _trouble(world: World) -> None:
+    world.note(f"the world is {world.topology.name}")
     for name in world.nodes:
         world.start(name)
-    await asyncio.sleep(1.0)
-    under_way: list[asyncio.Task[None]] = []
-    for _ in range(events):
-        await asyncio.sleep(world.chance.expovariate(events / TROUBLE))
-        name = world.chance.choices(list(EVENTS), list(EVENTS.values()))[0]
-        happening: Callable[[], object] = getattr(world, name)
-        result = happening()
-        if asyncio.iscoroutine(result):
-            under_way.append(asyncio.create_task(result))
+    await asyncio.sleep(0.3)
+    happenings, weights = list(HAPPENINGS), list(HAPPENINGS.values())
+    under_way = []
+    for _ in range(EVENTS):
+        await asyncio.sleep(world.chance.expovariate(EVENTS / TROUBLE))
+        happening = world.chance.choices(happenings, weights)[0]
+        work = happening(world)
+        if work is not None:
+            under_way.append(asyncio.create_task(work))
+        world.oracle.sample()
     await asyncio.gather(*under_way)
-    _heal(world)
-    await asyncio.sleep(QUIET)
-    world.oracle.judge(world)
-    for name in list(world.lives):
-        await world.kill(name)
 
 
 def _heal(world: World) -> None:
     world.note("quiet")
+    world.ambushes.clear()
+    for machine in world.machines.values():
+        machine.switch(off=False)
     for name, node in world.nodes.items():
-        node.path.cut = node.disk.full = node.disk.low = False
-        node.path.loss, node.path.delay = 0.0, 0.01
+        path = node.path
+        path.cut = path.cut_up = path.cut_down = node.disk.full = node.disk.low = False
+        path.loss, path.delay, path.jitter, path.duplication = 0.0, 0.01, 0.0, 0.0
         world.start(name)
+
+
+async def _quiet(world: World) -> list[str]:
+    """What is wrong at its end, or nothing as soon as that is steady."""
+    good = 0
+    problems: list[str] = []
+    for _ in range(QUIET):
+        await asyncio.sleep(1.0)
+        problems = world.oracle.judge()
+        good = 0 if problems else good + 1
+        if good == STEADY and world.seed % PATIENT:
+            break
+    return problems

@@ -86,6 +86,8 @@ class Actuator:
         self._lifetimes = lifetimes
         self._uncertain = {attempt.name: str(attempt.version) for attempt in attempts}
         """By property: the mark of what may have reached the device, or not"""
+        self._done: dict[str, str] = {}
+        """By property: the mark of what this process attempted last."""
         self._retries: dict[str, _Retry] = {}
         self._looks: list[float] = []
         """When something about a ttl is to be looked at again (monotonic seconds)."""
@@ -158,7 +160,19 @@ class Actuator:
             self._retry_later(wish)
 
     def _pending(self) -> list[Wish]:
-        return self._wishes.open(self._device) if self._held(self._device) else []
+        if not self._held(self._device):
+            return []
+        undone = [wish for name in self._done if (wish := self._undone(name)) is not None]
+        return [*self._wishes.open(self._device), *undone]
+
+    def _undone(self, name: str) -> Wish | None:
+        """What was applied once, as the root says that was told so by this node before its store was replaced by an
+        older copy; and before the root said it, an older value was written."""
+        wish = self._wishes.current(self._device, name)
+        if wish is None or wish.value is None or wish.mark == self._done[name]:
+            return None
+        ack = self._wishes.ack(self._device, wish)
+        return wish if ack is not None and ack.state is AckState.APPLIED else None
 
     async def _advance(self, wish: Wish) -> None:
         """One step for one wish; leaves it where it has to wait."""
@@ -189,7 +203,7 @@ class Actuator:
             await self._wishes.say_desired(self._device, wish.name, self._timed(overruled))
         ack = self._wishes.ack(self._device, wish)
         if ack is not None and ack.settled:
-            return True
+            return wish.name not in self._done or self._undone(wish.name) is None
         inherited = self._wishes.inherited(self._device, wish)
         if inherited is not None:
             await self._say(wish, inherited)
@@ -246,6 +260,7 @@ class Actuator:
             if not await self._wishes.announce(self._device, wish, delivered, attempt=begins):
                 return False
             self._uncertain[wish.name] = wish.mark
+        self._done[wish.name] = wish.mark
         return True
 
     def _judge(self, name: str, value: Value) -> Value:

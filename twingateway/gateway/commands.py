@@ -95,8 +95,8 @@ class Commands:
         ReadOnlyPath, VersionMismatch, InvalidValue, InvalidDocument, NotRoot, StoreError; then nothing changed."""
         self._require_root()
         parts = _split(patch)
-        self._require_certain(device)
         async with self._locks.hold([device]):
+            self._require_certain(device)
             self._queries.desired(device)
             self._compare(device, if_match)
             drafts = [
@@ -125,8 +125,8 @@ class Commands:
         warnings = tuple(str(warning) for warning in report.warnings)
         if twin.reported:
             warnings += ("reportedProperties were ignored: only the device itself reports",)
-        self._require_certain(twin.id)
         async with self._locks.hold([twin.id]):
+            self._require_certain(twin.id)
             self._compare(twin.id, if_match)
             if not self._queries.exists(twin.id):
                 return Written(await self._create(twin, terms, origin), True, warnings)
@@ -144,14 +144,15 @@ class Commands:
         """Delete a twin. Its incarnation ends: nothing that still travels under it will be taken again. Raises
         UnknownTwin, VersionMismatch, NotRoot, StoreError."""
         self._require_root()
-        self._require_certain(device)
         async with self._locks.hold([device]):
+            self._require_certain(device)
             self._queries.desired(device)
             self._compare(device, if_match)
             current = self._table.get(lifecycle_key(device))
             value: dict[str, Value] = {"state": "deleted", "holder": self._peers.holder(device)}
             if current is not None:
                 value["epoch"] = granted_epoch(current.register)
+            value |= self._decided(device)
             gone = [
                 Draft(stored.register.key, None)
                 for section in (Section.DESIRED, Section.TAGS)
@@ -205,6 +206,9 @@ class Commands:
 
         if self._grants is not None:
             await self._grants.move(device, node, check)
+
+    def _decided(self, device: DeviceId) -> dict[str, Value]:
+        return {} if self._grants is None else self._grants.decided(device)
 
     def _require_certain(self, device: DeviceId) -> None:
         if self._grants is not None:
@@ -281,7 +285,7 @@ class Commands:
         version = Version(1, 1, 0)
         if current is not None:
             version = Version(current.register.version.incarnation + 1, current.register.version.epoch, 0)
-        value: dict[str, Value] = {"state": "live", "epoch": 0}
+        value: dict[str, Value] = {"state": "live", "epoch": 0, **self._decided(device)}
         if model is not None:
             value["model"] = model
         return await self._write([Draft(lifecycle_key(device), value), *drafts], version)

@@ -145,7 +145,7 @@ class Committer:
         """Call back once the journal entries added just now are durable."""
         self._filling.journal_callbacks.append(callback)
 
-    async def commit(
+    def submit(
         self,
         registers: Sequence[StoredRegister] = (),
         *,
@@ -153,9 +153,10 @@ class Committer:
         attempts: Sequence[Attempt] = (),
         journal: Sequence[Filing] = (),
         vital: bool = False,
-    ) -> None:
-        """Make durable, and return when it is; what is `vital` also while the store has little space. Raises
-        StoreError; then nothing of it was kept."""
+    ) -> asyncio.Future[None]:
+        """Make durable soon; what is `vital` also while the store has little space. The future says when it is, or
+        has the StoreError; then nothing of it was kept. It is for no one to cancel: who gives up waiting
+        (`asyncio.shield`) takes nothing back."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         changes = Changes(
             registers=list(registers),
@@ -167,7 +168,7 @@ class Committer:
         self._filling.strict.append(_Strict(changes, waiter))
         self._wanted.set()
         self._awaited.set()
-        await waiter
+        return waiter
 
     async def run(self) -> None:
         while True:

@@ -31,24 +31,25 @@ from twingateway.gateway.claims import (
     lifecycle_key,
     registers_of,
 )
-from twingateway.gateway.ledger import Draft, Ledger, granted_epoch
+from twingateway.gateway.ledger import DOUBT, Draft, Ledger, granted_epoch
 from twingateway.gateway.locks import DeviceLocks
 from twingateway.gateway.peers import Peer, Peers
+from twingateway.gateway.restored import DECIDED, MADE, MOVED_IN, ONLY_MOVED, RESTORED, Restored
 from twingateway.gateway.table import TwinTable
 from twingateway.gateway.tasks import Tasks
 from twingateway.twin.desired import origin_of
 from twingateway.twin.identity import DeviceId
-from twingateway.twin.register import ZERO, Register, Section, StoredRegister, Version
+from twingateway.twin.register import ZERO, Register, RegisterKey, Section, StoredRegister, Version
 from twingateway.twin.value import Value
 
 log = structlog.get_logger("ownership")
 
+#: What clients write.
+WRITTEN = frozenset({Section.DESIRED, Section.TAGS})
 #: Seconds between two attempts at a store that refuses.
 RETRY_SECONDS = 1.0
 #: Devices that may be reached through one child. A grant is kept for ever.
 MOST_DEVICES = 100_000
-#: Member of a lifecycle register while the root is not certain of its own registers: see `Grants.doubt`.
-DOUBT = "doubt"
 #: Member of the lifecycle register of a device that was moved: its assignment counts for the version of the twin.
 MOVED = "moved"
 
@@ -83,13 +84,14 @@ class Grants:
         self._refused: dict[DeviceId, tuple[Claim, Peer | None]] = {}
         self._heard: set[DeviceId] = set()
         """Devices whose holder has been heard by this process, and knew nothing that the root does not."""
-        self._asked: dict[DeviceId, tuple[Claim, Peer]] = {}
+        self._asked: dict[tuple[DeviceId, str], tuple[Claim, Peer]] = {}
         """Claims that wait for registers of the root's, which the claimant was asked for."""
+        self._answered: set[tuple[DeviceId, str]] = set()
         ledger.watch(self._on_register, Section.LIFECYCLE)
 
     def is_certain(self, device: DeviceId) -> bool:
         """Whether this root is certain to have all of its own writes for the device."""
-        return self._doubt(device) is None
+        return DOUBT not in self._lifecycle(device)
 
     def require_writable(self, device: DeviceId) -> None:
         """Raises Unavailable while it is not certain that this root has all of its own writes for the device."""
@@ -118,36 +120,40 @@ class Grants:
         """Raises ProtocolViolation if a child would hold more with these, or wait for more, than it may."""
         fresh = {claim.device for claim in claims if self._peers.holder(claim.device) is None}
         fresh.update(claim.device for claim, claimant in self._undecided.values() if claimant is peer)
-        fresh.update(device for device, (_, asked) in self._asked.items() if asked is peer)
+        fresh.update(device for (device, _), (_, asked) in self._asked.items() if asked is peer)
         held = sum(len(self._peers.held_by(node)) for node in peer.below)
         if fresh and held + len(fresh) > MOST_DEVICES:
             raise ProtocolViolation(f"{peer.name} claims more than {MOST_DEVICES} devices", 0x97)
 
     def on_root_registers(self, peer: Peer, body: Any) -> None:
         """The answer to `want-root`."""
+        node = str(body.get("node"))
         for device, registers in wire.parse_devices(peer.namespace, body).items():
             if any(register.key.section not in ROOT_SECTIONS for register in registers):
                 raise ProtocolViolation("root-registers of sections that the root does not write")
-            claim, asked = self._asked.pop(device, (None, None))
+            claim, asked = self._asked.pop((device, node), (None, None))
             if claim is None or asked is None or asked.name != peer.name:
+                if (device, node) in self._answered:
+                    continue  # who claims twice in quick succession is asked twice
                 raise ProtocolViolation(f"root-registers of {device}, which nobody asked for")
+            self._answered.add((device, node))
             self._tasks.start(self._adopt(claim, registers, peer), f"adopting {device}")
 
     async def move(self, device: DeviceId, node: str, check: Callable[[], None]) -> None:
         """Reassign a device: its present holder is fenced, and `node` holds it as soon as it claims it. `check`
         raises if it is not to be done; nobody else writes in between. Raises StoreError."""
         async with self._locks.hold([device]):
+            self.require_writable(device)
             check()
             current = self._table.get(lifecycle_key(device))
             known = {} if current is None else fields(current.register)
-            former = self._peers.via(str(known.get("holder")))
             epoch = 0 if current is None else granted_epoch(current.register)
             version = Version(1, 1, 0) if current is None else current.register.version
             value: dict[str, Value] = {**known, "state": "live", "holder": node, "store": "", "epoch": epoch + 1}
-            value[MOVED] = True
-            minted = await self._ledger.write([Draft(lifecycle_key(device), value)], version=version)
-        if former is not None:
-            self._peers.tell(former, minted)
+            value |= {MOVED: True, MOVED_IN: self._ledger.start}
+            if RESTORED in known:
+                value.setdefault(DECIDED, ONLY_MOVED)
+            await self._ledger.write([Draft(lifecycle_key(device), value)], version=version)
 
     def tell_again(self, device: DeviceId) -> None:
         """The device's holder is to have everything that the root wrote."""
@@ -208,11 +214,12 @@ class Grants:
             self._give_back(peer, list(by_verdict[Verdict.RESTORE].values()))
 
     def _judge(self, claim: Claim) -> Verdict:
-        if self._doubt(claim.device) is not None:
-            return Verdict.ADOPT
         current = self._table.get(lifecycle_key(claim.device))
         value = {} if current is None else fields(current.register)
-        if value.get("holder") in (None, claim.holder) and claim.root > greatest_of_root(self._table, claim.device):
+        is_holder, in_doubt = value.get("holder") in (None, claim.holder), DOUBT in value
+        knows_more, restored = claim.root > greatest_of_root(self._table, claim.device), Restored.of(value)
+        is_news = restored is not None and (knows_more or restored.is_news(claim.root))
+        if (is_holder and (in_doubt or knows_more)) or is_news:
             return Verdict.ADOPT
         if current is None:
             return Verdict.GRANT
@@ -222,7 +229,7 @@ class Grants:
             return Verdict.HELD
         if value.get("holder") is None:
             return Verdict.GRANT
-        if value.get("store") == claim.store:
+        if value.get("store") == claim.store and claim.epoch <= granted_epoch(current.register):
             return Verdict.TELL if claim.epoch < granted_epoch(current.register) else Verdict.KNOWN
         told = any(self._table.section(claim.device, section) for section in HOLDER_SECTIONS)
         has_it = claim.restored or claim.holder == self._peers.node
@@ -253,12 +260,13 @@ class Grants:
         self._ledger.notice("claim-refused", reason, claim.device, node=claim.holder)
         self._refused[claim.device] = (claim, peer)
         if peer is not None:
-            refuse(peer, claim, reason)
+            current = self._table.get(lifecycle_key(claim.device))
+            refuse(peer, claim, reason, None if current is None else current.register.version)
 
     def _ask(self, peer: Peer, claims: list[Claim]) -> None:
         for holder in {claim.holder for claim in claims}:
             names = [claim.device.name for claim in claims if claim.holder == holder]
-            self._asked.update((claim.device, (claim, peer)) for claim in claims if claim.holder == holder)
+            self._asked.update(((c.device, holder), (c, peer)) for c in claims if c.holder == holder)
             if peer.line is not None:
                 log.warning("asking a holder for this root's own registers", node=holder, devices=len(names))
                 peer.line.send_control("want-root", {"node": holder, "devices": names})
@@ -278,59 +286,132 @@ class Grants:
 
     async def doubt(self, since: int) -> None:
         """This root's store was found rolled back: nothing is certain about held devices until their holders were
-        asked. `since`: the last lsn from before this process; what was written after it must not lose. The doubt is
+        asked. `since`: the last seq from before this process; what was written after it must not lose. The doubt is
         part of the lifecycle register, so that it outlives a crash. Raises StoreError."""
         self._heard.clear()
+        async with self._locks.hold(self._table.devices()):
+            await self._doubt_all(since)
+
+    async def _doubt_all(self, since: int) -> None:
+        by_version: dict[Version, list[Draft]] = {}
         for device in list(self._table.devices()):
             current = self._table.get(lifecycle_key(device))
-            if current is not None and self._peers.holder(device) not in (None, self._peers.node):
-                value = {DOUBT: since, **fields(current.register)}
-                version = current.register.version
-                await self._ledger.write([Draft(lifecycle_key(device), value)], version=version, vital=True)
+            if current is None or self._peers.holder(device) == self._peers.node:
+                continue
+            note = Restored.of(fields(current.register))
+            if note is None or not isinstance(note.since, int):  # else this was begun, and interrupted
+                draft = Draft(lifecycle_key(device), self._doubtful(current, since))
+                by_version.setdefault(current.register.version._replace(seq=0), []).append(draft)
+        for version, drafts in by_version.items():
+            await self._ledger.write(drafts, version=version, vital=True)
 
-    def _doubt(self, device: DeviceId) -> int | None:
-        """The lsn since which the root's own registers of a device are certain; None when all are."""
+    def _doubtful(self, lifecycle: StoredRegister, since: int) -> dict[str, Value]:
+        value, is_old = fields(lifecycle.register), lifecycle.register.version.seq <= since
+        old = (s.register.version for s in self._of_root(lifecycle.register.key.device))
+        known = max((version for version in old if version.seq <= since), default=ZERO)
+        note = Restored(since, known, lifecycle.register.version if is_old else ZERO)
+        value = {name: each for name, each in value.items() if name not in (DOUBT, DECIDED)}
+        value[RESTORED] = note.to_value()
+        if not is_old and (value["state"] == "deleted" or value.get("holder") is None):
+            value[DECIDED] = MADE
+        elif value["state"] == "live" and value.get("holder") is not None:
+            value[DOUBT] = True
+            if value.get(MOVED_IN) == self._ledger.start:
+                value[DECIDED] = ONLY_MOVED
+        return value
+
+    def decided(self, device: DeviceId) -> dict[str, Value]:
+        """What the lifecycle register of a device that is created or deleted now has to keep of the one before."""
+        restored = self._lifecycle(device).get(RESTORED)
+        return {} if restored is None else {RESTORED: restored, DECIDED: MADE}
+
+    def _lifecycle(self, device: DeviceId) -> dict[str, Value]:
         current = self._table.get(lifecycle_key(device))
-        since = None if current is None else fields(current.register).get(DOUBT)
-        return since if isinstance(since, int) else None
+        return {} if current is None else fields(current.register)
 
-    def _written_since(self, device: DeviceId, since: int) -> list[Draft]:
-        """What people wrote. What came of an override is not kept: it is judged anew, if it was not before."""
-        return [
-            Draft(stored.register.key, stored.register.value, stored.register.time)
-            for section in (Section.DESIRED, Section.TAGS)
-            for stored in self._table.section(device, section).values()
-            if stored.lsn > since and not origin_of(stored.register.value).override
-        ]
+    def _of_root(self, device: DeviceId) -> list[StoredRegister]:
+        return [stored for section in ROOT_SECTIONS for stored in self._table.section(device, section).values()]
+
+    def _written_since(self, device: DeviceId) -> dict[RegisterKey, Draft]:
+        """What people wrote after the root was restored is newer than anything that it wrote before. What came of an
+        override is not kept: it is judged anew, if it was not before."""
+        restored = Restored.of(self._lifecycle(device))
+        return {
+            stored.register.key: Draft(stored.register.key, stored.register.value, stored.register.time)
+            for stored in self._of_root(device)
+            if stored.register.key.section in WRITTEN and restored is not None and restored.is_since(stored)
+            if not origin_of(stored.register.value).override
+        }
 
     async def _adopt(self, claim: Claim, registers: list[Register], peer: Peer) -> None:
-        """Take the root's registers back from a holder, begin a new epoch above all of them, judge the claim anew."""
-        device, doubt = claim.device, self._doubt(claim.device)
-        greatest = max((register.version for register in registers), default=ZERO)
-        if doubt is not None or greatest > greatest_of_root(self._table, device):
-            # What the root wrote after it was restored, before it knew, is newer than anything it wrote before.
-            kept = [] if doubt is None else self._written_since(device, doubt)
-            self._ledger.apply(registers, origin=peer.name, then=lambda: None)
-            async with self._locks.hold([device]):
-                while not await self._begin_epoch(device, kept):
-                    await asyncio.sleep(RETRY_SECONDS)
-            log.info("adopted from its holder", device=str(device), registers=len(registers), kept=len(kept))
-            self.tell_again(device)
+        """Take the root's registers back from a claimant, begin an epoch above all of them, judge the claim anew."""
+        device, before = claim.device, self._lifecycle(claim.device)
+        kept = self._written_since(device)
+        self._ledger.apply(registers, origin=peer.name, then=lambda: None)
+        async with self._locks.hold([device]):
+            while not await self._begin_epoch(claim, before, kept, registers):
+                await asyncio.sleep(RETRY_SECONDS)
+        log.info("adopted from its holder", device=str(device), registers=len(registers), kept=len(kept))
+        self.tell_again(device)
         self.on_claims([replace(claim, root=ZERO)], peer)
 
-    async def _begin_epoch(self, device: DeviceId, kept: list[Draft]) -> bool:
-        """False if the store refused."""
-        known, current = greatest_of_root(self._table, device), self._table.get(lifecycle_key(device))
-        if current is None:
+    async def _begin_epoch(
+        self, claim: Claim, before: dict[str, Value], kept: dict[RegisterKey, Draft], registers: list[Register]
+    ) -> bool:
+        """`before`: the lifecycle as it was before these registers were adopted. False if the store refused."""
+        device, known = claim.device, greatest_of_root(self._table, claim.device)
+        adopted, incarnation, drafts = self._adopted(device, before, registers), known.incarnation, kept
+        if not adopted:
             return True
-        value = {name: each for name, each in fields(current.register).items() if name != DOUBT}
-        version = Version(known.incarnation, known.epoch + 1, 0)
+        decided = before.get(DECIDED)
+        value = adopted if decided is None else before
+        if decided == MADE:
+            incarnation += before["state"] == "live"
+            drafts = {key: Draft(key, None) for key in self._present(device)} | kept
+        elif value["state"] == "deleted":
+            drafts = {}
+        version = Version(incarnation, known.epoch + 1, 0)
+        restored = Restored.of(before) or Restored(version[:2], ZERO, ZERO)
+        value = {name: each for name, each in value.items() if name not in (DOUBT, DECIDED)}
+        value[RESTORED] = restored.told(registers, version[:2]).to_value()
+        value["epoch"] = self._epoch_above(device, incarnation, value, adopted)
+        if decided is not None:
+            value[DECIDED] = decided
+        if DOUBT in before and value["state"] == "live" and adopted.get("holder") not in (None, claim.holder):
+            value[DOUBT] = True  # a former holder can know more than the root, the present one alone everything
         try:
-            await self._ledger.write([Draft(lifecycle_key(device), value), *kept], version=version, vital=True)
+            mended = [Draft(lifecycle_key(device), value), *drafts.values()]
+            await self._ledger.write(mended, version=version, vital=True)
         except (StoreError, Unavailable) as error:
             log.warning("an adoption waits for the store", device=str(device), reason=error.message)
             return False
         return True
+
+    def _epoch_above(
+        self, device: DeviceId, incarnation: int, value: dict[str, Value], adopted: dict[str, Value]
+    ) -> Value:
+        """The holder's epoch, beyond what another holder was granted or said meanwhile."""
+        told = (r.version for r in registers_of(self._table, device, HOLDER_SECTIONS))
+        greatest = max((version.epoch for version in told if version.incarnation == incarnation), default=0)
+        epoch, other = _epoch(value), _epoch(adopted)
+        if (value.get("holder"), value.get("store")) != (adopted.get("holder"), adopted.get("store")):
+            epoch = max(epoch, other + 1)
+        return epoch if epoch >= greatest else greatest + 1
+
+    def _adopted(self, device: DeviceId, before: dict[str, Value], registers: list[Register]) -> dict[str, Value]:
+        """The lifecycle: that of the lost history if more of it is known now than was."""
+        restored, key = Restored.of(before), lifecycle_key(device)
+        for register in registers:
+            if register.key == key and restored is not None and register.version > restored.lifecycle:
+                return fields(register)
+        return self._lifecycle(device) if restored is None else before
+
+    def _present(self, device: DeviceId) -> list[RegisterKey]:
+        return [
+            stored.register.key
+            for stored in self._of_root(device)
+            if stored.register.key.section in WRITTEN and stored.register.value is not None
+        ]
 
     def _on_register(self, stored: StoredRegister) -> None:
         """A device became free, or was moved: a claim that was refused may be granted now."""
@@ -343,8 +424,16 @@ class Grants:
             self.on_claims([claim], peer)
 
 
-def refuse(peer: Peer, claim: Claim, reason: str) -> None:
-    """Tell a claimant why it does not hold the device."""
+def _epoch(lifecycle: dict[str, Value]) -> int:
+    epoch = lifecycle.get("epoch")
+    return epoch if isinstance(epoch, int) else 0
+
+
+def refuse(peer: Peer, claim: Claim, reason: str, judged_by: Version | None = None) -> None:
+    """Tell a claimant why it does not hold the device. `judged_by`: the lifecycle register's version, since a newer
+    one can overtake this."""
     if peer.line is not None:
-        body = {"device": str(claim.device), "node": claim.holder, "reason": reason}
+        body: dict[str, Any] = {"device": str(claim.device), "node": claim.holder, "reason": reason}
+        if judged_by is not None:
+            body["version"] = list(judged_by)
         peer.line.send_control("claim-refused", body)

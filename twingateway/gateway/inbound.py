@@ -31,6 +31,10 @@ class Refusal:
     message: str
 
 
+#: A child's word on a node's link does not count for its version: another parent's did before, or that of this child
+#: before it lost its store. It says it again with a greater one.
+OUTDATED = "outdated"
+
 #: Where a child stands with a device, looked up once a frame.
 _Standing: TypeAlias = "tuple[int, int] | Refusal"
 _Standings: TypeAlias = dict[DeviceId, _Standing]
@@ -68,9 +72,12 @@ class Inbound:
     def _from_child(self, peer: Peer, register: Register, standings: _Standings) -> Refusal | None:
         device, section, _ = register.key
         if section is Section.REACH:
-            if device.namespace == NODES and self._peers.speaks_for(peer, register):
+            if device.namespace != NODES or not self._peers.speaks_for(peer, register):
+                return Refusal("not-yours", f"{peer.name} does not lead to the node {device.name}")
+            known = self._table.get(register.key)
+            if known is None or register.version > known.register.version or register == known.register:
                 return None
-            return Refusal("not-yours", f"{peer.name} does not lead to the node {device.name}")
+            return Refusal(OUTDATED, f"{device.name} was told of before, with {known.register.version}")
         if device.namespace != peer.namespace:
             return Refusal("not-authorized", f"{peer.name} belongs to the namespace {peer.namespace}")
         if WRITER[section] is not Writer.HOLDER:
@@ -84,10 +91,16 @@ class Inbound:
             return Refusal("fenced", f"{device} is now at incarnation and epoch {standing[0]}.{standing[1]}")
         return _form_refusal(register)
 
+    def _leads_to(self, peer: Peer, node: str) -> bool:
+        """A child can tell of a node before it has passed on what that node claims; so it need not be known as the
+        way there yet, as long as no other child is."""
+        return node in peer.below or self._peers.route_objection(node, peer) is None
+
     def _standing(self, peer: Peer, device: DeviceId) -> _Standing:
         """The incarnation and epoch at which this child holds the device, or why it does not."""
         lifecycle = self._table.get(RegisterKey(device, Section.LIFECYCLE, LIFECYCLE_NAME))
-        if lifecycle is None or self._peers.holder(device) not in peer.below:
+        holder = self._peers.holder(device)
+        if lifecycle is None or holder is None or not self._leads_to(peer, holder):
             return Refusal("not-yours", f"{device} is not held by {peer.name}")
         value = lifecycle.register.value
         if not isinstance(value, dict) or value.get("state") != "live":

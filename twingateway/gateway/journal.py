@@ -6,6 +6,7 @@ people can ask (a node with an API), they are kept. Nothing of the journal ever 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -108,8 +109,9 @@ class Journal:
         """Durable on return. `name`: the event's code or the property; `time`: Unix milliseconds, None for now.
         Raises StoreError (then it is not in the journal), InvalidValue or TooLarge."""
         filing = self._filing(class_name, device, name, value, time)
-        await self._committer.commit(journal=[filing])
-        self._tell(class_name)
+        committing = self._committer.submit(journal=[filing])
+        committing.add_done_callback(lambda done: self._tell(class_name) if done.exception() is None else None)
+        await asyncio.shield(committing)
 
     def note(
         self, class_name: str, device: DeviceId | None, name: str, value: Value, time: int | None = None

@@ -11,6 +11,7 @@ replaced by an older copy of itself. While it is *unpublished* no event position
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
@@ -36,6 +37,10 @@ from twingateway.twin.register import (
     Writer,
 )
 from twingateway.twin.value import Value
+
+#: Member of a lifecycle register while its root, which was rolled back, has not asked the holder what it has:
+#: nothing is written then, and nothing sent that could replace it there.
+DOUBT = "doubt"
 
 
 @record
@@ -166,6 +171,12 @@ class Ledger:
             if register.version[:2] != self.basis(key) and not self._is_over(register)
         )
 
+    def take_back(self, registers: Iterable[Register], then: Callable[[], None]) -> None:
+        """What this node had told before its store was replaced, as its peer tells it: minted anew, so that whatever
+        is said here from now on is newer. `then` runs when it is durable. Raises Unavailable."""
+        self._report([Draft(register.key, register.value, register.time) for register in registers])
+        self._committer.after(then)
+
     async def write(
         self,
         drafts: Iterable[Draft],
@@ -176,7 +187,8 @@ class Ledger:
         vital: bool = False,
     ) -> list[StoredRegister]:
         """Mint, commit (with `journal`, in one transaction; what is `vital` also while the store has little space),
-        then show and send. Raises StoreError or Unavailable; then nothing happened.
+        then show and send. Raises StoreError or Unavailable; then nothing happened. Who is cancelled while waiting
+        does not know what happened.
 
         `version` overrides incarnation and epoch (its seq is ignored): a grant begins a new epoch.
         """
@@ -184,16 +196,22 @@ class Ledger:
         self._unsettled.add(minted)
         self._unpublished.add(minted)
         self._pending.update((stored.register.key, stored) for stored in minted)
+        committing = self._committer.submit(minted, attempts=attempts, journal=journal, vital=vital)
+        committing.add_done_callback(lambda done: self._settle(minted, durable=done.exception() is None))
+        await asyncio.shield(committing)
+        return minted
+
+    def _settle(self, minted: list[StoredRegister], *, durable: bool) -> None:
+        """Also for a writer that was cancelled meanwhile: what is durable must be shown and sent."""
         try:
-            await self._committer.commit(minted, attempts=attempts, journal=journal, vital=vital)
-            self._offer(self._show(minted), None)
+            if durable:
+                self._offer(self._show(minted), None)
         finally:
             self._unsettled.remove(minted)
             self._unpublished.remove(minted)
             for stored in minted:
                 if self._pending.get(stored.register.key) is stored:
                     del self._pending[stored.register.key]
-        return minted
 
     def apply(self, registers: Iterable[Register], *, origin: str, then: Callable[[], None]) -> list[StoredRegister]:
         """Take registers from a peer: those with greater versions are shown now; `then` runs when all of them (also
@@ -279,12 +297,16 @@ class Ledger:
         seqs, lsns = self._numbers.seqs(len(drafts)), self._numbers.lsns(len(drafts))
         now = self._clock.wall_ms()
         minted = []
-        device = section = None
+        device, section, basis = None, None, (0, 0)
         for draft, seq, lsn in zip(drafts, seqs, lsns, strict=True):
             key = draft.key
             if key.device is not device or key.section is not section:
                 device, section = key.device, key.section
-                incarnation, epoch = self.basis(key) if version is None else version[:2]
+                basis = self.basis(key) if version is None else version[:2]
+            known = None if version is not None else self._table.get(key)
+            incarnation, epoch = basis
+            if known is not None and known.register.version[:2] > basis:
+                incarnation, epoch, _ = known.register.version  # what is said now is newer, whatever it is said under
             time = now if draft.time is None else draft.time
             minted.append(StoredRegister(Register(key, Version(incarnation, epoch, seq), draft.value, time), lsn))
         return minted

@@ -91,7 +91,7 @@ class ModelBook:
         if known is not None and not replace:
             raise ModelConflict(f"{ref} exists with other content; give the changed model a new version")
         document = json.dumps(dict(model.document), separators=(",", ":"), sort_keys=True)
-        await self._committer.commit(models=[StoredModel(namespace, ref, model.digest, document)])
+        await asyncio.shield(self._committer.submit(models=[StoredModel(namespace, ref, model.digest, document)]))
         self._models[namespace, ref] = CompiledModel(model)
         for watcher in self._watchers:
             watcher(namespace, ref)

@@ -31,6 +31,8 @@ class Numbers:
         self._wanted = asyncio.Event()
         self.start = 0
         """The last lsn that can have been issued before this opening."""
+        self.start_seq = 0
+        """The last seq, likewise."""
         self.last_lsn = 0
 
     async def open(self) -> Self:
@@ -38,6 +40,7 @@ class Numbers:
         for counter in Counter:
             await self._reserve(counter)
         self.start = self.last_lsn = self._blocks[Counter.LSN][0].start - 1
+        self.start_seq = self._blocks[Counter.SEQ][0].start - 1
         return self
 
     def seq(self) -> int:

@@ -31,9 +31,10 @@ from twingateway.gateway.grants import Grants, refuse
 from twingateway.gateway.ledger import Ledger
 from twingateway.gateway.peers import Peer, Peers
 from twingateway.gateway.table import TwinTable
+from twingateway.twin.ack import Ack
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.kept import KEPT_NAME, Kept
-from twingateway.twin.register import Register, Section, StoredRegister
+from twingateway.twin.register import ZERO, Register, Section, StoredRegister, Version
 
 log = structlog.get_logger("ownership")
 
@@ -101,7 +102,7 @@ class Ownership:
         """Claim at the parent what is run here and below (on every new link)."""
         self._claim(parent, self._configured)
         for relayed in self._relayed.values():
-            send_claims(parent, relayed.values())
+            self._relay(parent, relayed.values())
 
     def unlinked(self, child: Peer) -> None:
         """A child is gone; it claims again when it is back."""
@@ -150,7 +151,13 @@ class Ownership:
         relayed.update(((claim.holder, claim.device), claim) for claim in claims)
         if len(relayed) > MAX_RELAYED:
             raise ProtocolViolation(f"more than {MAX_RELAYED} claims", 0x97)
-        self._send_up("claim", body)
+        if self._peers.parent is not None:
+            self._relay(self._peers.parent, claims)
+
+    def _relay(self, parent: Peer, claims: Iterable[Claim]) -> None:
+        """Pass claims on, with what this node knows of the root's registers if that is more than the claimant."""
+        known = ((claim, greatest_of_root(self._table, claim.device)) for claim in claims)
+        send_claims(parent, [replace(claim, root=max(claim.root, greatest)) for claim, greatest in known])
 
     def _object(self, peer: Peer, claims: list[Claim], objection: str) -> None:
         """Refuse claims made in the name of a node that this child may not speak for."""
@@ -184,8 +191,12 @@ class Ownership:
             return
         try:
             device, reason = DeviceId.parse(str(body["device"])), str(body["reason"])[:SHOWN]
-        except (KeyError, InvalidValue) as error:
+            version = wire.parse_version(body["version"]) if "version" in body else None
+        except (KeyError, TypeError, ValueError, InvalidValue) as error:
             raise ProtocolViolation(f"claim-refused without {error}") from error
+        known = self._table.get(lifecycle_key(device))
+        if version is not None and known is not None and known.register.version > version:
+            return  # it was decided anew since
         self._denied.add(device)
         self._ledger.notice("claim-refused", reason, device)
         log.warning("claim refused", device=str(device), reason=reason)
@@ -208,12 +219,17 @@ class Ownership:
             self._claim(peer, devices)
 
         log.info("taking back what was told before", devices=len(devices), registers=len(registers))
-        self._ledger.apply(registers, origin=peer.name, then=durable)
+        self._ledger.take_back(registers, then=durable)
 
     def _is_older(self, told: Register) -> bool:
-        """Not what the device itself said since this process began."""
-        ours = self._table.get(told.key)
-        return told.key.section is Section.ACK or ours is None or ours.lsn <= self._ledger.start
+        """Not what the device itself said since this process began; of acks the one of the newer desired value
+        counts."""
+        ours, device = self._table.get(told.key), told.key.device
+        if told.key.section is Section.ACK:
+            return ours is None or _progress(told) > _progress(ours.register)
+        if told.key in self._ledger.being_written(device):
+            return False
+        return ours is None or (ours.lsn <= self._ledger.start and told.version > ours.register.version)
 
     def _widened(self, told: Register) -> Register:
         """The note of what is left of a device's registers was made before this process began: what the device said
@@ -236,11 +252,20 @@ class Ownership:
             self._send_up("root-registers", {"node": self._peers.node, "devices": batch})
 
     def on_root_registers(self, peer: Peer, body: Any) -> None:
-        """On its way to the root."""
+        """On its way to the root, with what this node has newer."""
         if self._grants is not None:
             self._grants.on_root_registers(peer, body)
-        else:
-            self._send_up("root-registers", body)
+            return
+        told = wire.parse_devices(peer.namespace, body)
+        for batch in wire.batches((device, self._newest(device, registers)) for device, registers in told.items()):
+            self._send_up("root-registers", {"node": body.get("node"), "devices": batch})
+
+    def _newest(self, device: DeviceId, told: list[Register]) -> list[Register]:
+        newest = {register.key: register for register in told}
+        for ours in registers_of(self._table, device, ROOT_SECTIONS):
+            if ours.key not in newest or ours.version > newest[ours.key].version:
+                newest[ours.key] = ours
+        return list(newest.values())
 
     def _passed_down(self, kind: str, body: Any) -> bool:
         """Pass a message for a node below on its way; False when it is for this one."""
@@ -263,7 +288,10 @@ class Ownership:
         device = stored.register.key.device
         if stored.register.key.section is Section.REACH:
             self._ask_again(device.name)
-        if stored.register.key != lifecycle_key(device) or device not in self._configured:
+        if stored.register.key != lifecycle_key(device):
+            return
+        if device not in self._configured:
+            self._pass_on(device)
             return
         self._denied.discard(device)
         for watcher in self._watchers:
@@ -272,6 +300,15 @@ class Ownership:
             self._enter_scope(device)
         elif self.is_taken(device):
             self._taken(device)
+        elif not fields(stored.register).get("store"):
+            self._claim_again(device)  # moved here, also if it was here before
+
+    def _pass_on(self, device: DeviceId) -> None:
+        """A device below has a new grant, and perhaps another holder: what this node has of it already may go up now,
+        if the parent refused it for want of the grant, and down to where the holder is."""
+        if self._grants is None:
+            told = [s for s in self._table.device(device) if s.register.key != lifecycle_key(device)]
+            self._ledger.renumber(told)
 
     def tell_taken(self, device: DeviceId) -> None:
         """Say that a device which is configured here is not run."""
@@ -286,6 +323,9 @@ class Ownership:
             held = (self._table.section(device, section).values() for section in _DROPPED)
             self._ledger.drop([stored for section in held for stored in section])
         # The claim is refused now and remembered: should the device be free again, it is this node's at once.
+        self._claim_again(device)
+
+    def _claim_again(self, device: DeviceId) -> None:
         if self._grants is not None:
             self._grants.on_claims([self._own_claim(device)], None)
         elif self._peers.parent is not None:
@@ -297,3 +337,11 @@ class Ownership:
         held = [s for section in HOLDER_SECTIONS for s in self._table.section(device, section).values()]
         self._ledger.renumber([s for s in held if s.register.version[:2] == self._ledger.basis(s.register.key)])
         self._ledger.mint_again(device, HOLDER_SECTIONS)
+
+
+def _progress(ack: Register) -> tuple[Version, bool]:
+    """Of which desired value an ack speaks, and whether that is settled."""
+    if ack.value is None:
+        return ZERO, False
+    read = Ack.from_value(ack.value)
+    return read.version, read.settled

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import structlog
 
 from twingateway.errors import InvalidValue, TooLarge
+from twingateway.gateway.ledger import DOUBT
 from twingateway.gateway.pending import Pending
 from twingateway.gateway.reach import NODES, told_of
 from twingateway.gateway.table import TwinTable
@@ -299,15 +300,20 @@ class Peers:
         return self._held_by.get(node, frozenset())
 
     def on_register(self, stored: StoredRegister) -> None:
-        self._note_holder(stored.register.key.device)
+        former = self._holders.get(stored.register.key.device)
+        holder = self._note_holder(stored.register.key.device)
+        child = None if former in (None, holder) else self._via.get(former or "")
+        if child is not None:  # it is out of scope from now on, and has to know
+            self.tell(child, [stored])
 
-    def _note_holder(self, device: DeviceId) -> None:
+    def _note_holder(self, device: DeviceId) -> str | None:
         former, holder = self._holders.pop(device, None), self.holder(device)
         if former is not None:
             self._held_by[former].discard(device)
         if holder is not None:
             self._holders[device] = holder
             self._held_by.setdefault(holder, set()).add(device)
+        return holder
 
     def remember(self, record: PeerRecord) -> None:
         self._records[record.peer] = record
@@ -321,7 +327,7 @@ class Peers:
         if not isinstance(lifecycle, dict) or not isinstance(holder, str):
             return None  # a device is local to its node until the root grants it
         if WRITER[section] is Writer.ROOT:
-            peer = self._via.get(holder)
+            peer = None if DOUBT in lifecycle else self._via.get(holder)
         else:
             peer = self.parent if lifecycle.get("state") == "live" else None
         return peer if peer is not None and peer.namespace == device.namespace else None

@@ -22,7 +22,7 @@ from twingateway.gateway.peers import Peer, Peers
 from twingateway.gateway.table import TwinTable
 from twingateway.gateway.tasks import Tasks
 from twingateway.ports.store import Store
-from twingateway.twin.register import Section, Version
+from twingateway.twin.register import RegisterKey, Section, Version
 
 log = structlog.get_logger("repair")
 
@@ -75,7 +75,7 @@ class Repair:
             log.error("the store is an older copy of itself; taking a new identity", told_by=told_by)
             grants = self._grants
             if grants is not None:
-                await _insist(lambda: grants.doubt(self._numbers.start))
+                await _insist(lambda: grants.doubt(self._numbers.start_seq))
             self._peers.renew(await _insist(self._store.renew_identity))
             await _insist(self._reach_again)
             self.repairs += 1
@@ -85,15 +85,17 @@ class Repair:
             self._running = False
 
     async def _reach_again(self) -> None:
-        """Reach registers of the lost time may have greater seqs: go beyond them with the epoch."""
-        reach = [
-            stored.register for stored in self._table.registers() if stored.register.key.section is Section.REACH
-        ]
+        """This node's reach registers of the lost time may have greater seqs: go beyond them with the epoch."""
+        reach = [stored.register for stored in self._table.registers() if self._is_own_reach(stored.register.key)]
         for register in reach:
             version = Version(register.version.incarnation, register.version.epoch + 1, 0)
             await self._ledger.write(
                 [Draft(register.key, register.value, register.time)], version=version, vital=True
             )
+
+    def _is_own_reach(self, key: RegisterKey) -> bool:
+        """Of other nodes' children they speak themselves."""
+        return key.section is Section.REACH and key.name == self._peers.node
 
 
 async def _insist(step: Callable[[], Awaitable[T]]) -> T:

@@ -74,6 +74,7 @@ class _Agenda:
         self._scheduler = scheduler
         self._count = 0
         self._entries: list[tuple[float, int, Callable[[float], None]]] = []
+        self._scheduled: set[float] = set()
 
     def now(self) -> float:
         return self._scheduler.time()
@@ -81,9 +82,12 @@ class _Agenda:
     def add(self, when: float, call: Callable[[float], None]) -> None:
         self._count += 1
         heapq.heappush(self._entries, (when, self._count, call))
-        self._scheduler.call_at(when, self._run, when)
+        if when not in self._scheduled:
+            self._scheduled.add(when)
+            self._scheduler.call_at(when, self._run, when)
 
     def _run(self, due: float) -> None:
+        self._scheduled.discard(due)
         while self._entries and self._entries[0][0] <= due:
             _, _, call = heapq.heappop(self._entries)
             call(max(due, self._scheduler.time()))

@@ -1,0 +1,75 @@
+"""What must have become of journal entries: each once at the root, those of one node and class in order.
+
+Excuse. An entry is at every moment on the disk of the node that took it last, and is deleted below when it is durable
+above. If that disk is replaced by an older copy or an empty one, nobody else needs to have what was on it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from twingateway.ports.memory_store import MemoryDisk
+from twingateway.twin.entry import LOST, JournalEntry
+
+#: The name of the entries that the simulation makes.
+NAME = "simulated"
+
+
+@dataclass(slots=True)
+class Entries:
+    """`done`: (node, class) → numbers of the entries whose writer was told that they are durable, ascending."""
+
+    done: defaultdict[tuple[str, str], list[int]] = field(default_factory=lambda: defaultdict(list))
+    excused: set[int | None] = field(default_factory=set)
+
+    def replaced(self, before: MemoryDisk, after: MemoryDisk) -> list[int]:
+        """A disk was replaced: the entries that may have gone with it."""
+        gone = {number_of(entry) for entry in _on(before)} - {number_of(entry) for entry in _on(after)} - {None}
+        self.excused |= gone
+        return sorted(gone)
+
+    def judge(self, root: MemoryDisk) -> list[str]:
+        problems: list[str] = []
+        arrived: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+        missing: defaultdict[tuple[str, str], int] = defaultdict(int)
+        late = False
+        for entry in _kept(root):
+            number = number_of(entry)
+            if number is not None:
+                arrived[entry.node, entry.class_name].append(number)
+            elif entry.gap:
+                missing[entry.node, entry.class_name] += entry.count
+                late = late or entry.gap == LOST
+        for key in {*arrived, *self.done}:
+            numbers = arrived[key]
+            twice = sorted({number for number in numbers if numbers.count(number) > 1})
+            if twice:
+                problems.append(f"journal of {key}: {twice} came twice")
+            # What a replaced root missed (`lost`) may still come, from a node that was put back too: behind newer.
+            if numbers != sorted(numbers) and not late:
+                problems.append(f"journal of {key}: not in order: {numbers}")
+            lacking = [number for number in self.done[key] if number not in numbers and number not in self.excused]
+            if len(lacking) > missing[key]:
+                problems.append(f"journal of {key}: {lacking} never came, and gaps stand for {missing[key]}")
+        return problems
+
+
+def number_of(entry: JournalEntry) -> int | None:
+    """The number of an entry that the simulation made."""
+    if entry.name != NAME or entry.gap or not isinstance(entry.value, dict):
+        return None
+    number = entry.value["number"]
+    assert isinstance(number, int)
+    return number
+
+
+def _kept(disk: MemoryDisk) -> Iterable[JournalEntry]:
+    return (placed.entry for kept in disk.journal.kept.values() for placed in kept)
+
+
+def _on(disk: MemoryDisk) -> Iterable[JournalEntry]:
+    yield from _kept(disk)
+    for queue in disk.journal.queues.values():
+        yield from (placed.entry for placed, _ in queue.waiting.values())

@@ -1,0 +1,47 @@
+"""Disks that take their time, and at each of whose steps a process may die."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+
+from tests.simulation.machines import Step
+from twingateway.ports.journal import Filing
+from twingateway.ports.memory_store import MemoryDisk, MemoryStore
+from twingateway.ports.store import Changes, Counter, StoreIdentity
+from twingateway.twin.entry import JournalEntry
+
+#: Seconds that a commit takes at most.
+SLOWEST = 0.015
+
+
+class SlowStore(MemoryStore):
+    """A crash before a commit's step loses it; after it, it is durable and nobody was told."""
+
+    def __init__(self, node: str, disk: MemoryDisk, step: Step, chance: random.Random) -> None:
+        super().__init__(disk, chance.randbytes)
+        self._node, self._step, self._chance = node, step, chance
+
+    async def commit(self, changes: Changes) -> None:
+        await self._step(self._node, "before a commit")
+        await asyncio.sleep(self._chance.uniform(0.0, SLOWEST))
+        await super().commit(changes)
+        await self._step(self._node, "after a commit")
+
+    async def receive(self, filings: Sequence[Filing]) -> list[JournalEntry]:
+        await self._step(self._node, "before it takes journal entries")
+        taken = await super().receive(filings)
+        await self._step(self._node, "having taken journal entries")
+        return taken
+
+    async def reserve(self, counter: Counter, count: int) -> range:
+        reserved = await super().reserve(counter, count)
+        await self._step(self._node, f"having reserved numbers ({counter.value})")
+        return reserved
+
+    async def renew_identity(self) -> StoreIdentity:
+        await self._step(self._node, "before it takes a new identity")
+        identity = await super().renew_identity()
+        await self._step(self._node, "having taken a new identity")
+        return identity
