@@ -63,7 +63,7 @@ class Ownership:
         self._relayed: dict[str, dict[tuple[str, DeviceId], Claim]] = {}
         """By child: what it claims for itself and the nodes below it."""
         self._watchers: list[Callable[[DeviceId], None]] = []
-        ledger.watch(self._on_register, Section.LIFECYCLE)
+        ledger.watch(self._on_register, Section.LIFECYCLE, Section.REACH)
 
     def watch(self, watcher: Callable[[DeviceId], None]) -> None:
         """Tell `watcher` of every device configured here of which the root says something new: it may have been taken
