@@ -17,10 +17,11 @@ TURN = 8
 class FairQueue:
     """A queue in all but its order: `first` is what `popleft` takes."""
 
-    __slots__ = ("_length", "_turn", "_waiting")
+    __slots__ = ("_current", "_length", "_turn", "_waiting")
 
     def __init__(self) -> None:
         self._waiting: dict[DeviceId, deque[Entry]] = {}  # in the order of their turns
+        self._current: deque[Entry] = deque()  # of whose turn it is
         self._length = 0
         self._turn = 0
 
@@ -31,28 +32,32 @@ class FairQueue:
         device = entry.register.key.device
         waiting = self._waiting.get(device)
         if waiting is None:
-            self._waiting[device] = deque((entry,))
-        else:
-            waiting.append(entry)
+            waiting = self._waiting[device] = deque()
+            if not self._length:
+                self._current = waiting
+        waiting.append(entry)
         self._length += 1
 
     @property
     def first(self) -> Entry:
         """There must be one."""
-        return next(iter(self._waiting.values()))[0]
+        return self._current[0]
 
     def popleft(self) -> None:
-        device, waiting = next(iter(self._waiting.items()))
-        waiting.popleft()
+        self._current.popleft()
         self._length -= 1
         self._turn += 1
-        if not waiting:
-            del self._waiting[device]
-            self._turn = 0
-        elif self._turn >= TURN:
-            self._waiting[device] = self._waiting.pop(device)
-            self._turn = 0
+        if not self._current or self._turn >= TURN:
+            self._pass_on()
 
     def clear(self) -> None:
         self._waiting.clear()
         self._length = self._turn = 0
+
+    def _pass_on(self) -> None:
+        device = next(iter(self._waiting))
+        waiting = self._waiting.pop(device)
+        if waiting:
+            self._waiting[device] = waiting
+        self._current = next(iter(self._waiting.values()), waiting)
+        self._turn = 0
