@@ -139,6 +139,9 @@ async def test_twins_go_out_and_desired_values_come_in(tmp_path: Path, kind: str
             assert result["error"]["code"] == "version-mismatch"
             twin = await client.get(f"http://{bound.api}/twins/plant")
             assert twin.json()["spec"]["desiredProperties"] == {"r2": 22}
+            [_, broker] = (await client.get(f"http://{bound.api}/nodes")).json()["items"]
+            assert (broker["role"], broker["state"], broker["links"]) == ("broker", "up", 1)
+            assert broker["transport"] == ("tls" if kind == "mosquitto-tls" else "quic")
             deleted = await client.delete(f"http://{bound.api}/twins/plant")
             assert deleted.status_code == 204
             await watcher.until("twins/default/plant/reported", lambda d: d is None)

@@ -18,13 +18,14 @@ from twingateway.gateway.carrier import QUIET_AFTER
 from twingateway.gateway.dialling import Dialling, Parent
 from twingateway.gateway.gateway import Gateway
 from twingateway.gateway.mirror import Mirror
+from twingateway.gateway.queries import NodeView
 from twingateway.gateway.route import Attempt
 from twingateway.gateway.tasks import Tasks
 from twingateway.gateway.uplink import KEEP_ALIVE
 from twingateway.mqtt.broker_client import BrokerClient, Ended, NotTaken, Opened, TurnedAway
 from twingateway.mqtt.dialect import MQTT_3_1_1, MQTT_5, Account, Message, Will
 from twingateway.mqtt.reasons import ReasonCode
-from twingateway.ports.link import CONTROL_STREAM, Link
+from twingateway.ports.link import CONTROL_STREAM, Link, LinkFacts
 
 log = structlog.get_logger("uplink")
 
@@ -52,6 +53,7 @@ class BrokerUplink(Dialling):
         self.account = account
         self.ping_every = ping_every
         self.tasks = tasks
+        self.clock = gateway.clock
         self.mirror = Mirror(
             gateway.namespace,
             gateway.peers,
@@ -61,6 +63,7 @@ class BrokerUplink(Dialling):
             gateway.ledger,
             self._offer,
         )
+        gateway.queries.show(self._view)
         self._levels: dict[int, int] = {}
         self._live: set[BrokerCarrier] = set()
 
@@ -86,6 +89,26 @@ class BrokerUplink(Dialling):
         """The broker knows no MQTT 5."""
         self._levels[attempt.way.parent] = MQTT_3_1_1
 
+    def _view(self) -> NodeView:
+        """The broker among the nodes around; `waiting`: topics of which it does not have the newest."""
+        namespace, parents = self.mirror.namespace, ", ".join(parent.url for parent in self._parents)
+        for carrier in self._live:
+            if carrier.opened:
+                facts, state = carrier.facts(), "down" if carrier.quiet else "up"
+                return NodeView(
+                    facts.peer_address,
+                    "broker",
+                    namespace,
+                    state,
+                    carrier.since,
+                    transport=facts.transport,
+                    address=facts.peer_address,
+                    waiting=carrier.waiting,
+                    url=carrier.url,
+                    links=1,
+                )
+        return NodeView(parents, "broker", namespace, "down", url=parents)
+
     def _offer(self, topic: str) -> None:
         for carrier in self._live:
             carrier.offer(topic)
@@ -99,6 +122,7 @@ class BrokerCarrier:
         self.url = url
         self.opened = False
         self.quiet = False
+        self.since = 0
         self._uplink = uplink
         mirror = uplink.mirror
         self._client = BrokerClient(
@@ -128,6 +152,13 @@ class BrokerCarrier:
     @property
     def idle(self) -> bool:
         return self._client.idle
+
+    @property
+    def waiting(self) -> int:
+        return self._client.waiting
+
+    def facts(self) -> LinkFacts:
+        return LinkFacts("none", "") if self._link is None else self._link.facts()
 
     def offer(self, topic: str) -> None:
         self._client.offer(topic)
@@ -186,6 +217,7 @@ class BrokerCarrier:
 
     def _on_opened(self, event: Opened) -> None:
         self.opened = True
+        self.since = self._uplink.clock.wall_ms()
         log.info("linked to a broker", url=self.url, mqtt=self._client.level)
         self._uplink.opened(self)
         self._uplink.settled(self)

@@ -58,7 +58,7 @@ class Mirror:
         ledger: Ledger,
         offer: Callable[[str], None],
     ) -> None:
-        self._namespace = namespace
+        self.namespace = namespace
         self._peers = peers
         self._table = table
         self._queries = queries
@@ -76,11 +76,11 @@ class Mirror:
     @property
     def filters(self) -> tuple[str, ...]:
         """What to subscribe to."""
-        return (sets_filter(self._namespace),)
+        return (sets_filter(self.namespace),)
 
     @property
     def node_topic(self) -> str:
-        return node_topic(self._namespace, self._peers.node)
+        return node_topic(self.namespace, self._peers.node)
 
     def topics(self) -> Iterator[str]:
         """Everything there is to tell."""
@@ -111,7 +111,7 @@ class Mirror:
         """A message on a `desired/set` topic: `{"properties": {…}, "version": …, "id": …}`. What becomes of it is
         said on `desired/result`."""
         about = TwinTopic.parse(topic)
-        if about is None or about.kind is not Kind.SET or about.namespace != self._namespace:
+        if about is None or about.kind is not Kind.SET or about.namespace != self.namespace:
             log.warning("a message on a topic that is not listened to", topic=topic)
             return
         result: dict[str, Value] = {}
@@ -170,7 +170,7 @@ class Mirror:
             self._offer(topic)
 
     def _topics_of(self, device: DeviceId, kinds: Iterable[Kind]) -> Iterator[str]:
-        if device.namespace == self._namespace and device.namespace != NODES:
+        if device.namespace == self.namespace and device.namespace != NODES:
             for kind in kinds:
                 yield str(TwinTopic(device.namespace, device.name, kind))
 

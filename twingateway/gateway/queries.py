@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -90,6 +90,7 @@ class Queries:
         namespace: str,
         root: bool,
     ) -> None:
+        self._outside: list[Callable[[], NodeView]] = []
         self._lifetimes = lifetimes
         self._models = models
         self._peers = peers
@@ -235,10 +236,15 @@ class Queries:
         reach = [] if holder is None else hops(self._table, self._peers.node, holder)
         return effective(self._table.value(device, Section.PRESENCE, STATE), reach)
 
+    def show(self, outside: Callable[[], NodeView]) -> None:
+        """List one more, which is no node and no peer: a broker that this node tells of its twins."""
+        self._outside.append(outside)
+
     def nodes(self) -> list[NodeView]:
         """This node, its parent, its children, and children known from before."""
         live = {peer.name: peer for peer in self._peers}
         views = [self._own_view()]
+        views += [view() for view in self._outside]
         views += [self._peer_view(peer) for peer in live.values()]
         for device in self._table.devices():
             if device.namespace == NODES and device.name not in live and device.name != self._peers.node:

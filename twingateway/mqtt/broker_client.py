@@ -124,6 +124,11 @@ class BrokerClient:
         return not self._waiting and not self._on_the_way
 
     @property
+    def waiting(self) -> int:
+        """Topics of which the broker does not have the newest document."""
+        return len(self._waiting.keys() | set(self._on_the_way.values()))
+
+    @property
     def has_news(self) -> bool:
         """Whether `publish_next` would send something, as far as the broker is concerned."""
         return self.open and len(self._on_the_way) < self._most and self._sendable() is not None
