@@ -227,7 +227,7 @@ class BrokerCarrier:
     def _on_turned_away(self, event: TurnedAway) -> None:
         if event.code == ReasonCode.UNSUPPORTED_PROTOCOL_VERSION and self._client.level == MQTT_5:
             self._uplink.speak_older(self.attempt)
-            self._refusal = LinkError("the broker speaks no MQTT 5: MQTT 3.1.1 is tried next")
+            self._refusal = NotAuthorized("the broker speaks no MQTT 5: MQTT 3.1.1 is tried next")
         else:
             reason = event.reason or f"reason code {event.code:#04x}"
             self._refusal = NotAuthorized(f"the broker refused this node: {reason}")
