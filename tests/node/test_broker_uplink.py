@@ -18,6 +18,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from tests.node.mosquitto import mosquitto
 from tests.node.sites import ModbusDevice, free_port, load, write_device
 from tests.node.test_run import running
+from twingateway.errors import LinkError
 from twingateway.node.parts import Bound
 from twingateway.node.run import Node
 from twingateway.pki.authority import create_authority, issue
@@ -169,7 +170,7 @@ async def test_a_node_that_dies_is_told_of_by_its_last_will(tmp_path: Path) -> N
         task = asyncio.create_task(node.run())
         await site.watcher.until("nodes/default/edge", lambda d: d == {"state": "up"})
         for carrier in list(node._uplink._carriers.values()):  # type: ignore[union-attr]
-            carrier._link.abort(None)  # type: ignore[attr-defined]
+            carrier._link.abort(LinkError("cut"))  # type: ignore[attr-defined]
         await site.watcher.until("nodes/default/edge", lambda d: d == {"state": "down"})
         await site.watcher.until("nodes/default/edge", lambda d: d == {"state": "up"})
         node.stop()
