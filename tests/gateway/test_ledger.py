@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from tests.gateway.workbench import FULL, PUMP, Bench, bench, claim, register, turns
@@ -39,6 +41,25 @@ async def test_a_write_is_durable_before_it_is_shown() -> None:
         b.store.gate.set()
         await task
         assert b.value(Section.DESIRED, "speed") == 20 == b.durable(SPEED)
+
+
+async def test_a_write_whose_writer_gave_up_is_shown_and_sent_all_the_same() -> None:
+    """Else the store would have what no peer is ever sent, and peers would be told that they have everything."""
+    async with bench() as b:
+        edge, _ = b.child("edge")
+        b.gateway.sessions.control(edge, "claim", claim("edge", "pump"))
+        await until(lambda: b.lifecycle().get("holder") == "edge")
+        b.store.gate.clear()
+        task = asyncio.create_task(b.gateway.ledger.write([Draft(SPEED, 20)]))
+        await turns()
+        task.cancel()
+        await turns()
+        lsn = b.gateway.numbers.last_lsn
+        assert edge.session.low < lsn
+        b.store.gate.set()
+        await until(lambda: b.durable(SPEED) == 20)
+        await until(lambda: b.value(Section.DESIRED, "speed") == 20)
+        assert b.outbox(edge)[SPEED] == 20
 
 
 async def test_a_refused_write_was_never_shown_and_holds_nothing_up() -> None:

@@ -10,11 +10,12 @@ import pytest
 from tests.gateway.workbench import FULL, PUMP, bench, claim, register, turns
 from twingateway.errors import ProtocolViolation
 from twingateway.gateway import claims as module
+from twingateway.gateway.claims import lifecycle_key
 from twingateway.gateway.ledger import Draft
 from twingateway.ports.memory_store import MemoryDisk
 from twingateway.testing.joined import until
 from twingateway.twin.identity import DeviceId
-from twingateway.twin.register import RegisterKey, Section
+from twingateway.twin.register import Register, RegisterKey, Section, Version
 
 SPEED = RegisterKey(PUMP, Section.DESIRED, "speed")
 LIFECYCLE = RegisterKey(PUMP, Section.LIFECYCLE, "state")
@@ -353,3 +354,17 @@ def document(name: str, **desired: Any) -> Any:
         "metadata": {"name": name},
         "spec": {"desiredProperties": desired},
     }
+
+
+async def test_a_refusal_that_a_newer_grant_has_overtaken_is_void() -> None:
+    async with bench(name="edge", root=False) as b:
+        parent, _ = b.parent()
+        await b.gateway.ownership.configure([PUMP])
+        mine = {"state": "live", "holder": "edge", "store": b.gateway.peers.store_id.hex(), "epoch": 1}
+        grant = Register(lifecycle_key(PUMP), Version(1, 1, 9), mine, 0)
+        b.gateway.ledger.apply([grant], origin="cloud", then=lambda: None)
+        refusal = {"device": str(PUMP), "node": "edge", "reason": "it was deleted"}
+        b.gateway.sessions.control(parent, "claim-refused", {**refusal, "version": [1, 1, 8]})
+        assert b.gateway.ownership.held(PUMP)
+        b.gateway.sessions.control(parent, "claim-refused", {**refusal, "version": [1, 1, 9]})
+        assert not b.gateway.ownership.held(PUMP)

@@ -7,6 +7,7 @@ import copy
 import pytest
 
 from twingateway.errors import StoreFull
+from twingateway.gateway.claims import lifecycle_key
 from twingateway.ports.memory_store import MemoryDisk
 from twingateway.ports.store import StoreIdentity
 from twingateway.testing.joined import FakeMachine, MemoryNode, until
@@ -145,6 +146,38 @@ async def test_what_a_restored_root_acknowledged_before_it_knew_is_not_lost() ->
             await until(lambda: edge.machines["pump"].written[-1] == ("speed", 99))
             assert desired(cloud, "speed") == 99
             assert desired(edge, "speed") == 99
+
+
+async def test_a_restored_root_hears_of_a_deletion_that_it_lost() -> None:
+    cloud, edge = pair()
+    async with edge_and(cloud, edge):
+        await apply(cloud, mode="eco")
+        old = backup(cloud)
+        await cloud.gateway.commands.delete(PUMP)
+        await until(lambda: edge.gateway.ownership.is_taken(PUMP))
+        deleted = cloud.gateway.table.get(lifecycle_key(PUMP))
+        await until(lambda: edge.disk.peers["cloud"].lsn >= deleted.lsn)
+    cloud.disk = old
+    async with edge_and(cloud, edge):
+        await until(lambda: cloud.gateway.repair.repairs == 1)
+        await until(lambda: not cloud.gateway.queries.exists(PUMP))
+        assert not edge.gateway.ownership.held(PUMP)
+
+
+async def test_a_move_after_a_restore_counts_more_than_what_the_holder_knows_from_before() -> None:
+    cloud, edge = pair()
+    other = MemoryNode("other")
+    other.machines["pump"] = FakeMachine({"flow": 2.0}, frozenset({"speed", "mode"}))
+    async with edge_and(cloud, edge):
+        old = backup(cloud)
+        await apply(cloud, speed=10)
+    cloud.disk = old
+    async with cloud.running():
+        await cloud.gateway.commands.move(PUMP, "other")
+        async with edge.running(cloud), other.running(cloud):
+            await until(lambda: other.gateway.ownership.held(PUMP))
+            await until(lambda: desired(other, "speed") == 10)
+            await until(lambda: not edge.gateway.ownership.held(PUMP))
 
 
 async def test_a_root_that_lost_its_store_is_made_whole_from_its_edges() -> None:
