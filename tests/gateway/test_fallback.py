@@ -25,6 +25,7 @@ from twingateway.link.quic_server import QuicListener, listen_quic
 from twingateway.link.server_identity import ServerIdentity
 from twingateway.link.tls_client import TlsDialer
 from twingateway.link.tls_server import TlsListener, listen_tls
+from twingateway.mqtt.events import Refused
 from twingateway.testing.joined import FakeMachine, MemoryNode, NamedCredential, until
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.register import Section
@@ -342,3 +343,25 @@ async def test_a_child_has_few_connections_at_a_time_and_what_it_forgets_is_clos
         await until(lambda: len(child.lines) <= acceptor.MOST_LINKS, 0.9)  # long before those it forgot are closed
         await until(lambda: len(child.lines) == 1)
         await counting(whole, lambda: len(whole.seen) > 5, 5)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "broker"),
+    [
+        (0x8C, "", True),
+        (0x84, "no MQTT 5 here", True),
+        (0x8C, "the authentication method here is twingateway-2", False),
+        (0x84, "twingateway version '1' is not spoken here, only '2'", False),
+        (0x87, "", False),
+    ],
+)
+async def test_a_refusal_by_a_node_of_another_version_is_not_taken_for_a_brokers(
+    code: int, reason: str, broker: bool
+) -> None:
+    cloud, edge = MemoryNode("cloud"), Edge("edge")
+    async with cloud.running(), edge.running(cloud):
+        found: list[bool] = []
+        edge.made.on_broker = lambda: not found.append(True)  # type: ignore[func-returns-value]
+        carrier = edge.made.carrier(Attempt(1, Way(0, 0)), "quic://cloud")
+        carrier._on_refused(Refused(code, reason), 0.0)
+        assert bool(found) is broker

@@ -15,6 +15,7 @@ from twingateway.gateway.ledger import Ledger
 from twingateway.gateway.peers import Peer, Peers
 from twingateway.gateway.route import Attempt
 from twingateway.mqtt.auth import Credential
+from twingateway.mqtt.capabilities import PROTOCOL
 from twingateway.mqtt.client import ClientConnection
 from twingateway.mqtt.events import Connected, Refused
 from twingateway.mqtt.lanes import EARLY_TOPIC, overhead, wrap
@@ -198,7 +199,8 @@ class UplinkCarrier(Carrier):
         return True
 
     def _on_refused(self, event: Refused, now: float) -> None:
-        if event.reason_code in _NO_NODE and self._is_broker():
+        from_a_node = PROTOCOL in event.reason  # of another version than ours
+        if event.reason_code in _NO_NODE and not from_a_node and self._is_broker():
             return
         self._refusal = NotAuthorized(f"the parent refused this node: {event.reason or hex(event.reason_code)}")
         if self._link is not None:
