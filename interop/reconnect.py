@@ -155,6 +155,19 @@ def _recorded(record: Path, fresh: list[Result]) -> list[Result]:
     return [Result(**json.loads(line)) for line in record.read_text().splitlines()]
 
 
+def _draw(options: argparse.Namespace, results: list[Result]) -> None:
+    named = ("first_update_ms", "address_change_ms", "new_connection_ms")
+    lines = {
+        name.removesuffix("_ms").replace("_", " "): [
+            (run + 1.0, getattr(result, name) or 0.0) for run, result in enumerate(results)
+        ]
+        for name in named
+    }
+    y = linear("milliseconds to the first update", [value for line in lines.values() for _, value in line])
+    title = f"Back after {options.outage:g} s of outage, round trip {results[0].rtt_ms:g} ms"
+    save_lines(options.chart, title, linear("run", [float(len(results))]), y, lines, dots=True)
+
+
 async def _main(options: argparse.Namespace) -> None:
     results = []
     for seed in range(options.seed, options.seed + options.runs):
@@ -170,16 +183,7 @@ async def _main(options: argparse.Namespace) -> None:
     if options.record:
         results = _recorded(options.record, results)
     if options.chart:
-        named = ("first_update_ms", "address_change_ms", "new_connection_ms")
-        lines = {
-            name.removesuffix("_ms").replace("_", " "): [
-                (run + 1.0, getattr(result, name) or 0.0) for run, result in enumerate(results)
-            ]
-            for name in named
-        }
-        y = linear("milliseconds to the first update", [value for line in lines.values() for _, value in line])
-        title = f"Back after {options.outage:g} s of outage, round trip {results[0].rtt_ms:g} ms"
-        save_lines(options.chart, title, linear("run", [float(len(results))]), y, lines, dots=True)
+        _draw(options, results)
     if options.json:
         print(json.dumps(asdict(results[-1])))
 

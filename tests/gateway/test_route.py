@@ -73,7 +73,7 @@ def test_tls_is_dialled_beside_quic_after_a_second_and_a_half_and_quic_is_given_
     drive = Drive(2)
     drive.until(1.7)
     drive.open(TLS)
-    assert drive.take() == [(0, "dial", QUIC), (1.5, "dial", TLS)]
+    assert drive.take() == [(0, "dial", QUIC), (route.FALLBACK_AFTER, "dial", TLS)]
     drive.until(4)
     assert drive.route.current == drive.attempts[TLS]
     drive.open(QUIC)
@@ -208,7 +208,7 @@ def test_a_quiet_link_is_kept_while_others_are_tried_and_goes_on_when_it_speaks_
     drive.take()
     drive.route.quiet(live, 100)
     drive.until(101)
-    assert drive.take() == [(100, "dial", QUIC), (100.5, "dial", TLS)]
+    assert drive.take() == [(100, "dial", QUIC), (100 + route.RESCUE_AFTER, "dial", TLS)]
     drive.route.heard(live, 101)
     drive.until(102)
     assert sorted(drive.take()) == [(101, "drop", QUIC), (101, "drop", TLS)]

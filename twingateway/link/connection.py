@@ -54,6 +54,10 @@ ACK_SHARE, ACK_SOONEST, ACK_LATEST = 0.2, 0.001, 0.02
 #: Bounds the doubling of the probe time-out, in seconds.
 LONGEST_PROBE_TIMEOUT = 1.0
 
+#: What the round trip is taken for before one was measured, in seconds. It makes the first packet of a connection go
+#: at 0, 0.25, 0.75 and then every second: the probe time-out begins at twice this and ends at LONGEST_PROBE_TIMEOUT.
+INITIAL_ROUND_TRIP = 0.125
+
 _TAG_SIZE = 16
 
 Pull = Callable[[int, float], bytes | None]
@@ -64,6 +68,7 @@ def configuration(*, is_client: bool, idle_timeout: float = IDLE_TIMEOUT) -> Qui
     return QuicConfiguration(
         alpn_protocols=[ALPN],
         congestion_control_algorithm=ALGORITHM,
+        initial_rtt=INITIAL_ROUND_TRIP,
         idle_timeout=idle_timeout,
         is_client=is_client,
         max_data=CONNECTION_WINDOW,
