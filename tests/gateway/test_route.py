@@ -69,9 +69,9 @@ def test_quic_alone_is_dialled_when_it_answers() -> None:
     assert drive.take() == [(0, "dial", QUIC)]
 
 
-def test_tls_is_dialled_beside_quic_after_a_second_and_a_half_and_quic_is_given_its_time() -> None:
+def test_tls_is_dialled_beside_quic_after_a_while_and_quic_is_given_its_time() -> None:
     drive = Drive(2)
-    drive.until(1.7)
+    drive.until(2)
     drive.open(TLS)
     assert drive.take() == [(0, "dial", QUIC), (route.FALLBACK_AFTER, "dial", TLS)]
     drive.until(4)
@@ -98,11 +98,11 @@ def test_a_parent_that_says_no_is_not_asked_over_tls_as_well() -> None:
 
 def test_what_quic_overtakes_is_dropped() -> None:
     drive = Drive(2)
-    drive.until(1.6)
-    drive.open(QUIC)
-    assert drive.take()[-1] == (1.6, "drop", TLS)
-    drive.route.opened(drive.attempts[TLS], 1.7)
     drive.until(2)
+    drive.open(QUIC)
+    assert drive.take()[-1] == (2, "drop", TLS)
+    drive.route.opened(drive.attempts[TLS], 2.1)
+    drive.until(3)
     assert drive.route.current == drive.attempts[QUIC], "one that comes in all the same changes nothing"
 
 
