@@ -20,7 +20,7 @@ from twingateway.errors import NotAuthorized
 from twingateway.gateway.acceptor import Acceptor
 from twingateway.gateway.dialling import Parent
 from twingateway.gateway.uplink import Uplink, UplinkCarrier
-from twingateway.link import door, quic_link
+from twingateway.link import door, quic_link, quic_server
 from twingateway.link.quic_client import QuicDialer
 from twingateway.link.quic_link import QuicLink
 from twingateway.link.quic_server import QuicListener, listen_quic
@@ -258,6 +258,27 @@ async def test_a_flight_that_somebody_held_back_and_sends_later_is_too_old_to_ma
     await asyncio.sleep(0.1)
     assert site.state() == before
     assert site.child.line is line
+
+
+async def test_a_server_under_load_asks_for_the_address_first_and_takes_early_data_then(
+    site: Site, monkeypatch
+) -> None:
+    monkeypatch.setattr(quic_server, "RETRY_FROM", 0)
+    taken: list[bytes] = []
+    take = site.acceptor._take_early
+    monkeypatch.setattr(site.acceptor, "_take_early", lambda peer, data: (taken.append(data), take(peer, data)))
+    await site.part()
+    site.say(2)
+    await until(lambda: site.flow == 2 and site.settled, 10)
+    assert len(site.judged) == 1
+    assert taken
+    site.tap.to_client = False
+    await site.part()
+    flight = site.tap.record = []
+    site.say(3)
+    await until(lambda: sum(packet[0] >= 0xC0 for packet in flight) >= 3, 10)  # packets with long headers
+    await asyncio.sleep(0.1)
+    assert site.flow == 2, "whoever does not receive at its address gets nowhere"
 
 
 @pytest.mark.parametrize("why", ["not wanted any more", "revoked or expired", "certificate changed"])
