@@ -121,6 +121,9 @@ async def test_a_person_decides_a_conflict_at_the_root() -> None:
         assert answer.status_code == 200
         below.node.path.cut = False
         await until(lambda: above.gateway.queries.overrides(PUMP).get("speed", {}).get("state") == "undecided")
+        metrics = (await above.client.get("/metrics")).text
+        assert "twingateway_overrides_open 1.0" in metrics
+        assert "twingateway_conflicts_total 1.0" in metrics
         resolution = f"{SPEED}/resolution"
         problem_of(await below.client.post(resolution, json={"winner": "edge"}), 409, "not-root")
         problem_of(await above.client.post(resolution, json={"winner": "nobody"}), 422, "invalid-document")

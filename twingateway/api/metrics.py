@@ -47,6 +47,11 @@ class GatewayCollector(Collector):
         yield _counter("twingateway_store_replacements", "Damaged stores that were replaced", repair.replacements)
         yield _counter("twingateway_store_rollbacks", "Times the store was found rolled back", repair.repairs)
         yield _gauge("twingateway_registers", "Registers held", sum(1 for _ in gateway.table.registers()))
+        overridden = sum(len(gateway.queries.overrides(device)) for device in gateway.table.devices())
+        yield _gauge("twingateway_overrides_open", "Local overrides that are not decided", overridden)
+        yield _counter(
+            "twingateway_conflicts", "Overrides at odds with the cloud's value", gateway.verdicts.conflicts
+        )
         yield from self._adapters()
         yield from self._peers()
         yield from self._journal()

@@ -78,6 +78,8 @@ class Verdicts:
         journal: Journal,
         clock: Clock,
     ) -> None:
+        self.conflicts = 0
+        """Overrides that were found at odds with the cloud's value since the start."""
         self._grants = grants
         self._repair = repair
         self._peers = peers
@@ -193,6 +195,7 @@ class Verdicts:
             code = CONFLICT_OPEN if judgement.outcome is Outcome.OPEN else CONFLICT
             message, detail = self._told(device, name, override, desired, judgement.outcome, by)
             await self._write(drafts, device, code, message, detail)
+            self.conflicts += 0 if by else 1
         else:
             await self._ledger.write(drafts)
         return verdict
