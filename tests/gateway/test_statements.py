@@ -5,6 +5,7 @@ import pytest
 from tests.gateway.workbench import FULL, PUMP, bench, turns
 from twingateway.gateway import numbers as numbers_module
 from twingateway.gateway.ledger import Draft
+from twingateway.gateway.reach import reach_key
 from twingateway.gateway.statements import Statements
 from twingateway.testing.joined import until
 from twingateway.twin.register import RegisterKey, Section
@@ -62,3 +63,26 @@ async def test_reports_that_find_no_numbers_left_are_minted_newest_first_when_th
         assert statements.value(FLOW) == 9
         b.full(False)
         await until(lambda: b.durable(FLOW) == 9)
+
+
+async def test_a_word_under_a_new_epoch_is_the_last_said_not_an_older_one() -> None:
+    reach = reach_key("edge", "root")
+    async with bench() as b:
+        statements = Statements(b.gateway.table, b.gateway.ledger, b.tasks)
+        statements.say({reach: {"state": "down"}})
+        await until(lambda: b.durable(reach) == {"state": "down"})
+        b.store.gate.clear()
+        statements.say({reach: {"state": "up"}})
+        await turns()
+        b.tasks.start(statements.renew([reach]), "renewal")
+        await turns()
+        b.store.gate.set()
+        await until(lambda: b.gateway.table.section(*reach[:2])["root"].register.version.epoch == 2)
+        await turns()
+        assert b.gateway.table.value(*reach) == {"state": "up"}
+        b.tasks.start(statements.renew([reach]), "renewal")
+        statements.say({reach: {"state": "down"}})
+        await until(lambda: b.durable(reach) == {"state": "down"})
+        await turns()
+        last = b.gateway.table.section(*reach[:2])["root"].register
+        assert (last.value, last.version.epoch) == ({"state": "down"}, 3)

@@ -123,8 +123,8 @@ async def open_gateway(
     grants = Grants(peers, table, ledger, tasks, locks) if is_root else None
     lives = Lifetimes(is_root, peers, ledger, clock, store.identity.boot_id)
     ownership = Ownership(grants, peers, table, ledger)
-    repair = Repair(store, numbers, table, ledger, peers, grants, tasks)
     said = Statements(table, ledger, tasks)
+    repair = Repair(store, numbers, table, ledger, peers, grants, tasks, said)
     queries = Queries(peers, table, models, lives, clock, namespace, is_root)
     property_of = PropertyFinder(queries, models, said)
     age = Age(clock, await store.journal_depths())

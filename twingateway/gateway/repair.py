@@ -16,13 +16,14 @@ import structlog
 from twingateway.errors import StoreError, Unavailable
 from twingateway.gateway.committer import RETRY_SECONDS
 from twingateway.gateway.grants import Grants
-from twingateway.gateway.ledger import Draft, Ledger
+from twingateway.gateway.ledger import Ledger
 from twingateway.gateway.numbers import Numbers
 from twingateway.gateway.peers import Peer, Peers
+from twingateway.gateway.statements import Statements
 from twingateway.gateway.table import TwinTable
 from twingateway.gateway.tasks import Tasks
 from twingateway.ports.store import Store
-from twingateway.twin.register import RegisterKey, Section, Version
+from twingateway.twin.register import RegisterKey, Section
 
 log = structlog.get_logger("repair")
 
@@ -39,6 +40,7 @@ class Repair:
         peers: Peers,
         grants: Grants | None,
         tasks: Tasks,
+        statements: Statements,
     ) -> None:
         self._store = store
         self._numbers = numbers
@@ -47,6 +49,7 @@ class Repair:
         self._peers = peers
         self._grants = grants
         self._tasks = tasks
+        self._statements = statements
         self._running = False
         self.repairs = 0
         """How often this process found its store rolled back."""
@@ -77,7 +80,7 @@ class Repair:
             if grants is not None:
                 await _insist(lambda: grants.doubt(self._numbers.start_seq))
             self._peers.renew(await _insist(self._store.renew_identity))
-            await _insist(self._reach_again)
+            await self._reach_again()
             self.repairs += 1
             message = "the store was found restored from a backup; it is being made whole from its peers"
             self._ledger.notice("store-rolled-back", message, told_by=told_by)
@@ -86,12 +89,8 @@ class Repair:
 
     async def _reach_again(self) -> None:
         """This node's reach registers of the lost time may have greater seqs: go beyond them with the epoch."""
-        reach = [stored.register for stored in self._table.registers() if self._is_own_reach(stored.register.key)]
-        for register in reach:
-            version = Version(register.version.incarnation, register.version.epoch + 1, 0)
-            await self._ledger.write(
-                [Draft(register.key, register.value, register.time)], version=version, vital=True
-            )
+        keys = (stored.register.key for stored in self._table.registers())
+        await self._statements.renew(key for key in keys if self._is_own_reach(key))
 
     def _is_own_reach(self, key: RegisterKey) -> bool:
         """Of other nodes' children they speak themselves."""

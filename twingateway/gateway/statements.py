@@ -17,7 +17,7 @@ from twingateway.gateway.table import TwinTable
 from twingateway.gateway.tasks import Tasks
 from twingateway.twin.equality import same
 from twingateway.twin.identity import DeviceId
-from twingateway.twin.register import RegisterKey, Section
+from twingateway.twin.register import RegisterKey, Section, Version
 from twingateway.twin.value import Value
 
 #: Seconds between two attempts at a store that refuses.
@@ -36,6 +36,7 @@ class Statements:
         self._owed: dict[RegisterKey, Draft] = {}
         self._writing: dict[RegisterKey, Draft] = {}
         self._unreported: dict[RegisterKey, Draft] = {}
+        self._renewed: set[RegisterKey] = set()
         self._task: asyncio.Task[None] | None = None
 
     def value(self, key: RegisterKey) -> Value:
@@ -59,6 +60,14 @@ class Statements:
             if not same(self.value(key), value):
                 self._owed[key] = Draft(key, value)
         self._work_on()
+
+    async def renew(self, keys: Iterable[RegisterKey]) -> None:
+        """Say what was said last of these again, under a new epoch; returns when it is durable. In turn with all
+        else: an older word that came with the greater epoch would be the last one."""
+        self._renewed.update(keys)
+        self._work_on()
+        if self._renewed and self._task is not None:
+            await asyncio.wait([self._task])
 
     def report(self, drafts: Iterable[Draft]) -> None:
         """Mint these now, or as soon as the store can reserve numbers again."""
@@ -85,17 +94,34 @@ class Statements:
         return True
 
     def _work_on(self) -> None:
-        if (self._owed or self._unreported) and self._task is None:
+        if (self._owed or self._unreported or self._renewed) and self._task is None:
             self._task = self._tasks.start(self._work(), "statements")
 
     async def _work(self) -> None:
         try:
-            while self._owed or self._unreported:
+            while self._owed or self._unreported or self._renewed:
+                renewed = all([await self._try_renewed(key) for key in list(self._renewed)])
                 written, reported = await self._try_owed(), self._try_reports()
-                if not (written and reported):
+                if not (renewed and written and reported):
                     await asyncio.sleep(RETRY_SECONDS)
         finally:
             self._task = None
+
+    async def _try_renewed(self, key: RegisterKey) -> bool:
+        known = self._table.get(key)
+        if known is not None:
+            register, version = known.register, known.register.version
+            draft = self._writing[key] = self._owed.pop(key, Draft(key, register.value, register.time))
+            try:
+                above = Version(version.incarnation, version.epoch + 1, 0)
+                await self._ledger.write([draft], version=above, vital=True)
+            except (StoreError, Unavailable):
+                self._owed.setdefault(key, draft)
+                return False
+            finally:
+                del self._writing[key]
+        self._renewed.discard(key)
+        return True
 
     async def _try_owed(self) -> bool:
         self._writing, self._owed = self._owed, {}
