@@ -8,7 +8,8 @@ made; there are these:
 - *A holder that is cut off cannot know that the device was moved*: it may write what it was last told over what the
   new holder wrote. Nothing but the device could fence it.
 - *An edge whose store was replaced does not know what it wrote*: until it hears from the root it acts on an older
-  desired value, and it may write again what it wrote since the copy.
+  desired value, and it may write again what it wrote since the copy. If its process ends, or its store is replaced
+  again, before it has heard, nobody knows that the device was put back.
 - *A root that is put back and started again before anybody told it so* cannot tell what it wrote since it was put
   back from what it had written before the copy: of that it may prefer what a node below has, though that is older.
 - *Who is given a device knows what was written to it only if the root had heard of it*: a value that was written just
@@ -22,6 +23,7 @@ from __future__ import annotations
 import traceback
 from collections import defaultdict
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from tests.simulation.entries import Entries
@@ -261,13 +263,22 @@ class Oracle:
             return [f"{device}.{name}: desired {value}, at the device {machine.values.get(name)}"]
         return []
 
+    def _first_of(self, key: Key, last: Written) -> float:
+        """When the value that the last write put back was at the device before; never if it was not."""
+        before = [each.at for each in self._written[key][:-1] if each.value == last.value]
+        return before[0] if before else inf
+
     def _is_excused(self, key: Key) -> bool:
         """Nobody can know what the device holds: see above."""
         if not self._written[key]:
             return False
         last = self._written[key][-1]
         write = self.writes.find(key, last.value)
-        return last.fenced or (write is not None and write.outcome != DONE)
+        return (
+            last.fenced
+            or self._replaced.get(last.node, -1.0) >= self._first_of(key, last)
+            or (write is not None and write.outcome != DONE)
+        )
 
 
 def _has(disk: MemoryDisk, write: Write) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-SEEDS, PART = 300, 50
+SEEDS, PART = 250, 50
 ROOT = Path(__file__).parents[2]
 
 
