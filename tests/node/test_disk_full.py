@@ -18,6 +18,7 @@ import pytest
 
 from tests.node.sites import ModbusDevice, free_port, write_device, write_site
 from twingateway.store.sqlite import open_store
+from twingateway.twin.desired import Desired
 from twingateway.twin.register import Section
 
 UNSHARE = ["unshare", "-rm"]
@@ -165,7 +166,7 @@ async def test_a_full_disk_refuses_writes_goes_on_with_the_rest_and_recovers(tmp
             snapshot = await kept.load()
             await kept.close()
     values = {each.register.key[1:]: each.register.value for each in snapshot.registers}
-    assert values[Section.DESIRED, "r2"] == 5
+    assert Desired.from_value(values[Section.DESIRED, "r2"]).value == 5
     assert values[Section.REPORTED, "r3"] == 77
 
 
