@@ -30,6 +30,8 @@ DEVICES = Path(twingateway.demo.__file__).parent / "site" / "devices"
         ("open", "closed", 5.0, False),
         (None, None, 0.0, False),
         (0, None, 5.0, False),
+        (230.58999633789062, 230.79, 0.2, True),  # a whole deadband apart, and a float32's rounding
+        (230.58, 230.79, 0.2, False),
     ],
 )
 def test_values_agree_within_the_tolerance_and_never_across_kinds(

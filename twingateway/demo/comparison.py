@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -45,7 +44,7 @@ def agree(truth: Any, twin: Any, tolerance: float) -> bool:
     if truth is None or twin is None:
         return False
     if _is_number(truth) and _is_number(twin):
-        return math.isclose(truth, twin, rel_tol=ROUNDING, abs_tol=tolerance + ROUNDING)
+        return bool(abs(truth - twin) <= tolerance + ROUNDING * max(1.0, abs(truth), abs(twin)))
     return type(truth) is type(twin) and bool(truth == twin)
 
 
