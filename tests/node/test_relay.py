@@ -132,14 +132,13 @@ async def test_further_streams_are_refused_and_the_first_goes_on(tmp_path: Path)
         told: list[object] = []
         heard = client.protocol.quic_event_received
         client.protocol.quic_event_received = lambda event: (told.append(event), heard(event))[1]  # type: ignore[func-returns-value,method-assign]
+        quic = client.protocol._quic  # a StreamWriter of a refused stream cannot be closed
         connect = connect_packet("many")
         client.write(connect[:5])
-        _, early = await client.protocol.create_stream()
-        early.write(subscribe("early"))
+        quic.send_stream_data(quic.get_next_available_stream_id(), subscribe("early"))
         client.write(connect[5:])
         assert await client.wanted(0x20) == b"\x00\x00"
-        _, late = await client.protocol.create_stream()
-        late.write(subscribe("late"))
+        quic.send_stream_data(quic.get_next_available_stream_id(), subscribe("late"))
         client.protocol.transmit()
         async with asyncio.timeout(5):
             while sum(isinstance(event, StopSendingReceived) for event in told) < 2:
