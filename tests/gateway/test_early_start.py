@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from twingateway.gateway import uplink
 from twingateway.gateway.acceptor import Acceptor
 from twingateway.gateway.uplink import UplinkCarrier
 from twingateway.mqtt.auth import TokenBook
@@ -66,12 +67,43 @@ async def relink(edge: MemoryNode, cloud: MemoryNode, meanwhile: Callable[[], No
     await until(lambda: flow(cloud) == 2)
 
 
-async def test_with_a_token_the_parent_has_the_state_before_its_answer_is_here(carriers) -> None:
+@pytest.mark.parametrize("room", [1170, 0])
+async def test_with_a_token_the_parent_has_the_state_before_its_answer_is_here(carriers, room: int) -> None:
+    """Also on a link without datagrams, as over TLS."""
     async with linked() as (cloud, edge):
+        edge.path.datagram_room = room
         await relink(edge, cloud, lambda: None)
         assert not carriers[-1].opened, "the value came behind CONNECT, not behind CONNACK"
         await until(lambda: carriers[-1].opened and not carriers[-1].quiet)
         assert len(carriers) == 2
+
+
+async def test_a_dial_that_is_dropped_before_its_answer_leaves_a_token_for_the_next(carriers) -> None:
+    async with linked() as (cloud, edge):
+        for link in cloud.listener.links:
+            link.drop()
+        await until(lambda: len(carriers) == 2)
+        dropped = carriers[1]
+        assert not dropped.opened
+        dropped.give_way()
+        parent = edge.gateway.peers.parent
+        assert parent is not None
+        assert parent.line is None, "the session does not wait with it"
+        await until(lambda: len(carriers) == 3)
+        edge.machines["pump"].say(flow=2)
+        await until(lambda: flow(cloud) == 2)
+        assert not carriers[2].opened, "the value came behind CONNECT, not behind CONNACK"
+
+
+async def test_a_dropped_dial_that_nobody_answers_is_closed_all_the_same(carriers, monkeypatch) -> None:
+    monkeypatch.setattr(uplink, "TOKEN_PATIENCE", 0.05)
+    async with linked() as (cloud, edge):
+        for link in cloud.listener.links:
+            link.drop()
+        await until(lambda: len(carriers) == 2)
+        edge.path.cut_down = True
+        carriers[1].give_way()
+        await until(lambda: carriers[1]._link is None)
 
 
 async def test_a_token_that_is_no_good_costs_a_round_trip_and_nothing_else(carriers) -> None:

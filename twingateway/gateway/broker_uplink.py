@@ -15,7 +15,7 @@ import structlog
 
 from twingateway.errors import LinkError, NotAuthorized
 from twingateway.gateway.carrier import QUIET_AFTER
-from twingateway.gateway.dialling import Dialling, Parent
+from twingateway.gateway.dialling import TAKEN_OVER, Dialling, Parent
 from twingateway.gateway.gateway import Gateway
 from twingateway.gateway.mirror import Mirror
 from twingateway.gateway.queries import NodeView
@@ -170,6 +170,9 @@ class BrokerCarrier:
         self._flush()
         if self._link is not None:
             self._link.close(0, reason)
+
+    def give_way(self) -> None:
+        self.close(TAKEN_OVER)
 
     # --- LinkHandler ---------------------------------------------------------------------------------------------
 

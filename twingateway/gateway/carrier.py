@@ -212,15 +212,8 @@ class Carrier:
         self._pump(now)
 
     def closed(self, error: LinkError | None, now: float) -> None:
-        peer, self._link, self._connection = self._peer, None, None
-        self._peer = None
-        if self._journal is not None:
-            self._journal.close()
-            self._journal = None
-        if peer is not None:
-            peer.session.detach(self._number)
-            peer.lines.remove(self)
-            self._peer_events.unlinked(peer)
+        self._link = self._connection = None
+        self._detach()
 
     # --- joining -------------------------------------------------------------------------------------------------
 
@@ -237,6 +230,17 @@ class Carrier:
             opens = peer.direction is Direction.PARENT
             events = self._peer_events.journal
             self._journal = JournalLane(peer, self._number, self._link, self._connection, events, opens=opens)
+
+    def _detach(self) -> None:
+        """The session goes on without this link."""
+        peer, self._peer = self._peer, None
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
+        if peer is not None:
+            peer.session.detach(self._number)
+            peer.lines.remove(self)
+            self._peer_events.unlinked(peer)
 
     def _linked(self, peer: Peer, now: float) -> None:
         """Both ends have accepted each other."""

@@ -21,6 +21,9 @@ from twingateway.ports.link import Dialer, LinkHandler
 
 log = structlog.get_logger("uplink")
 
+#: What the parent is told of a link that is not wanted any more.
+TAKEN_OVER = "another connection took over"
+
 
 @dataclass(frozen=True, slots=True)
 class Parent:
@@ -39,6 +42,9 @@ class DialledCarrier(LinkHandler, Protocol):
     quiet: bool
 
     def close(self, reason: str) -> None: ...
+    def give_way(self) -> None:
+        """Another connection took over."""
+        ...
 
 
 class Dialling(ABC):
@@ -110,7 +116,7 @@ class Dialling(ABC):
             dial.cancel()
         carrier = self._carriers.get(action.attempt)
         if carrier is not None:
-            carrier.close("another connection took over")
+            carrier.give_way()
 
     # --- what carriers report -------------------------------------------------------------------------------------
 

@@ -21,8 +21,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 #: Seconds that QUIC has before TLS is dialled as well; when the present link is quiet, it has had some already.
-#: Through an outage QUIC asks at 0.75 of each second, and a TCP that is dialled now asks not long behind it (again
-#: after 1, 3 and 7 s): so it is QUIC, which needs a round trip less, that nearly always finds the way open first.
+#: Through an outage QUIC asks once a second, and so does Linux' TCP for some seconds (tcp_syn_linear_timeouts; where
+#: that is 0 or not known after 1, 3 and 7 s): either may find the way open first. QUIC needs a round trip less, and a
+#: TCP whose SYN was sent again and again begins with one segment on its way, not ten: another round trip, as soon as
+#: CONNECT and state take more than that.
 FALLBACK_AFTER = 1.9
 RESCUE_AFTER = 0.9
 #: Seconds that a parent has before the next one is dialled as well.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Any
 
 from twingateway.errors import LinkError, NotAuthorized
 from twingateway.gateway.carrier import QUIET_AFTER, Carrier, PeerEvents
-from twingateway.gateway.dialling import Dialling, Parent
+from twingateway.gateway.dialling import TAKEN_OVER, Dialling, Parent
 from twingateway.gateway.inbound import Inbound
 from twingateway.gateway.ledger import Ledger
 from twingateway.gateway.peers import Peer, Peers
@@ -33,6 +34,9 @@ LOOK_EVERY = 0.25
 #: the interval of our questions, if that is less), but at least so many round trips.
 UNHEARD = 2.0
 UNHEARD_TRIPS = 4
+
+#: Seconds that a link which is not wanted any more waits for the token in the answer to its CONNECT.
+TOKEN_PATIENCE = 1.0
 
 #: Refusals by which a broker says that it does not know our way of saying who we are.
 _NO_NODE = frozenset({ReasonCode.BAD_AUTHENTICATION_METHOD, ReasonCode.UNSUPPORTED_PROTOCOL_VERSION})
@@ -105,9 +109,13 @@ class Uplink(Dialling):
     def authenticated(self, carrier: UplinkCarrier, token: bytes | None, node: str) -> None:
         """The parent let us in, and is `node`."""
         self._nodes[carrier.attempt.way.parent] = node
-        if token is not None:
-            self._tokens[carrier.attempt.way.parent] = _Token(token, node)
+        self.keep_token(carrier.attempt, token, node)
         self.opened(carrier)
+
+    def keep_token(self, attempt: Attempt, token: bytes | None, node: str) -> None:
+        """For the next link to this parent."""
+        if token is not None:
+            self._tokens[attempt.way.parent] = _Token(token, node)
 
 
 class UplinkCarrier(Carrier):
@@ -127,6 +135,8 @@ class UplinkCarrier(Carrier):
         self._ping_every = ping_every
         self._quiet_after = QUIET_AFTER * ping_every
         self._settled = False
+        self._yielded: str | None = None
+        """The node that the session was with on this link, which nobody wants any more."""
         self._looked_at = 0.0
         self._stalled: tuple[float, int] | None = None
         """Since when, and at how many bytes received, there is something in flight and nothing comes."""
@@ -167,6 +177,15 @@ class UplinkCarrier(Carrier):
             self._attach(self._peers.open_parent(token.node, self._credential.namespace), now)
         self._pump(now)
 
+    def give_way(self) -> None:
+        """A token that was spent here is made good by the answer, which is waited for without the session."""
+        if self.opened or self._peer is None:
+            self.close(TAKEN_OVER)
+            return
+        self._yielded = self._peer.name
+        self._detach()
+        asyncio.get_running_loop().call_later(TOKEN_PATIENCE, self.close, TAKEN_OVER)
+
     def closed(self, error: LinkError | None, now: float) -> None:
         super().closed(error, now)
         self._uplink.ended(self, self._refusal or error)
@@ -174,6 +193,11 @@ class UplinkCarrier(Carrier):
     def _on_connected(self, event: Connected, now: float) -> None:
         name = event.capabilities.get("node")
         if self._link is None:
+            return
+        if self._yielded is not None:
+            if name == self._yielded:
+                self._uplink.keep_token(self.attempt, event.token, name)
+            self.close(TAKEN_OVER)
             return
         if name is None and self._is_broker():
             return
