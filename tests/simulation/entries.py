@@ -1,5 +1,7 @@
 """What must have become of journal entries: each once at the root, those of one node and class in order.
 
+The record of a local override is one, too; of these those of one property are in order.
+
 Excuse. An entry is at every moment on the disk of the node that took it last, and is deleted below when it is durable
 above. If that disk is replaced by an older copy or an empty one, nobody else needs to have what was on it.
 """
@@ -15,13 +17,16 @@ from twingateway.twin.entry import LOST, JournalEntry
 
 #: The name of the entries that the simulation makes.
 NAME = "simulated"
+#: The name of the records of local overrides.
+OVERRIDE = "override"
 
 
 @dataclass(slots=True)
 class Entries:
-    """`done`: (node, class) → numbers of the entries whose writer was told that they are durable, ascending."""
+    """`done`: (node, class, overridden property) → numbers of the entries whose writer was told that
+    they are durable, ascending."""
 
-    done: defaultdict[tuple[str, str], list[int]] = field(default_factory=lambda: defaultdict(list))
+    done: defaultdict[tuple[str, str, str], list[int]] = field(default_factory=lambda: defaultdict(list))
     excused: set[int | None] = field(default_factory=set)
 
     def replaced(self, before: MemoryDisk, after: MemoryDisk) -> list[int]:
@@ -32,13 +37,13 @@ class Entries:
 
     def judge(self, root: MemoryDisk) -> list[str]:
         problems: list[str] = []
-        arrived: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+        arrived: defaultdict[tuple[str, str, str], list[int]] = defaultdict(list)
         missing: defaultdict[tuple[str, str], int] = defaultdict(int)
         late = False
         for entry in _kept(root):
             number = number_of(entry)
             if number is not None:
-                arrived[entry.node, entry.class_name].append(number)
+                arrived[entry.node, entry.class_name, _property(entry)].append(number)
             elif entry.gap:
                 missing[entry.node, entry.class_name] += entry.count
                 late = late or entry.gap == LOST
@@ -51,18 +56,24 @@ class Entries:
             if numbers != sorted(numbers) and not late:
                 problems.append(f"journal of {key}: not in order: {numbers}")
             lacking = [number for number in self.done[key] if number not in numbers and number not in self.excused]
-            if len(lacking) > missing[key]:
-                problems.append(f"journal of {key}: {lacking} never came, and gaps stand for {missing[key]}")
+            missing[key[:2]] -= len(lacking)
+            if lacking and missing[key[:2]] < 0:
+                problems.append(f"journal of {key}: {lacking} never came, and no gaps stand for them")
         return problems
 
 
 def number_of(entry: JournalEntry) -> int | None:
     """The number of an entry that the simulation made."""
-    if entry.name != NAME or entry.gap or not isinstance(entry.value, dict):
+    if entry.name not in (NAME, OVERRIDE) or entry.gap or not isinstance(entry.value, dict):
         return None
-    number = entry.value["number"]
+    number = entry.value["number" if entry.name == NAME else "value"]
     assert isinstance(number, int)
     return number
+
+
+def _property(entry: JournalEntry) -> str:
+    overridden = entry.name == OVERRIDE and isinstance(entry.value, dict)
+    return f"{entry.device}.{entry.value['property']}" if overridden else ""  # type: ignore[index,call-overload]
 
 
 def _kept(disk: MemoryDisk) -> Iterable[JournalEntry]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.simulation.entries import NAME
 from tests.simulation.machines import FORBIDDEN
+from tests.simulation.operators import PATIENCE, override, resolve, withdraw
 from tests.simulation.oracle import LABEL
 from tests.simulation.topology import ROOT, WIRES
 from tests.simulation.writes import ALIVE, ANYBODY, DONE, HOLDER, OPEN, REFUSED, UNKNOWN, Write
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 Happening = Callable[["World"], "Coroutine[Any, Any, None] | None"]
-#: Seconds that a client waits for an answer.
-PATIENCE = 5.0
 
 
 # --- devices and edges --------------------------------------------------------------------------------------------
@@ -59,7 +58,7 @@ async def enter(world: World) -> None:
     except (TwinGatewayError, TimeoutError):
         return
     world.note(f"{node} has {class_name} {number}")
-    world.oracle.entries.done[node, class_name].append(number)
+    world.oracle.entries.done[node, class_name, ""].append(number)
 
 
 # --- clients of the root ------------------------------------------------------------------------------------------
@@ -344,3 +343,5 @@ HAPPENINGS: dict[Happening, int] = {
     fill_disk: 1,
     jump: 1,
 }
+#: The same where operators override: in one world of three.
+OVERRIDING: dict[Happening, int] = {**HAPPENINGS, override: 16, withdraw: 4, resolve: 4}

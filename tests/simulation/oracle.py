@@ -28,25 +28,27 @@ from typing import TYPE_CHECKING, Any
 
 from tests.simulation.entries import Entries
 from tests.simulation.machines import FORBIDDEN, WRITABLE
+from tests.simulation.overrides import LocalEdits
 from tests.simulation.topology import ROOT, WIRES
-from tests.simulation.writes import ALIVE, ANYBODY, DONE, HOLDER, LOST, Key, Write, Writes
+from tests.simulation.writes import ALIVE, ANYBODY, DONE, HOLDER, LOST, REFUSED, Key, Write, Writes
 from twingateway.gateway.claims import fields, lifecycle_key
 from twingateway.gateway.events import Changed, Event
 from twingateway.gateway.gateway import Gateway
 from twingateway.gateway.ledger import granted_epoch
+from twingateway.gateway.overridden import override_of
 from twingateway.ports.memory_store import MemoryDisk
 from twingateway.testing.joined import MemoryNode
 from twingateway.twin.ack import Ack, AckState
 from twingateway.twin.desired import plain
 from twingateway.twin.identity import DeviceId
-from twingateway.twin.register import RegisterKey, Section
+from twingateway.twin.register import Register, RegisterKey, Section
 from twingateway.twin.value import Value
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
 LABEL = "room"
-COMPARED = (Section.REPORTED, Section.DESIRED, Section.TAGS, Section.ACK)
+COMPARED = (Section.REPORTED, Section.DESIRED, Section.TAGS, Section.ACK, Section.VERDICT)
 #: Registers that one device can have: of all sections and names together.
 REGISTERS = 24
 
@@ -68,9 +70,14 @@ class Oracle:
         self._world = world
         self.writes = Writes()
         self.entries = Entries()
+        self.edits = LocalEdits(world.seed, self.writes)
         self._written: defaultdict[Key, list[Written]] = defaultdict(list)
         self._replaced: dict[str, float] = {}
         """When each node's store was replaced last."""
+        self._uninformed: dict[str, float] = {}
+        """The same, of nodes that have not heard from their parent since."""
+        self._unnoticed: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
+        """By node: when its store was replaced, and when the process ended that never heard so."""
         self._shown: dict[str, int] = {}
         self._unaware: float | None = None
         """Since when the root is an older copy of itself and does not know it."""
@@ -82,11 +89,13 @@ class Oracle:
     def watch(self, root: Gateway) -> None:
         """Listen to what the root shows, in this life of it."""
         publish = root.events.publish
+        self._look()
 
         def observed(*events: Event) -> None:
             for event in events:
                 if isinstance(event, Changed):
                     self._see(event)
+            self._look()
             publish(*events)
 
         root.events.publish = observed  # type: ignore[method-assign]
@@ -94,22 +103,40 @@ class Oracle:
     def replaced(self, node: str, before: MemoryDisk) -> None:
         """A node has another disk than before."""
         world = self._world
-        self._replaced[node] = world.now
+        self._replaced[node] = self._uninformed[node] = world.now
         if node == ROOT:
             self._shown.clear()
             self._unaware = world.now
         disks = [each.disk for each in world.nodes.values()]
+        lost = self.edits.replaced(disks, root_at=world.now if node == ROOT else None)
         gone = [
             write
             for key in list(self.writes.by_key)
             for write in self.writes.lose(key, lambda write: any(_has(disk, write) for disk in disks))
         ]
         numbers = self.entries.replaced(before, world.nodes[node].disk)
-        if gone or numbers:
-            world.note(f"  gone with it: {[f'{write.key}={write.value}' for write in gone]} entries {numbers}")
+        if gone or lost or numbers:
+            world.note(f"  gone with it: {[f'{each.key}={each.value}' for each in [*gone, *lost]]} entries {numbers}")
+
+    def ended(self, node: str) -> None:
+        """A node's process is about to end."""
+        self._hear()
+        if node in self._uninformed:
+            self._unnoticed[node].append((self._uninformed[node], self._world.now))
+
+    def _hear(self) -> None:
+        """Who hears from its parent knows whether its store was replaced."""
+        for name, node in self._world.running():
+            parent = node.gateway.peers.parent
+            if parent is not None and any(parent.session.met(line.number) for line in parent.lines):
+                self._uninformed.pop(name, None)
+
+    def _look(self) -> None:
+        self.edits.look(self._world.cloud.disk, self._world.now)
 
     def root_died(self, *, repaired: bool) -> None:
         """The root's process has ended; `repaired`: it found out in this life that it is an older copy."""
+        self._look()
         self.writes.root_died(self._world.now)
         if repaired:
             self._unaware = None
@@ -125,35 +152,42 @@ class Oracle:
     def begun(self, node: str, device: str, name: str, value: Value) -> None:
         """A node is about to write."""
         desired = self._world.nodes[node].gateway.table.value(DeviceId("default", device), Section.DESIRED, name)
-        self._demand(plain(desired) == value, f"{node} writes {device}.{name}={value} though it was told {desired}")
+        override = override_of(self._world.nodes[node].gateway.table, DeviceId("default", device), name)
+        told = [plain(desired), None if override is None else override.value]
+        self._demand(value in told, f"{node} writes {device}.{name}={value} though it was told {told}")
 
     def written(self, node: str, device: str, name: str, value: Value) -> None:
         """A write had its effect at a device."""
         world, key = self._world, (device, name)
         world.note(f"{node} wrote {device}.{name}={value}")
-        this = Written(world.now, node, value, fenced=self._holder_by_root(device) != node)
+        this = Written(world.now, node, value, fenced=self.holder_by_root(device) != node)
         write = self.writes.find(key, value)
-        if write is None:
+        if write is None and self.edits.find(key, value) is None:
             self._demand(False, f"{device}.{name}={value} was written, and nobody wanted it")
             return
-        if write.ttl is not None and write.outcome == DONE:
+        if write is not None and write.ttl is not None and write.outcome == DONE:
             late = world.now - write.ended - write.ttl
             self._demand(late <= 0, f"{device}.{name}={value} was written {late:.3f} s after its time")
         self._judge_order(key, write, this)
         self._written[key].append(this)
 
-    def _judge_order(self, key: Key, write: Write, this: Written) -> None:
-        for earlier in self._written[key]:
+    def _judge_order(self, key: Key, write: Write | None, this: Written) -> None:
+        for number, earlier in enumerate(self._written[key]):
             forgot = self._replaced.get(this.node, -1.0) >= earlier.at
-            if this.fenced or forgot:
+            if this.fenced or forgot or self._is_uncovered(key, self._written[key][number:]):
                 continue
-            if earlier.value == write.value:
+            if earlier.value == this.value:
                 again = earlier.node == this.node and not self.writes.is_moved_since(key[0], earlier.at)
-                self._demand(not again, f"{key}: {this.node} wrote {write.value} again")
+                self._demand(not again, f"{key}: {this.node} wrote {this.value} again")
                 continue
             other = self.writes.find(key, earlier.value)
-            stale = other is not None and write.is_before(other) and other.outcome != LOST
-            self._demand(not stale, f"{key}: {this.node} wrote {write.value} after {earlier.value}")
+            stale = write is not None and other is not None and write.is_before(other) and other.outcome != LOST
+            self._demand(not stale, f"{key}: {this.node} wrote {this.value} after {earlier.value}")
+
+    def _is_uncovered(self, key: Key, since: list[Written]) -> bool:
+        """An override was written since then and ended otherwise than as the desired value."""
+        edits = [self.edits.find(key, each.value) for each in since]
+        return any(edit is not None and (edit.withdrawal != REFUSED or self.edits.is_void(edit)) for edit in edits)
 
     def _see(self, event: Changed) -> None:
         register = event.stored.register
@@ -167,10 +201,18 @@ class Oracle:
         self._demand(value >= before, f"{device} went back from {before} to {value}")
         self._shown[device] = value
 
-    def _holder_by_root(self, device: str) -> str | None:
+    def holder_by_root(self, device: str) -> str | None:
         lifecycle = self._world.nodes[ROOT].disk.registers.get(lifecycle_key(DeviceId("default", device)))
         holder = None if lifecycle is None else fields(lifecycle.register).get("holder")
         return holder if isinstance(holder, str) else None
+
+    def is_behind(self, node: str, device: str) -> bool:
+        """The root has given the device to another node, or created it anew, and this node does not know it."""
+        if self.holder_by_root(device) != node:
+            return True
+        key = lifecycle_key(DeviceId("default", device))
+        here, root = self._world.nodes[node].gateway.table.get(key), self._world.cloud.disk.registers[key]
+        return here is None or _granted(here.register) < _granted(root.register)
 
     def _demand(self, holds: bool, problem: str) -> None:
         if not holds:
@@ -179,6 +221,7 @@ class Oracle:
 
     def sample(self) -> None:
         """Memory in the middle of trouble: bounded by registers."""
+        self._hear()
         bound = REGISTERS * len(WIRES) + 2 * len(self._world.nodes)
         for name, node in self._world.running():
             registers = sum(1 for _ in node.gateway.table.registers())
@@ -195,7 +238,7 @@ class Oracle:
         down = [name for name in world.nodes if not world.is_up(name)]
         if down:
             return [f"not running: {down}"]
-        problems = list(self.problems)
+        problems = [*self.problems, *self.edits.problems]
         for device in WIRES:
             problems += self._judge_device(device)
         problems += self.entries.judge(world.nodes[ROOT].disk)
@@ -249,6 +292,14 @@ class Oracle:
         allowed = self.writes.allowed(key, None)
         if value not in allowed:
             return [f"{device}.{name} is {value}, not of {allowed}: {[str(w) for w in self.writes.by_key[key]]}"]
+        problems = self.edits.judge(self._world.cloud.disk, key)
+        shown = root.queries.overrides(identity).get(name)
+        holder = self._world.nodes[str(root.peers.holder(identity))].gateway
+        below = holder.queries.overrides(identity).get(name)
+        if shown != below:
+            problems.append(f"{key}: {shown} is open at the root, {below} at {holder.name}")
+        if problems or isinstance(shown, dict):
+            return problems or self._judge_open(key, shown)
         if value is None:
             return []
         write, ack = self.writes.find(key, value), root.queries.ack(identity, name)
@@ -263,6 +314,14 @@ class Oracle:
             return [f"{device}.{name}: desired {value}, at the device {machine.values.get(name)}"]
         return []
 
+    def _judge_open(self, key: Key, shown: dict[str, Value]) -> list[str]:
+        """A conflict waits for a person: the device follows the override."""
+        at, ack = self._world.machines[key[0]].values.get(key[1]), shown.get("ack")
+        applied = isinstance(ack, dict) and ack["state"] == AckState.APPLIED
+        if shown["state"] != "undecided" or not applied or (at != shown["value"] and not self._is_excused(key)):
+            return [f"{key}: at the device is {at}, under {shown}"]
+        return []
+
     def _first_of(self, key: Key, last: Written) -> float:
         """When the value that the last write put back was at the device before; never if it was not."""
         before = [each.at for each in self._written[key][:-1] if each.value == last.value]
@@ -273,12 +332,18 @@ class Oracle:
         if not self._written[key]:
             return False
         last = self._written[key][-1]
-        write = self.writes.find(key, last.value)
+        write, edit = self.writes.find(key, last.value), self.edits.find(key, last.value)
+        first = self._first_of(key, last)
         return (
             last.fenced
-            or self._replaced.get(last.node, -1.0) >= self._first_of(key, last)
+            or any(first <= replaced <= last.at <= ended for replaced, ended in self._unnoticed[last.node])
+            or (edit is not None and self.edits.is_void(edit))
             or (write is not None and write.outcome != DONE)
         )
+
+
+def _granted(lifecycle: Register) -> tuple[int, int]:
+    return lifecycle.version.incarnation, granted_epoch(lifecycle)
 
 
 def _has(disk: MemoryDisk, write: Write) -> bool:

@@ -13,15 +13,17 @@ import random
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from typing import Any
+from unittest.mock import patch
 
 from tests.simulation import topology
-from tests.simulation.happenings import HAPPENINGS
+from tests.simulation.happenings import HAPPENINGS, OVERRIDING
 from tests.simulation.machines import Machine, machine_kind
 from tests.simulation.oracle import Oracle
 from tests.simulation.stores import SlowStore
 from tests.simulation.topology import ROOT, WIRES
 from twingateway.errors import StoreError, TwinGatewayError
 from twingateway.gateway.journal import JournalPolicy, WithHistory
+from twingateway.gateway.wishes import Wishes
 from twingateway.ports.memory_store import MemoryDisk
 from twingateway.testing.joined import MemoryNode
 from twingateway.twin.entry import CLASSES, EVENT, JournalClass
@@ -32,6 +34,8 @@ TROUBLE, EVENTS, QUIET = 3.0, 50, 45
 STEADY, PATIENT = 3, 10
 #: Bytes of journal that may wait where its cap is to be met.
 SMALL_QUEUE = 1500
+#: In one world of so many operators override what the cloud wants.
+OVERRIDDEN = 3
 
 
 class SimulatedClock:
@@ -73,7 +77,8 @@ class World:
         self.backups: dict[str, MemoryDisk] = {}
         self.ambushes: dict[str, int] = {}
         """By node: how many steps it has left."""
-        self.clients: set[asyncio.Task[None]] = set()
+        self.clients: dict[asyncio.Task[None], str] = {}
+        """With the node that each asked."""
         self.counter = 0
         self.machines = {name: Machine(name, self._begun(name), self._written(name)) for name in WIRES}
         policy = self._policy()
@@ -114,6 +119,7 @@ class World:
 
     def end(self, name: str) -> asyncio.Task[None] | None:
         """The process is gone from one moment to the next, and its links fall silent."""
+        self.oracle.ended(name)
         life = self.lives.pop(name)
         self.ambushes.pop(name, None)
         if life.up:
@@ -121,10 +127,11 @@ class World:
         life.stop.set()
         for machine in self.machines.values():
             machine.ports.pop(name, None)
+        for client, asked in self.clients.items():
+            if asked == name:
+                client.cancel()
         if name == ROOT:
             self.oracle.root_died(repaired=life.up and life.node.gateway.repair.repairs > 0)
-            for client in self.clients:
-                client.cancel()
         return life.task
 
     async def kill(self, name: str) -> None:
@@ -161,11 +168,11 @@ class World:
         self.start_later(node, 1.0)
         await asyncio.Event().wait()
 
-    def ask(self, work: Coroutine[Any, Any, None]) -> None:
-        """A client of the root's asks for something; it is gone with the root."""
+    def ask(self, work: Coroutine[Any, Any, None], node: str = ROOT) -> None:
+        """A client of a node's asks for something; it is gone with the node."""
         task = asyncio.create_task(work)
-        self.clients.add(task)
-        task.add_done_callback(self.clients.discard)
+        self.clients[task] = node
+        task.add_done_callback(self.clients.pop)
 
     async def _live(self, name: str, life: Life) -> None:
         while True:
@@ -219,9 +226,10 @@ async def simulate(world: World) -> None:
     was killed does not end."""
     asyncio.get_running_loop().set_exception_handler(lambda _, context: world.oracle.crashed(context))
     async with asyncio.timeout(10 * (TROUBLE + QUIET)):
-        await _trouble(world)
-        _heal(world)
-        problems = await _quiet(world)
+        with patch.object(Wishes, "policy", lambda _, device, name: world.oracle.edits.policy(device.name, name)):
+            await _trouble(world)
+            _heal(world)
+            problems = await _quiet(world)
         assert not problems, "\n".join(problems)
         for name in list(world.lives):
             await world.kill(name)
@@ -232,7 +240,8 @@ async def _trouble(world: World) -> None:
     for name in world.nodes:
         world.start(name)
     await asyncio.sleep(0.3)
-    happenings, weights = list(HAPPENINGS), list(HAPPENINGS.values())
+    chances = OVERRIDING if world.seed % OVERRIDDEN == OVERRIDDEN - 1 else HAPPENINGS
+    happenings, weights = list(chances), list(chances.values())
     under_way = []
     for _ in range(EVENTS):
         await asyncio.sleep(world.chance.expovariate(EVENTS / TROUBLE))

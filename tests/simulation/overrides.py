@@ -1,0 +1,216 @@
+"""What operators at edges set there, and what must have become of it: each judged once, by the policy of its
+property, and its loser told.
+
+The root's verdicts are watched as they appear. One that is accepted is a write of the desired value, at the moment
+when it is seen; one that is withdrawn takes that back, for its whole line.
+
+Excuses, as PROTOCOL.md has them:
+
+- *An override that the root was never told of* ends with the store that held it, and with a move of its device, also
+  one that its node had not heard of yet.
+- *With its device* every override ends, also one that is set where the deletion is not known yet.
+- *A root that is put back* may judge again what it has forgotten to have judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from math import inf
+
+from tests.simulation.machines import WRITABLE
+from tests.simulation.topology import WIRES
+from tests.simulation.writes import ANYBODY, DONE, HOLDER, LOST, OPEN, REFUSED, UNKNOWN, Key, Write, Writes
+from twingateway.ports.memory_store import MemoryDisk
+from twingateway.twin.conflict import Outcome, Verdict
+from twingateway.twin.entry import EVENT
+from twingateway.twin.identity import DeviceId
+from twingateway.twin.model import ConflictPolicy
+from twingateway.twin.override import Override, OverrideId
+from twingateway.twin.register import RegisterKey, Section
+from twingateway.twin.value import Value
+
+#: What may follow a verdict on the same override.
+NEXT = {
+    None: {*Outcome},
+    Outcome.OPEN: {Outcome.ACCEPTED, Outcome.LOST, Outcome.WITHDRAWN},
+    Outcome.ACCEPTED: {Outcome.WITHDRAWN},
+    Outcome.LOST: set[Outcome](),
+    Outcome.WITHDRAWN: set[Outcome](),
+}
+#: How a conflict may end by itself, by policy; `open` ends as a person says.
+BY_ITSELF = {
+    ConflictPolicy.CLOUD_WINS: {Outcome.ACCEPTED, Outcome.LOST, Outcome.WITHDRAWN},
+    ConflictPolicy.EDGE_WINS: {Outcome.ACCEPTED, Outcome.WITHDRAWN},
+    ConflictPolicy.MANUAL: {Outcome.ACCEPTED, Outcome.OPEN, Outcome.WITHDRAWN},
+}
+
+
+@dataclass(eq=False, slots=True)
+class LocalEdit:
+    """`behind`: its node did not know that the device was not its own any more, or another one. `outcome`: what its
+    operator was told; `withdrawal`: the same of taking it back. `told`: when the root had it first. `write`: the
+    desired value that it became."""
+
+    key: Key
+    value: int
+    node: str
+    asked: float
+    behind: bool
+    outcome: str = OPEN
+    withdrawal: str = REFUSED
+    id: OverrideId | None = None
+    told: float = inf
+    verdict: Outcome | None = None
+    judged_at: float = -1.0
+    write: Write | None = None
+
+
+@dataclass(slots=True)
+class LocalEdits:
+    """All of them, by key, in the order in which they were asked for."""
+
+    seed: int
+    writes: Writes
+    by_key: dict[Key, list[LocalEdit]] = field(default_factory=dict)
+    root_replaced: float = -1.0
+    problems: list[str] = field(default_factory=list)
+
+    def policy(self, device: str, name: str) -> ConflictPolicy:
+        policies = list(ConflictPolicy)
+        return policies[(self.seed + 2 * [*WIRES].index(device) + WRITABLE.index(name)) % len(policies)]
+
+    def ask(self, key: Key, value: int, node: str, now: float, *, behind: bool) -> LocalEdit:
+        edit = LocalEdit(key, value, node, now, behind)
+        self.by_key.setdefault(key, []).append(edit)
+        return edit
+
+    def find(self, key: Key, value: Value) -> LocalEdit | None:
+        return next((edit for edit in self.by_key.get(key, []) if edit.value == value), None)
+
+    def is_void(self, edit: LocalEdit) -> bool:
+        """It may have ended with its device, or with the store that held it."""
+        return (
+            edit.outcome == LOST
+            or edit.behind
+            or any(
+                each.ended >= edit.asked
+                and each.outcome != REFUSED
+                and (each.value == ANYBODY or edit.told >= each.asked or edit.told == inf)
+                for each in self.writes.by_key[edit.key[0], HOLDER]
+            )
+        )
+
+    # --- what happened -------------------------------------------------------------------------------------------
+
+    def look(self, root: MemoryDisk, now: float) -> None:
+        """What the root has durably of overrides and verdicts."""
+        for device in WIRES:
+            for name in WRITABLE:
+                self._look(root, (device, name), now)
+
+    def _look(self, root: MemoryDisk, key: Key, now: float) -> None:
+        override, verdict = _read(root, key)
+        edit = None if override is None else self.find(key, override.value)
+        if override is None or edit is None:
+            return
+        edit.id, edit.told = override.id, min(edit.told, now)
+        if verdict is not None and verdict.override == override.id:
+            self._see(edit, verdict, now)
+
+    def _see(self, edit: LocalEdit, verdict: Verdict, now: float) -> None:
+        before, edit.verdict = edit.verdict, verdict.outcome
+        again = self.root_replaced >= edit.judged_at >= 0
+        if before is verdict.outcome and not (again and edit.write is not None and edit.write.outcome == LOST):
+            return
+        if not again:
+            if verdict.outcome not in NEXT[before]:
+                self.problems.append(f"{edit.key}: {edit.value} was {before}, and then {verdict.outcome}")
+            if not verdict.by and verdict.outcome not in BY_ITSELF[self.policy(*edit.key)]:
+                self.problems.append(f"{edit.key}: {edit.value} is {verdict.outcome}: not {self.policy(*edit.key)}")
+        edit.judged_at = now
+        if verdict.outcome is Outcome.ACCEPTED:
+            if edit.write is None:
+                edit.write = self.writes.ask(edit.key, edit.value, now)
+            edit.write.outcome, edit.write.ended = (UNKNOWN, inf) if again else (DONE, now)
+        elif verdict.outcome is Outcome.WITHDRAWN:
+            self._take_back(edit)
+
+    def _take_back(self, edit: LocalEdit) -> None:
+        for each in self.by_key[edit.key]:
+            if (
+                each.write is not None
+                and each.id is not None
+                and edit.id is not None
+                and each.id.line == edit.id.line
+            ):
+                each.write.outcome = REFUSED
+
+    def replaced(self, disks: Iterable[MemoryDisk], *, root_at: float | None) -> list[LocalEdit]:
+        """A disk was replaced, the root's at `root_at`: the edits that went with it."""
+        if root_at is not None:
+            self.root_replaced = root_at
+        gone = []
+        on_disk = list(disks)
+        for key, edits in self.by_key.items():
+            kept = [override.value for disk in on_disk if (override := _read(disk, key)[0]) is not None]
+            for edit in edits:
+                if root_at is not None:
+                    edit.told = inf
+                if edit.outcome == DONE and not any(isinstance(value, int) and value >= edit.value for value in kept):
+                    edit.outcome = LOST
+                    gone.append(edit)
+        return gone
+
+    # --- judgement -----------------------------------------------------------------------------------------------
+
+    def judge(self, root: MemoryDisk, key: Key) -> list[str]:
+        """What is wrong at the root with what was set at an edge."""
+        override, verdict = _read(root, key)
+        edits = self.by_key.get(key, [])
+        expected = [edit for edit in edits if edit.outcome == DONE and not self.is_void(edit)]
+        newest = None if override is None else self.find(key, override.value)
+        if override is not None and (newest is None or newest.outcome == REFUSED):
+            return [f"{key}: {override.value} is an override, and nobody set it"]
+        if expected and (newest is None or edits.index(newest) < edits.index(expected[-1])):
+            return [f"{key}: the override {expected[-1].value} is gone, there is {override}"]
+        if override is None or newest is None:
+            return []
+        if verdict is None or verdict.override != override.id:
+            return [f"{key}: the override {override.value} ({override.id}) is not judged: {verdict}"]
+        ended = (Outcome.WITHDRAWN, Outcome.LOST)
+        if override.withdrawn is not None and verdict.outcome not in ended:
+            return [f"{key}: the override {override.value} was withdrawn, and is {verdict.outcome}"]
+        if override.withdrawn is None and verdict.outcome is Outcome.WITHDRAWN:
+            return [f"{key}: the override {override.value} was not withdrawn, and is {verdict.outcome}"]
+        return self._judge_told(root, newest)
+
+    def _judge_told(self, root: MemoryDisk, edit: LocalEdit) -> list[str]:
+        """The loser of a conflict is told, once."""
+        if self.root_replaced >= edit.asked:
+            return []
+        codes = [
+            (placed.entry.name, placed.entry.value["winner"])
+            for placed in root.journal.kept.get(EVENT, [])
+            if placed.entry.name in ("conflict", "conflict-open")
+            and isinstance(placed.entry.value, dict)
+            and isinstance(about := placed.entry.value["edge"], dict)
+            and about["id"] == str(edit.id)
+        ]
+        wanted = {Outcome.LOST: ("conflict", "cloud"), Outcome.OPEN: ("conflict-open", None)}.get(
+            edit.verdict or Outcome.WITHDRAWN
+        )
+        if len(codes) != len(set(codes)) or (wanted is not None and wanted not in codes):
+            return [f"{edit.key}: {edit.value} is {edit.verdict}, and was told so as {codes}"]
+        return []
+
+
+def _read(disk: MemoryDisk, key: Key) -> tuple[Override | None, Verdict | None]:
+    identity = DeviceId("default", key[0])
+    override, verdict = (
+        disk.registers.get(RegisterKey(identity, section, key[1])) for section in (Section.OVERRIDE, Section.VERDICT)
+    )
+    return (
+        None if override is None else Override.read(override.register.value),
+        None if verdict is None else Verdict.read(verdict.register.value),
+    )
