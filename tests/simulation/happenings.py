@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.simulation.entries import NAME
 from tests.simulation.machines import FORBIDDEN
-from tests.simulation.operators import PATIENCE, override, resolve, withdraw
+from tests.simulation.operators import PATIENCE, override, override_at_edge, resolve, withdraw
 from tests.simulation.oracle import LABEL
 from tests.simulation.topology import ROOT, WIRES
 from tests.simulation.writes import ALIVE, ANYBODY, DONE, HOLDER, OPEN, REFUSED, UNKNOWN, Write
@@ -72,16 +72,33 @@ def desire(world: World) -> None:
         value = f"{FORBIDDEN}-{value}"
     elif kind < 0.3:
         ttl = world.chance.uniform(0.02, 1.0)
-    _desire(world, value, PATIENCE, ttl)
+    _desire(world, *_property(world), value, PATIENCE, ttl)
 
 
 def desire_and_go(world: World) -> None:
     """Somebody sets a desired value and does not wait for the answer."""
-    _desire(world, world.number(), world.chance.uniform(0.0, 0.02))
+    value, patience = world.number(), world.chance.uniform(0.0, 0.02)
+    _desire(world, *_property(world), value, patience)
 
 
-def _desire(world: World, value: Value, patience: float, ttl: float | None = None) -> None:
-    device, name = world.chance.choice([*WIRES]), world.chance.choice(["speed", "mode"])
+async def contest(world: World) -> None:
+    """A desired value is set at an edge and, at about the same time, at the root."""
+    device, name = _property(world)
+    if world.chance.random() < 0.5:
+        override_at_edge(world, device, name)
+        await asyncio.sleep(world.chance.uniform(0.0, 0.02))
+        _desire(world, device, name, world.number(), PATIENCE)
+    else:
+        _desire(world, device, name, world.number(), PATIENCE)
+        await asyncio.sleep(world.chance.uniform(0.0, 0.02))
+        override_at_edge(world, device, name)
+
+
+def _property(world: World) -> tuple[str, str]:
+    return world.chance.choice([*WIRES]), world.chance.choice(["speed", "mode"])
+
+
+def _desire(world: World, device: str, name: str, value: Value, patience: float, ttl: float | None = None) -> None:
     terms = PLAIN if ttl is None else Terms(ttl=ttl)
     if world.is_up(ROOT):
         write = world.oracle.writes.ask((device, name), value, world.now, ttl)
@@ -344,4 +361,4 @@ HAPPENINGS: dict[Happening, int] = {
     jump: 1,
 }
 #: The same where operators override: in one world of three.
-OVERRIDING: dict[Happening, int] = {**HAPPENINGS, override: 16, withdraw: 4, resolve: 4}
+OVERRIDING: dict[Happening, int] = {**HAPPENINGS, override: 8, contest: 12, withdraw: 4, resolve: 4}

@@ -22,7 +22,10 @@ PATIENCE = 5.0
 
 def override(world: World) -> None:
     """Somebody at an edge sets a value there."""
-    device, name = world.chance.choice([*WIRES]), world.chance.choice(WRITABLE)
+    override_at_edge(world, world.chance.choice([*WIRES]), world.chance.choice(WRITABLE))
+
+
+def override_at_edge(world: World, device: str, name: str) -> None:
     node = world.chance.choice(WIRES[device])
     if not world.is_up(node):
         return

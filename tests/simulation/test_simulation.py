@@ -31,7 +31,6 @@ def test_every_promise_holds_whatever_happens(start: int) -> None:
         ("MemoryJournal.receive = twice", "came twice"),
         ("Overrides._keep = forgetful", "is gone"),
         ("Verdicts._try_to_judge = forgetful", "is not judged"),
-        ("conflict._BY_POLICY = dict.fromkeys(ConflictPolicy, conflict.Outcome.ACCEPTED)", "is accepted: not"),
     ],
 )
 def test_a_broken_promise_is_seen_and_can_be_replayed(broken: str, seen: str) -> None:
@@ -42,8 +41,6 @@ from tests.simulation import __main__ as m
 from twingateway.gateway.commands import Commands
 from twingateway.gateway.overrides import Overrides
 from twingateway.gateway.verdicts import Verdicts
-from twingateway.twin import conflict
-from twingateway.twin.model import ConflictPolicy
 from twingateway.ports.memory_journal import MemoryJournal
 
 async def forgetful(self, *given, **named): return None
