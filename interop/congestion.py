@@ -14,7 +14,6 @@ import argparse
 import asyncio
 import json
 import statistics
-import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass
@@ -22,7 +21,7 @@ from pathlib import Path
 
 from interop.chart import linear, save_lines
 from interop.control import ask
-from interop.link import EmulatedLink, NeedsRoot, add_options, conditions_of
+from interop.link import EmulatedLink, add_options, conditions_of, run_as_root
 from interop.processes import Processes
 from interop.quantities import seconds
 from twingateway.pki.authority import create_authority, issue
@@ -125,10 +124,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=seconds, default=30.0, help="counted (30)")
     parser.add_argument("--json", action="store_true", help="the last line is one object")
     parser.add_argument("--chart", type=Path, help="write the queue over time as SVG to this file")
-    try:
-        asyncio.run(_main(parser.parse_args()))
-    except (NeedsRoot, OSError) as error:
-        sys.exit(f"error: {error}")
+    run_as_root(_main(parser.parse_args()))
 
 
 if __name__ == "__main__":

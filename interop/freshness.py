@@ -22,7 +22,7 @@ from typing import Any
 from interop.chart import save_distribution
 from interop.contenders import CONTENDERS, Contender
 from interop.control import ask
-from interop.link import EmulatedLink, NeedsRoot, add_options, conditions_of
+from interop.link import EmulatedLink, add_options, conditions_of, run_as_root
 from interop.processes import Processes
 from interop.quantities import seconds
 from interop.workload import Lateness, lateness, read_sightings, read_times
@@ -158,10 +158,7 @@ def main() -> None:
     parser.add_argument("--chart", type=Path, help="write the distribution as SVG to this file")
     parser.add_argument("--keep-logs", type=Path, help="copy the processes' logs into this folder")
     options: Any = parser.parse_args()
-    try:
-        asyncio.run(_main(options))
-    except (NeedsRoot, OSError) as error:
-        sys.exit(f"error: {error}")
+    run_as_root(_main(options))
 
 
 if __name__ == "__main__":

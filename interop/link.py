@@ -25,7 +25,7 @@ import signal
 import struct
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -286,6 +286,14 @@ def _outage(text: str) -> tuple[float, float]:
     return seconds(start), seconds(length)
 
 
+def run_as_root(work: Coroutine[Any, Any, None]) -> None:
+    """What a program does that needs a link; that it may not, or what the system refuses, is one line and exit 1."""
+    try:
+        asyncio.run(work)
+    except (NeedsRoot, OSError) as error:
+        sys.exit(f"error: {error}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m interop.link",
@@ -295,10 +303,7 @@ def main() -> None:
     add_options(parser)
     parser.add_argument("--outage", type=_outage, action="append", default=[], metavar="START:LENGTH")
     parser.add_argument("--congestion-control", default="cubic", help="of kernel TCP (cubic)")
-    try:
-        asyncio.run(_main(parser.parse_args()))
-    except (NeedsRoot, OSError) as error:
-        sys.exit(f"error: {error}")
+    run_as_root(_main(parser.parse_args()))
 
 
 if __name__ == "__main__":

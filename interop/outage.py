@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass
@@ -21,7 +20,7 @@ from interop.chart import linear, save_lines
 from interop.contenders import CONTENDERS, Contender
 from interop.control import ask
 from interop.freshness import prime, wait_until_seen
-from interop.link import EmulatedLink, NeedsRoot, add_options, conditions_of
+from interop.link import EmulatedLink, add_options, conditions_of, run_as_root
 from interop.processes import Processes
 from interop.quantities import seconds
 from interop.workload import read_sightings, read_times
@@ -161,10 +160,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="the last line is one object")
     parser.add_argument("--chart", type=Path, help="write the oldest age over time as SVG to this file")
     parser.add_argument("--keep-logs", type=Path, help="copy the processes' logs into this folder")
-    try:
-        asyncio.run(_main(parser.parse_args()))
-    except (NeedsRoot, OSError) as error:
-        sys.exit(f"error: {error}")
+    run_as_root(_main(parser.parse_args()))
 
 
 if __name__ == "__main__":

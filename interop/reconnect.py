@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass
@@ -24,7 +23,7 @@ from interop.chart import linear, save_lines
 from interop.contenders import observe
 from interop.control import ask
 from interop.freshness import wait_until_seen
-from interop.link import EmulatedLink, NeedsRoot, add_options, conditions_of
+from interop.link import EmulatedLink, add_options, conditions_of, run_as_root
 from interop.nodes import API_PORT, Nodes
 from interop.processes import Processes
 from interop.quantities import seconds
@@ -203,10 +202,7 @@ def main() -> None:
     parser.add_argument("--record", type=Path, help="add the runs to this file; the chart has all that are in it")
     parser.add_argument("--chart", type=Path, help="write all runs as SVG to this file")
     parser.add_argument("--keep-logs", type=Path, help="copy the processes' logs into this folder")
-    try:
-        asyncio.run(_main(parser.parse_args()))
-    except (NeedsRoot, OSError) as error:
-        sys.exit(f"error: {error}")
+    run_as_root(_main(parser.parse_args()))
 
 
 if __name__ == "__main__":
