@@ -19,8 +19,9 @@ from twingateway.adapter import Adapter, AdapterContext, AdapterKind, Device, De
 from twingateway.adapter.driver import Written
 from twingateway.twin.value import Value
 
-#: Properties that can be written.
+#: Properties that are set at the cloud, and those that are overridden at the edge.
 WRITABLE = tuple(f"w{number}" for number in range(8))
+OVERRIDDEN = ("o0", "o1", "o2", "o3")
 _PERIOD = 0.02
 
 
@@ -30,8 +31,10 @@ class Witness:
 
     handed: dict[int, float] = field(default_factory=dict)
     written: list[tuple[str, int]] = field(default_factory=list)
-    values: dict[str, int] = field(default_factory=lambda: dict.fromkeys(WRITABLE, 0))
+    values: dict[str, int] = field(default_factory=lambda: dict.fromkeys((*WRITABLE, *OVERRIDDEN), 0))
     counting: bool = True
+    writing: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while a write is not answered yet."""
 
     async def serve(self, path: Path) -> asyncio.Server:
         return await serve(path, {"count": self._count, "look": self._look, "write": self._write})
@@ -47,7 +50,9 @@ class Witness:
     async def _write(self, name: str, value: int) -> dict[str, Any]:
         self.written.append((name, value))
         self.values[name] = value
+        self.writing.set()
         await asyncio.sleep(0.01)  # time to be killed between the write and its answer
+        self.writing.clear()
         return {}
 
 
@@ -63,7 +68,7 @@ class _DeviceSettings(BaseModel):
 
 
 class _Counting(Driver):
-    writable = frozenset(WRITABLE)
+    writable = frozenset((*WRITABLE, *OVERRIDDEN))
 
     def __init__(self, device: Path, port: DevicePort) -> None:
         self._device = device
