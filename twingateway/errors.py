@@ -154,7 +154,7 @@ class DeviceError(TwinGatewayError):
     """A device did not do what was asked. The message is what `status.source` and an ack show to people.
 
     `transient` says whether trying again later may help: a transient failure leaves a desired value `delivered`
-    until the device returns, any other one ends it as `failed` or `rejected`.
+    until the device returns, any other one ends it as `failed`.
     """
 
     code = "device-error"
@@ -183,7 +183,8 @@ class DeviceReplyInvalid(DeviceError):
 
 
 class DeviceRefused(DeviceError):
-    """The device understood and said no (a Modbus exception, an HTTP 4xx)."""
+    """The device understood and said no (a Modbus exception, an HTTP 4xx). What an adapter does not even send,
+    because the device has no way to hold it, is an `InvalidValue`."""
 
     code = "device-refused"
 

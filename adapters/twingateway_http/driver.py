@@ -22,6 +22,7 @@ from twingateway.adapter import (
     WebhookRequest,
     WebhookResponse,
     Written,
+    not_writable,
 )
 from twingateway.errors import (
     DeviceError,
@@ -247,7 +248,7 @@ class HttpDriver(Driver):
     async def write(self, name: str, value: Value) -> Written:
         command = self._commands.get(name)
         if command is None:
-            raise DeviceRefused(f"{name} cannot be written", property=name)
+            raise not_writable(name)
         call = command.call(value)
         async with self._turn:
             answer = await self._ask(call)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 
-from twingateway.adapter import UNCONFIRMED, Device, DevicePort, Driver, Value, Written
+from twingateway.adapter import UNCONFIRMED, Device, DevicePort, Driver, Value, Written, not_writable
 from twingateway.errors import DeviceError, DeviceRefused, WriteMismatch
 from twingateway_modbus.address import AddressSettings
 from twingateway_modbus.changes import Changes
@@ -169,7 +169,7 @@ class ModbusDriver(Driver):
     async def write(self, name: str, value: Value) -> Written:
         point = self._points[name]
         if not point.writable:
-            raise DeviceRefused(f"{name} cannot be written", property=name)
+            raise not_writable(name)
         async with self._link.turn(self._address.unit, self._address.timeout, urgent=True) as turn:
             exponent = await read_exponent(turn, point)
             self._remember(point, exponent)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from twingateway.adapter import Value
-from twingateway.errors import DeviceRefused, DeviceReplyInvalid
+from twingateway.errors import DeviceReplyInvalid, InvalidValue, Problem
 from twingateway_modbus.codec import Codec
 from twingateway_modbus.raw import CodecError
 
@@ -95,21 +95,27 @@ class Point:
 
     def decode(self, cells: bytes, exponent: int | None = None) -> Value:
         """`count` cells → value; None: the device has none. Raises DeviceReplyInvalid."""
+        if self.table.of_bits:
+            return bool(cells[0]) if self.codec.count is None else [bool(cell) for cell in cells]
         try:
-            if self.table.of_bits:
-                return bool(cells[0]) if self.codec.count is None else [bool(cell) for cell in cells]
-            return self._codec(exponent).decode(cells)
+            codec = self._codec(exponent)
+        except DeviceReplyInvalid:
+            if self.codec.decode(cells) is None:  # what a device has not, it has no scale for either
+                return None
+            raise
+        try:
+            return codec.decode(cells)
         except CodecError as error:
             raise DeviceReplyInvalid(f"{self.name}: {error}", property=self.name) from error
 
     def encode(self, value: Value, current: bytes = b"", exponent: int | None = None) -> bytes:
-        """Value → `count` cells; `current` ones where only some bits change. Raises DeviceRefused."""
+        """Value → `count` cells; `current` ones where only some bits change. Raises InvalidValue for what they cannot
+        hold, DeviceReplyInvalid for an `exponent` that is none."""
+        codec = None if self.table.of_bits else self._codec(exponent)
         try:
-            if self.table.of_bits:
-                return self._encode_bits(value)
-            return self._codec(exponent).encode(value, current)
+            return self._encode_bits(value) if codec is None else codec.encode(value, current)
         except CodecError as error:
-            raise DeviceRefused(f"{self.name}: {error}", property=self.name) from error
+            raise InvalidValue(Problem(str(error), self.name, "registers")) from error
 
     def _encode_bits(self, value: Value) -> bytes:
         bits = [value] if self.codec.count is None else value
@@ -121,12 +127,15 @@ class Point:
         if self.scale_at is None:
             return self.codec
         if exponent is None:
-            raise CodecError("its scale factor could not be read")
-        return self.codec.scaled_by(exponent)
+            raise DeviceReplyInvalid(f"{self.name}: its scale factor could not be read", property=self.name)
+        try:
+            return self.codec.scaled_by(exponent)
+        except CodecError as error:
+            raise DeviceReplyInvalid(f"{self.name}: {error}", property=self.name) from error
 
     def matches(self, wanted: Value, observed: Value, exponent: int | None = None) -> bool:
         """Whether `observed` is `wanted` within the resolution of the registers, or the tolerance if that is more."""
         try:
             return self._codec(exponent).matches(wanted, observed, self.tolerance)
-        except CodecError:
+        except (CodecError, DeviceReplyInvalid):
             return False

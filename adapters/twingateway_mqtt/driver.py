@@ -10,11 +10,21 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from twingateway.adapter import UNCONFIRMED, Beat, BrokerClient, Device, DevicePort, Driver, Message, Value, Written
+from twingateway.adapter import (
+    UNCONFIRMED,
+    Beat,
+    BrokerClient,
+    Device,
+    DevicePort,
+    Driver,
+    Message,
+    Value,
+    Written,
+    not_writable,
+)
 from twingateway.errors import (
     BrokerError,
     DeviceError,
-    DeviceRefused,
     DeviceReplyInvalid,
     DeviceTimeout,
     DeviceUnreachable,
@@ -170,7 +180,7 @@ class MqttDriver(Driver):
     async def write(self, name: str, value: Value) -> Written:
         command = self._commands.get(name)
         if command is None:
-            raise DeviceRefused(f"{name} cannot be written")
+            raise not_writable(name)
         if self._presence.gone is not None:
             raise DeviceUnreachable(self._presence.gone.message)
         settings = command.settings

@@ -9,7 +9,14 @@ import pytest
 
 from tests.adapters_http.http_plant import Asked, Plant, Server, reply
 from twingateway.adapter import UNCONFIRMED, Value
-from twingateway.errors import DeviceError, DeviceRefused, DeviceReplyInvalid, DeviceTimeout, WriteMismatch
+from twingateway.errors import (
+    DeviceError,
+    DeviceRefused,
+    DeviceReplyInvalid,
+    DeviceTimeout,
+    InvalidValue,
+    WriteMismatch,
+)
 
 
 async def charger(plant: Plant, *, looks: int = 0, cap: float = 100.0) -> tuple[Server, dict[str, Any]]:
@@ -65,7 +72,7 @@ async def test_without_a_pick_a_write_stays_unconfirmed(plant: Plant) -> None:
     driver, _ = plant.driver(server, {"reboot": {"command": {"method": "POST", "body": {"in": "$value"}}}})
     assert driver.writable == {"reboot"}
     assert await driver.write("reboot", 5) is UNCONFIRMED
-    with pytest.raises(DeviceRefused, match="cannot be written"):
+    with pytest.raises(InvalidValue, match="cannot be written"):
         await driver.write("other", 5)
 
 

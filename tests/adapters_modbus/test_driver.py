@@ -9,7 +9,7 @@ import pytest
 from pymodbus.constants import ExcCodes
 
 from tests.adapters_modbus.plant import Plant, sim_device
-from twingateway.errors import DeviceRefused, DeviceUnreachable, WriteMismatch
+from twingateway.errors import DeviceRefused, DeviceUnreachable, InvalidValue, WriteMismatch
 
 SETPOINT = {"table": "holding", "address": 20, "type": "int16", "scale": 0.1, "writable": True}
 SPEED = {"table": "input", "address": 12, "type": "int16"}
@@ -168,7 +168,7 @@ async def test_a_value_that_does_not_fit_is_refused_before_anything_is_sent(plan
 
     port = await plant.serve(sim_device(1, action=count))
     driver, _ = plant.driver(port, {"setpoint": SETPOINT})
-    with pytest.raises(DeviceRefused, match="setpoint: "):
+    with pytest.raises(InvalidValue, match="setpoint: "):
         await driver.write("setpoint", value)
     assert asked == []
 

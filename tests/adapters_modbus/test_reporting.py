@@ -17,6 +17,7 @@ from twingateway_modbus.simulator.faults import Fault, FaultKind, Faults
 
 from tests.adapters_modbus.simulated import make_adapter, make_driver, make_server, serve
 from twingateway.adapter import Driver
+from twingateway.errors import DeviceReplyInvalid
 from twingateway.testing.device_port import RecordingPort
 
 
@@ -132,6 +133,18 @@ async def test_a_scale_factor_register_is_read_with_the_value_and_when_it_is_wri
     memory.set(Table.HOLDING, 30, [0x8000])
     await port.until(lambda r: set(r.bad) == {"power", "limit"})
     assert "as a scale factor" in port.bad["power"].message
+    with pytest.raises(DeviceReplyInvalid, match="limit: the device sent -32768 as a scale factor"):
+        await driver.write("limit", 4200)
+    assert memory.get(Table.HOLDING, 13, 1) == [42]
+
+
+async def test_what_the_device_has_not_needs_no_scale_factor_that_it_has_not_either(site: Site) -> None:
+    site.server.units[1].set(Table.HOLDING, 12, [0x8000, 0x8000])
+    power = {"table": "holding", "address": 12, "type": "int16", "scale_register": 13, "sentinels": [0x8000]}
+    _, port = site.run({"power": power})
+    await port.until(lambda r: "power" in r.bad)
+    assert "no value" in port.bad["power"].message
+    assert port.problems == []
 
 
 async def test_a_fast_property_does_not_wait_for_a_slow_round(site: Site) -> None:

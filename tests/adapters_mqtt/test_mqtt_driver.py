@@ -11,7 +11,7 @@ from twingateway_mqtt import ADAPTER
 from twingateway_mqtt.driver import MqttDriver
 
 from twingateway.adapter import UNCONFIRMED, Access, Device, DeviceId, Model, Property, PropertyType, Written
-from twingateway.errors import DeviceRefused, DeviceReplyInvalid, DeviceTimeout, DeviceUnreachable, WriteMismatch
+from twingateway.errors import DeviceReplyInvalid, DeviceTimeout, DeviceUnreachable, InvalidValue, WriteMismatch
 from twingateway.testing.adapter_context import MemoryContext
 from twingateway.testing.broker import MemoryBroker, Published
 from twingateway.testing.device_port import RecordingPort
@@ -372,5 +372,5 @@ async def test_a_broker_that_is_down_is_an_unreachable_device() -> None:
 async def test_what_has_no_command_is_refused() -> None:
     bench = plug()
     assert bench.driver.writable == {"output"}
-    with pytest.raises(DeviceRefused):
+    with pytest.raises(InvalidValue, match="cannot be written"):
         await bench.driver.write("power", 1)

@@ -135,7 +135,7 @@ async def test_waiting_ends_when_the_device_itself_confirmed():
         assert site.pump.written == [("speed", 20)]
 
 
-@pytest.mark.parametrize(("value", "state"), [("forbidden", "rejected"), (20, "delivered")])
+@pytest.mark.parametrize(("value", "state"), [("forbidden", "failed"), (20, "delivered")])
 async def test_refused_and_unconfirmable_values_are_decided_too(value, state):
     node = node_with_pump()
     node.machines["pump"].confirms = False

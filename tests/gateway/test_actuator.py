@@ -19,6 +19,8 @@ from twingateway.errors import (
     DeviceRefused,
     DeviceTimeout,
     DeviceUnreachable,
+    InvalidValue,
+    Problem,
     WriteMismatch,
 )
 from twingateway.gateway.actuator import Actuator
@@ -341,7 +343,8 @@ async def test_waiting_for_a_device_that_is_off_takes_no_work() -> None:
 @pytest.mark.parametrize(
     ("error", "state", "code"),
     [
-        (DeviceRefused("the device says no"), AckState.REJECTED, "device-refused"),
+        (DeviceRefused("the device says no"), AckState.FAILED, "device-refused"),
+        (InvalidValue(Problem("no register holds it", "speed")), AckState.REJECTED, "invalid-value"),
         (WriteMismatch("it stayed at 7", observed=7), AckState.FAILED, "write-mismatch"),
         (DeviceError("odd"), AckState.FAILED, "device-error"),
         (AdapterFault("bug"), AckState.FAILED, "adapter-fault"),

@@ -91,14 +91,14 @@ async def test_a_value_set_while_the_link_is_down_arrives_afterwards() -> None:
         await until(lambda: reported(cloud, "flow") == 7.0)
 
 
-async def test_what_the_device_refuses_is_rejected_with_its_reason() -> None:
+async def test_what_the_device_refuses_has_failed_with_its_reason_and_what_it_was_never_asked_is_rejected() -> None:
     cloud, edge = pair()
     async with cloud.running(), edge.running(cloud):
         await until(lambda: reported(cloud, "flow") == 1.5)
         patch = {"spec": {"desiredProperties": {"speed": "forbidden", "colour": "red"}}}
         written = await cloud.gateway.commands.patch(PUMP, patch)
         acks = await cloud.gateway.commands.settled(PUMP, written.desired, 5.0)
-        assert acks["speed"].state is AckState.REJECTED
+        assert acks["speed"].state is AckState.FAILED
         assert acks["speed"].message == "the device says no"
         assert acks["colour"].state is AckState.REJECTED
 

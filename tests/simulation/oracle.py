@@ -305,7 +305,7 @@ class Oracle:
         write, ack = self.writes.find(key, value), root.queries.ack(identity, name)
         states = {AckState.APPLIED}
         if str(value).startswith(FORBIDDEN):
-            states = {AckState.REJECTED}
+            states = {AckState.FAILED}
         elif write is not None and write.ttl is not None:
             states = {AckState.APPLIED, AckState.EXPIRED}
         if not isinstance(ack, Ack) or ack.state not in states:

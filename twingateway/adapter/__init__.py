@@ -2,7 +2,7 @@
 
 from twingateway.adapter.beat import Beat
 from twingateway.adapter.broker import BrokerClient, Message, Subscription
-from twingateway.adapter.driver import UNCONFIRMED, Adapter, Driver, Written
+from twingateway.adapter.driver import UNCONFIRMED, Adapter, Driver, Written, not_writable
 from twingateway.adapter.duration import Duration, parse_duration
 from twingateway.adapter.figure import Figure
 from twingateway.adapter.jmespath import check_jmespath
@@ -41,5 +41,6 @@ __all__ = [
     "WebhookResponse",
     "Written",
     "check_jmespath",
+    "not_writable",
     "parse_duration",
 ]

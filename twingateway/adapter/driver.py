@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from twingateway.adapter.figure import Figure
 from twingateway.adapter.port import Device, DevicePort
-from twingateway.errors import DeviceRefused
+from twingateway.errors import DeviceRefused, InvalidValue, Problem
 from twingateway.twin.value import Value
 
 
@@ -30,6 +30,11 @@ class Written:
 
 #: The write went out, and this device has no way to tell what became of it.
 UNCONFIRMED = Written(confirmed=False)
+
+
+def not_writable(name: str) -> InvalidValue:
+    """What `write` raises for a property that it cannot write."""
+    return InvalidValue(Problem("it cannot be written on this device", name, "access"))
 
 
 class Driver(ABC):
@@ -58,10 +63,11 @@ class Driver(ABC):
     async def write(self, name: str, value: Value) -> Written:
         """Write one property and read it back. Called for `writable` names, one at a time for one device.
 
-        Raises DeviceRefused (ends as rejected), a transient DeviceError (tried again when the device returns) or any
-        other DeviceError (ends as failed).
+        Raises InvalidValue for what the device cannot be asked for, before anything is sent (ends as rejected), a
+        transient DeviceError (tried again when the device returns) or any other DeviceError (ends as failed): a
+        device's own no is a DeviceRefused.
         """
-        raise DeviceRefused(f"{name} cannot be written")
+        raise not_writable(name)
 
     async def read_back(self, name: str) -> Value:
         """One property, now; how the host settles a write that a crash interrupted. Raises DeviceError."""

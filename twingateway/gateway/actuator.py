@@ -17,10 +17,9 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from twingateway.adapter.driver import Driver
+from twingateway.adapter.driver import Driver, not_writable
 from twingateway.errors import (
     DeviceError,
-    DeviceRefused,
     DeviceTimeout,
     InvalidValue,
     StoreError,
@@ -190,8 +189,8 @@ class Actuator:
         try:
             wanted = Desired(wish.value) if wish.is_override else Desired.from_value(wish.value)
             value = self._judge(wish.name, wanted.value)
-        except (InvalidValue, TooLarge, DeviceRefused) as error:
-            await self._say(wish, Ack(wish.version, AckState.REJECTED, error.code, error.message))
+        except (InvalidValue, TooLarge) as error:
+            await self._say(wish, _rejected(wish.version, error))
             return
         if await self._is_in_time(wish, wanted.terms.ttl):
             await self._proceed(wish, value, wanted.terms.ttl)
@@ -266,7 +265,7 @@ class Actuator:
     def _judge(self, name: str, value: Value) -> Value:
         """The value as the model has it; None while the model is missing."""
         if name not in self._driver.writable:
-            raise DeviceRefused(f"{name} cannot be written on this device")
+            raise not_writable(name)
         if self._model_ref is None:
             return value
         compiled = self._compiled()
@@ -287,6 +286,8 @@ class Actuator:
             ack = self._after_error(wish, DeviceTimeout("the device did not settle the write in time"))
         except DeviceError as error:
             ack = self._after_error(wish, error)
+        except InvalidValue as error:
+            ack = _rejected(wish.version, error)
         except Exception as error:
             log.exception("adapter fault", device=str(self._device), property=wish.name)
             ack = Ack(wish.version, AckState.FAILED, "adapter-fault", f"the adapter failed: {error}")
@@ -326,8 +327,7 @@ class Actuator:
         if error.transient:
             self._retry_later(wish)
             return Ack(wish.version, AckState.DELIVERED, error.code, error.message)
-        state = AckState.REJECTED if isinstance(error, DeviceRefused) else AckState.FAILED
-        return Ack(wish.version, state, error.code, error.message, error.detail.get("observed"))
+        return Ack(wish.version, AckState.FAILED, error.code, error.message, error.detail.get("observed"))
 
     async def _say(self, wish: Wish, ack: Ack) -> None:
         """Keep how far a wish has come unless that is known, or the wish was replaced meanwhile."""
@@ -380,6 +380,10 @@ class Actuator:
         without one."""
         later = [at for at in (*(retry.at for retry in self._retries.values()), *self._looks) if at > looked]
         return max(0.0, min(later) - self._clock.now()) + 0.001 if later else None
+
+
+def _rejected(version: Version, error: InvalidValue | TooLarge) -> Ack:
+    return Ack(version, AckState.REJECTED, error.code, error.message)
 
 
 def _expired(version: Version) -> Ack:

@@ -17,8 +17,8 @@ class AckState(StrEnum):
     PENDING = "pending"  # at the root, not yet at the holder
     DELIVERED = "delivered"  # durable at the holder, not (or not verifiably) at the device
     APPLIED = "applied"  # the device itself reported the value
-    REJECTED = "rejected"  # refused by the model, by the adapter or by the device
-    FAILED = "failed"  # could not be done
+    REJECTED = "rejected"  # refused by the model or the adapter; the device was not asked
+    FAILED = "failed"  # the device refused it, or could not be brought to it
     EXPIRED = "expired"  # its time to live passed first
     SUPERSEDED = "superseded"  # a newer desired value took its place
 

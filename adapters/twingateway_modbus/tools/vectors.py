@@ -19,7 +19,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from twingateway.adapter import Value
-from twingateway.errors import DeviceError, InvalidConfig
+from twingateway.errors import DeviceError, InvalidConfig, InvalidValue
 from twingateway_modbus.adapter import ModbusAdapter
 from twingateway_modbus.driver import ModbusDriver
 from twingateway_modbus.point import Point, Table
@@ -137,7 +137,7 @@ async def _write(driver: ModbusDriver, vector: Vector, memory: Memory, points: d
         try:
             await driver.write(name, write.value)
             cells = memory.get(point.table, point.address, point.count)
-        except (DeviceError, NoSuchCell) as error:
+        except (DeviceError, InvalidValue, NoSuchCell) as error:
             yield f"{name} = {write.value!r}: {error}"
             continue
         held = b"".join(cell.to_bytes(point.table.width, "big") for cell in cells)
