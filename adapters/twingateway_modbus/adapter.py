@@ -40,26 +40,29 @@ class ModbusAdapter(Adapter):
         unit = endpoint, address.unit
         if unit not in self._phase_of:
             self._phase_of[unit] = next(self._phases)
-        learned, phase = self._learned(device, address), self._phase_of[unit]
+        learned, phase = self._learned(str(device.id), address.unit, endpoint), self._phase_of[unit]
         driver = ModbusDriver(device, port, link, learned, lambda: self._release(endpoint), self._gate, phase)
         self._users[endpoint] += 1
         return driver
 
     def link(self, address: AddressSettings) -> Link:
         """The link to the endpoint of `address`. Raises InvalidConfig if its other devices have it otherwise."""
-        link = self._links.setdefault(address.endpoint, Link(address))
+        endpoint = address.endpoint
+        if endpoint not in self._links:
+            self._links[endpoint] = Link(address, lambda unit: self._learned("", unit, endpoint))
+        link = self._links[endpoint]
         theirs, ours = link.address, address.link_settings
         if theirs != ours:
             differing = [key for key in type(ours).model_fields if getattr(theirs, key) != getattr(ours, key)]
-            raise InvalidConfig(f"devices at {address.endpoint} disagree about {', '.join(differing)} of the address")
+            raise InvalidConfig(f"devices at {endpoint} disagree about {', '.join(differing)} of the address")
         return link
 
-    def _learned(self, device: Device, address: AddressSettings) -> Learned:
-        about = f"unit {address.unit} at {address.endpoint}"
+    def _learned(self, device: str, unit: int, endpoint: str) -> Learned:
+        """What is known of a unit by one device, or (an empty name) by all that read it together."""
+        about = f"unit {unit} at {endpoint}"
         if self._data_dir is None:
             return Learned(None, about)
-        name = f"{quote(str(device.id), safe='')}.json"
-        return Learned(self._data_dir / name, about)
+        return Learned(self._data_dir / f"{quote(device or about, safe='')}.json", about)
 
     def _release(self, endpoint: str) -> None:
         self._users[endpoint] -= 1

@@ -54,7 +54,7 @@ class ModbusDriver(Driver):
         self._reader = Reader(link, self._address.unit, self._address.timeout, polled, settings.limits(), learned)
         for item in self._reader.rounds:
             item.phase = phase
-        link.pools[self._address.unit].join(self, polled, settings.limits())
+        link.pool(self._address.unit).join(self, polled, settings.limits())
         self.period = max((item.period for item in self._reader.rounds), default=None)
         self._changes = Changes(self._points)
         self._told: dict[str, str] = {}
@@ -207,7 +207,7 @@ class ModbusDriver(Driver):
         return point.matches(wanted, observed, exponent)
 
     async def close(self) -> None:
-        self._link.pools[self._address.unit].leave(self)
+        self._link.pool(self._address.unit).leave(self)
         if self._release is not None:
             self._release()
             self._release = None

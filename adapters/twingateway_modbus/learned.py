@@ -1,7 +1,7 @@
-"""What one device taught about reading it: gaps that it refuses to have read, values that are to be read alone.
+"""What a device taught about reading it: gaps that it refuses to have read, values that are to be read alone.
 
-Kept in a file of its own per device, so that a restart does not ask again for what was refused. The file may be
-deleted at any time; a damaged one counts as none.
+Kept in a file of its own for each device, and for each unit that is read for several together, so that a restart does
+not ask again for what was refused. The file may be deleted at any time; a damaged one counts as none.
 """
 
 from __future__ import annotations

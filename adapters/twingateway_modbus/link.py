@@ -13,16 +13,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 
 from twingateway.adapter import Figure
 from twingateway.errors import DeviceError, DeviceRefused, DeviceReplyInvalid, DeviceUnreachable
 from twingateway_modbus.address import AddressSettings
+from twingateway_modbus.bisection import Answer, bisect
 from twingateway_modbus.connection import Connection, Tap
-from twingateway_modbus.exceptions import REFUSING_AN_ADDRESS
+from twingateway_modbus.learned import Learned
+from twingateway_modbus.plan import Block
 from twingateway_modbus.point import Table
-from twingateway_modbus.pool import Pool, cut
+from twingateway_modbus.pool import Pool, cells_of, cut
 from twingateway_modbus.quarantine import Quarantine
 from twingateway_modbus.reply import objects_of
 from twingateway_modbus.request import (
@@ -46,10 +48,15 @@ _FULL_TRY_EVERY = 20
 _FORGETTING = 0.99
 
 
-class Link:
-    """Connects on demand, again after every loss. All methods raise DeviceErrors only."""
+def forgetful(unit: int) -> Learned:
+    return Learned(None, f"unit {unit}")
 
-    def __init__(self, address: AddressSettings) -> None:
+
+class Link:
+    """Connects on demand, again after every loss. All methods raise DeviceErrors only. `learned`: what is known of
+    reading a unit for several devices."""
+
+    def __init__(self, address: AddressSettings, learned: Callable[[int], Learned] = forgetful) -> None:
         self.address = address.link_settings
         self.tap: Tap | None = None
         self.tally = Tally()
@@ -57,9 +64,17 @@ class Link:
         self._connections: list[Connection | None] = [None] * address.connections
         self._endpoint = Quarantine()
         self._units: defaultdict[int, Quarantine] = defaultdict(Quarantine)
-        self.pools: defaultdict[int, Pool] = defaultdict(Pool)
+        self._learned = learned
+        self._pools: dict[int, Pool] = {}
         self._slowest = 0.0
         self._slowest_of: dict[int, float] = {}
+
+    def pool(self, unit: int) -> Pool:
+        """What the devices behind `unit` read together."""
+        pool = self._pools.get(unit)
+        if pool is None:
+            pool = self._pools[unit] = Pool(self._learned(unit))
+        return pool
 
     def blocked_for(self, unit: int) -> float:
         """Seconds until `unit` will be asked again, 0 while nothing is wrong with it."""
@@ -77,7 +92,7 @@ class Link:
 
     async def read(self, unit: int, timeout: float, cells: Cells, period: float = 0.0) -> bytes:
         """One read in a turn of its own; with others of this unit, if there are any and it has a `period`."""
-        pool = self.pools.get(unit) if period else None
+        pool = self._pools.get(unit) if period else None
         if pool is not None and pool.is_shared:
             return await self._read_together(pool, unit, timeout, cells, period)
         place = await self._turns.acquire()
@@ -96,12 +111,27 @@ class Link:
             try:
                 data = await turn.read(wide)
             except DeviceRefused as error:
-                if wide == cells or error.detail.get("exception") not in REFUSING_AN_ADDRESS:
+                block = pool.block(cells, period)
+                if block is None or wide == cells or Answer.of(error) is not Answer.REFUSED:
                     raise
-                pool.refuse(wide)
+                await self._learn(pool, turn, block)
                 wide, data = cells, await turn.read(cells)
             pool.keep(wide, data, time())
             return cut(wide, cells, data)
+
+    async def _learn(self, pool: Pool, turn: Turn, block: Block) -> None:
+        async def ask(half: Block) -> Answer:
+            try:
+                await turn.read(cells_of(half))
+            except DeviceError as error:
+                if Answer.of(error) is Answer.NOTHING:
+                    raise
+                return Answer.of(error)
+            return Answer.DATA
+
+        if await bisect(block, ask, pool.learned):
+            pool.plan()
+            pool.learned.save()
 
     async def ask(self, place: int, unit: int, timeout: float, request: Request) -> bytes:
         """Make one request for `unit`; the caller has the turn on `place`."""
@@ -209,7 +239,7 @@ class Turn:
         try:
             return await self._ask(request)
         finally:
-            self._link.pools[self._unit].forget()
+            self._link.pool(self._unit).forget()
 
     async def _ask(self, request: Request) -> bytes:
         return await self._link.ask(self._place, self._unit, self._timeout, request)

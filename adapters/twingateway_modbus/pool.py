@@ -2,7 +2,8 @@
 
 Each device reads the blocks of its own plan. Where several devices have the same unit, a block is widened to that of
 the plan for all of them, and what came serves the others for half of their period: they are polled in phase, so that
-one request is made for all. A joint read that the unit refuses is not tried again; then each reads its own.
+one request is made for all. What the unit refuses to have read so is learned, as that which it refuses to one of
+them is, and kept for the next start.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from twingateway_modbus.plan import Block, Limits, plan
+from twingateway_modbus.learned import Learned
+from twingateway_modbus.plan import Block, Limits, Range, plan
 from twingateway_modbus.point import Point
 from twingateway_modbus.request import Cells
 
@@ -27,13 +29,13 @@ class _Read(NamedTuple):
 class Pool:
     """Of one unit; times are on the event loop's clock."""
 
-    __slots__ = ("_blocks", "_members", "_reads", "_refused", "_wide")
+    __slots__ = ("_blocks", "_members", "_reads", "_wide", "learned")
 
-    def __init__(self) -> None:
+    def __init__(self, learned: Learned) -> None:
+        self.learned = learned
         self._members: dict[object, tuple[tuple[Point, ...], Limits]] = {}
         self._blocks: dict[float, list[Block]] = {}
         self._wide: dict[tuple[Cells, float], Cells] = {}
-        self._refused: set[Cells] = set()
         self._reads: dict[Cells, _Read] = {}
 
     @property
@@ -43,15 +45,15 @@ class Pool:
     def join(self, member: object, points: Iterable[Point], limits: Limits) -> None:
         """`limits` as declared: only those who declare the same read together."""
         self._members[member] = tuple(points), limits
-        self._plan()
+        self.plan()
 
     def leave(self, member: object) -> None:
         self._members.pop(member, None)
-        self._plan()
+        self.plan()
 
-    def _plan(self) -> None:
+    def plan(self) -> None:
+        """Anew, with what was learned."""
         self._wide.clear()
-        self._refused.clear()
         self.forget()
         self._blocks = defaultdict(list)
         if not self.is_shared:
@@ -64,7 +66,7 @@ class Pool:
             else:
                 group += points
         for limits, joined in groups:
-            for period, blocks in plan(joined, limits).items():
+            for period, blocks in plan(joined, self.learned.limits(limits)).items():
                 self._blocks[period] += blocks
 
     def widened(self, cells: Cells, period: float) -> Cells:
@@ -72,22 +74,24 @@ class Pool:
         key = cells, period
         wide = self._wide.get(key)
         if wide is None:
-            wide = self._wide[key] = self._widest(cells, period)
-        return cells if wide in self._refused else wide
+            block = self.block(cells, period)
+            wide = self._wide[key] = cells if block is None else cells_of(block)
+        return wide
 
-    def _widest(self, cells: Cells, period: float) -> Cells:
+    def block(self, cells: Cells, period: float) -> Block | None:
+        """What is read for all, that `cells` are a part of."""
         end = cells.address + cells.count
         for block in self._blocks.get(period, ()):
             if block.table is cells.table and block.address <= cells.address and end <= block.end:
-                return Cells(block.table, block.address, block.count)
-        return cells
-
-    def refuse(self, wide: Cells) -> None:
-        """The unit does not let these be read in one request."""
-        self._refused.add(wide)
+                return block
+        return None
 
     def keep(self, wide: Cells, data: bytes, now: float) -> None:
         self._reads[wide] = _Read(now, data)
+        alone = Range(wide.address, wide.address + wide.count)
+        if self.learned.alone and self.learned.discard_alone(wide.table, alone):
+            self.plan()
+            self.learned.save()
 
     def forget(self) -> None:
         """Something was written: nothing read before says how things are."""
@@ -99,6 +103,10 @@ class Pool:
         if read is None or now - read.time > _CONTENT * period:
             return None
         return cut(wide, cells, read.data)
+
+
+def cells_of(block: Block) -> Cells:
+    return Cells(block.table, block.address, block.count)
 
 
 def cut(wide: Cells, cells: Cells, data: bytes) -> bytes:

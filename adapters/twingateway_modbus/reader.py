@@ -1,8 +1,5 @@
-"""Reads the blocks of one device and learns from what it refuses.
-
-A block that is refused for an address (exception 2 or 3) is read again in halves, down to what cannot be divided. If
-both halves are answered, the gap between them was the reason: it is remembered and never bridged again. What is
-refused though it cannot be divided is read alone from then on. After such a round the plan is made anew.
+"""Reads the blocks of one device and learns from what it refuses: after a round in which a block was refused for an
+address (exception 2 or 3) the plan is made anew. See `bisection`.
 """
 
 from __future__ import annotations
@@ -13,10 +10,10 @@ from typing import NamedTuple
 
 from twingateway.adapter import Value
 from twingateway.errors import DeviceError, DeviceReplyInvalid
-from twingateway_modbus.exceptions import REFUSING_AN_ADDRESS
+from twingateway_modbus.bisection import Answer, bisect
 from twingateway_modbus.learned import Learned
 from twingateway_modbus.link import Link
-from twingateway_modbus.plan import Block, Limits, Range, hole_between, plan, split
+from twingateway_modbus.plan import Block, Limits, Range, plan
 from twingateway_modbus.point import Point, Table
 from twingateway_modbus.raw import CodecError
 from twingateway_modbus.request import Cells
@@ -108,58 +105,41 @@ class Reader:
             self._learned.save()
         return heard
 
-    async def _read(self, block: Block, deliver: Deliver, period: float = 0.0) -> bool:
+    async def _read(self, block: Block, deliver: Deliver, period: float) -> bool:
         """A block, in halves if need be."""
+        answer = await self._ask(block, deliver, period)
+        if answer is Answer.REFUSED and await bisect(block, lambda half: self._ask(half, deliver), self._learned):
+            self._has_learned = True
+        return answer is not Answer.NOTHING
+
+    async def _ask(self, block: Block, deliver: Deliver, period: float = 0.0) -> Answer:
         cells = Cells(block.table, block.address, block.count)
         if self._refused_until and self._is_resting(cells):
-            return True
+            return Answer.EXCEPTION
         try:
             data = await self._link.read(self._unit, self._timeout, cells, period)
         except DeviceError as error:
             if self._link.blocked_for(self._unit):
                 raise
-            return await self._refused(block, cells, error, deliver)
+            return self._failed(block, cells, error, deliver)
         deliver(self.decode(block, data))
         if self._learned.alone and self._learned.discard_alone(block.table, Range(block.address, block.end)):
             self._refused_until.pop(cells, None)
             self._has_learned = True
-        return True
+        return Answer.DATA
 
     def _is_resting(self, cells: Cells) -> bool:
         return asyncio.get_running_loop().time() < self._refused_until.get(cells, 0.0)
 
-    async def _refused(self, block: Block, cells: Cells, error: DeviceError, deliver: Deliver) -> bool:
-        code = error.detail.get("exception")
-        if code not in REFUSING_AN_ADDRESS:
+    def _failed(self, block: Block, cells: Cells, error: DeviceError, deliver: Deliver) -> Answer:
+        answer = Answer.of(error)
+        if answer is not Answer.REFUSED or not block.is_divisible:
             self._blame(block, error)
-        elif block.is_divisible:
-            first, second = split(block)
-            await self._read(first, deliver)
-            await self._read(second, deliver)
-            if not self._is_known_bad(first) and not self._is_known_bad(second):
-                self._learned.add_hole(block.table, hole_between(first, second))
-                self._has_learned = True
-        else:
-            self._blame(block, error)
+        if answer is Answer.REFUSED and not block.is_divisible:
             self._refused_until[cells] = asyncio.get_running_loop().time() + _REFUSED_PAUSE
-            for point in block.points:
-                self._learned.add_alone(block.table, Range(point.address, point.end))
-            self._has_learned = True
-        if code is None:
-            return False
-        deliver({})
-        return True
-
-    def _is_known_bad(self, block: Block) -> bool:
-        """Whether the refusal of a block that holds `block` is explained by something inside."""
-        limits = self._learned.limits(self._limits)
-        if any(limits.is_alone(point) for point in block.points):
-            return True
-        return any(
-            hole.start <= gap.start and gap.end <= hole.end
-            for gap in block.gaps()
-            for hole in limits.holes.get(block.table, ())
-        )
+        if answer is not Answer.NOTHING:
+            deliver({})
+        return answer
 
     def _blame(self, block: Block, error: DeviceError) -> None:
         told = about(block.points, error)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from twingateway_modbus.address import Transport
 from twingateway_modbus.codec import Codec
 from twingateway_modbus.layout import DataType
-from twingateway_modbus.plan import Limits
+from twingateway_modbus.learned import Learned
+from twingateway_modbus.plan import Limits, Range
 from twingateway_modbus.point import Point, Table
 from twingateway_modbus.pool import Pool, cut
 from twingateway_modbus.request import Cells
@@ -30,7 +32,7 @@ def point(address: int, period: float = 1.0) -> Point:
 
 
 def pool(*devices: list[Point], limits: Limits | None = None) -> Pool:
-    made = Pool()
+    made = Pool(Learned(None, ""))
     for number, points in enumerate(devices):
         made.join(number, points, limits or Limits())
     return made
@@ -62,12 +64,14 @@ def test_what_was_read_serves_for_half_a_period_and_until_something_is_written()
     assert shared.recent(wide, registers(2), 1.0, 10.1) is None
 
 
-def test_a_joint_read_that_was_refused_is_not_tried_again_until_the_devices_change() -> None:
+def test_a_gap_that_was_refused_is_bridged_no_more_whoever_comes_and_goes() -> None:
     shared = pool([point(0)], [point(2)])
-    shared.refuse(registers(0, 3))
+    shared.learned.add_hole(Table.HOLDING, Range(1, 2))
+    shared.plan()
     assert shared.widened(registers(2), 1.0) == registers(2)
     shared.join("third", [point(4)], Limits())
-    assert shared.widened(registers(2), 1.0) == registers(0, 5)
+    assert shared.widened(registers(2), 1.0) == registers(2, 3)
+    assert shared.widened(registers(0), 1.0) == registers(0)
     shared.leave("third")
     shared.leave(1)
     assert shared.widened(registers(0), 1.0) == registers(0)
@@ -78,16 +82,20 @@ def test_the_part_of_bits_is_a_byte_each() -> None:
 
 
 class Site:
-    def __init__(self) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder
         self.asked: list[tuple[int, int]] = []
+        self.ever: set[tuple[int, int]] = set()
+        """Since the node was started."""
         self.server = make_server(Transport.TCP, 1, 2, witness=self._witness)
-        self.adapter = make_adapter()
+        self.adapter = make_adapter(folder)
         self.address: dict[str, Any] = {}
         self.runs: list[asyncio.Task[None]] = []
 
     def _witness(self, unit: int, pdu: bytes) -> None:
         if pdu[0] == 3 and unit == 1:
             self.asked.append((int.from_bytes(pdu[1:3], "big"), int.from_bytes(pdu[3:5], "big")))
+            self.ever.add(self.asked[-1])
 
     def run(self, name: str, address: int, **more: Any) -> tuple[Driver, RecordingPort]:
         properties = {"value": {"table": "holding", "address": address, "type": "uint16", **more}}
@@ -101,11 +109,20 @@ class Site:
             while len(self.asked) < count:
                 await asyncio.sleep(0.005)
 
-    async def close(self) -> None:
+    async def stop(self) -> None:
         for run in self.runs:
             run.cancel()
         await asyncio.gather(*self.runs, return_exceptions=True)
         await self.adapter.stop()
+
+    async def restart(self) -> None:
+        """The node, not the device."""
+        await self.stop()
+        self.adapter, self.runs = make_adapter(self.folder), []
+        self.ever.clear()
+
+    async def close(self) -> None:
+        await self.stop()
         self.server.close()
 
 
@@ -130,17 +147,48 @@ async def test_thirteen_devices_of_one_unit_are_one_request(site: Site) -> None:
         await port.until(lambda r, n=number: r.values == {"value": 500 + 2 * n})  # type: ignore[misc]
 
 
-async def test_a_unit_that_refuses_the_joint_read_is_asked_by_each_device(site: Site) -> None:
+async def test_a_gap_between_devices_that_the_unit_refuses_is_learned_once_and_for_the_next_start(
+    tmp_path: Path,
+) -> None:
+    site = Site(tmp_path)
+    site.address = await serve(Transport.TCP, site.server)
     memory = Memory()
-    memory.set(Table.HOLDING, 0, [7])
-    memory.set(Table.HOLDING, 9, [8])
+    for address in (0, 1, 9, 11):
+        memory.set(Table.HOLDING, address, [100 + address])
     site.server.units[1] = memory  # type: ignore[index]
-    ports = [site.run("low", 0)[1], site.run("high", 9)[1]]
-    await ports[0].until(lambda r: r.values == {"value": 7})
-    await ports[1].until(lambda r: r.values == {"value": 8})
+
+    async def all_are_read() -> None:
+        ports = {address: site.run(f"device-{address}", address)[1] for address in (0, 1, 9, 11)}
+        for address, port in ports.items():
+            await port.until(lambda r, at=address: r.values == {"value": 100 + at})  # type: ignore[misc]
+        await site.asks(8)
+        assert set(site.asked) == {(0, 2), (9, 1), (11, 1)}
+        assert [problem for port in ports.values() for problem in port.problems] == []
+
+    await all_are_read()
+    assert (0, 12) in site.ever
+    await site.restart()
+    await all_are_read()
+    assert all(count <= 2 for _, count in site.ever), "nothing is refused any more"
+    await site.close()
+
+
+async def test_a_value_of_one_device_that_the_unit_refuses_leaves_the_others_together(site: Site) -> None:
+    memory = Memory()
+    memory.set(Table.HOLDING, 4, [7, 7, 7])
+    site.server.units[1] = memory  # type: ignore[index]
+    ports = [site.run(f"device-{address}", address)[1] for address in (4, 5, 6)]
+    driver, bad = site.run("bad", 7)
+    for port in ports:
+        await port.until(lambda r: r.values == {"value": 7})
+    await bad.until(lambda r: bool(r.problems))
     await site.asks(6)
-    assert set(site.asked) == {(0, 1), (9, 1)}
-    assert [problem for port in ports for problem in port.problems] == []
+    assert set(site.asked) == {(4, 3)}
+
+    memory.set(Table.HOLDING, 7, [8])
+    assert await driver.read() == {"value": 8}
+    await site.asks(6)
+    assert set(site.asked[2:]) == {(4, 4)}
 
 
 async def test_what_was_read_before_a_write_is_never_reported_after_it(site: Site) -> None:
