@@ -102,6 +102,25 @@ async def test_what_makes_no_sense_is_refused(params: dict[str, str], path: str)
         assert response.json()["problems"][0]["path"] == path
 
 
+async def test_what_is_beyond_its_retention_is_not_shown_though_it_is_not_deleted_yet() -> None:
+    node = node_with_pump()
+    node.journal = JournalPolicy(retention=60.0)
+    async with in_process(node) as site:
+        now = site.gateway.clock.wall_ms()
+        await remember(site, (now - 90_000, 1), (now - 30_000, 2), (now - 20_000, 4))
+        assert [item["value"] for item in (await ask(site, **{"from": 0}))["items"]] == [2, 4]
+        (step,) = (await ask(site, **{"from": now - 100_000, "step": "100s"}))["items"]
+        assert (step["time"], step["count"], step["min"]) == (now - 100_000, 2, 2.0)
+
+
+async def test_a_series_that_a_wrong_clock_wrote_is_shown_by_its_own_time() -> None:
+    node = node_with_pump()
+    node.journal = JournalPolicy(retention=60.0)
+    async with in_process(node) as site:
+        await remember(site, (1_000, 1), (50_000, 2), (70_000, 3))
+        assert [item["value"] for item in (await ask(site, **{"from": 0}))["items"]] == [2, 3]
+
+
 async def test_an_unknown_twin_has_none() -> None:
     async with in_process() as site:
         response = await site.client.get("/twins/nobody/history?property=level")

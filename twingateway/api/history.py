@@ -44,7 +44,8 @@ async def history(
     Without `step` each value as it was reported; several may have one time. With `step`, counted from `from`, for
     each step with any point `count` (of all points) and `min`, `mean` and `max` (of those that are numbers, else
     null). `nextAfter` of null: that was all. History is kept at the root and at nodes with an API, for as long as the
-    model (or the node's file) says; it comes late when the way to a device was down, and then fills up.
+    model (or the node's file) says, counted from now or, if that is earlier, from the property's newest point; what
+    is older is not shown. It comes late when the way to a device was down, and then fills up.
     """
     if not gateway.queries.exists(device):
         raise UnknownTwin(f"there is no twin {device.short}")
@@ -53,14 +54,14 @@ async def history(
     span = Span(device, property, since, until)
     shown: dict[str, Any] = {"twin": device.name, "property": property, "from": since, "to": until}
     if step is None:
-        points = await gateway.store.points(span, _after(after, since), limit + 1)
+        points = await gateway.history.points(span, _after(after, since), limit + 1)
         shown["items"] = [{"time": point.time, "value": point.value} for point in points[:limit]]
         shown["nextAfter"] = _next(points, limit)
         return JSONResponse(shown)
     width = _step(step)
     if after is not None:  # steps go on from the end of the last one
         span = Span(device, property, _moment(after, "after") + width, until)
-    found = await gateway.store.buckets(span, width, limit + 1)
+    found = await gateway.history.buckets(span, width, limit + 1)
     shown["step"] = width
     shown["items"] = [
         {"time": each.time, "count": each.count, "min": each.minimum, "mean": each.mean, "max": each.maximum}

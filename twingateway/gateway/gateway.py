@@ -13,6 +13,7 @@ from twingateway.gateway.commands import Commands
 from twingateway.gateway.committer import Committer
 from twingateway.gateway.events import EventBus
 from twingateway.gateway.grants import Grants
+from twingateway.gateway.history import History
 from twingateway.gateway.host import AdapterHost
 from twingateway.gateway.inbound import Inbound
 from twingateway.gateway.journal import Age, Journal, JournalPolicy
@@ -71,6 +72,7 @@ class Gateway:
     lifetimes: Lifetimes
     journal: Journal
     relay: JournalRelay
+    history: History
     collection: Collection
     started: float = field(default_factory=time.time)
     """When it was opened, Unix seconds."""
@@ -130,7 +132,8 @@ async def open_gateway(
     age = Age(clock, await store.journal_depths())
     entries = Journal(name, namespace, is_root, policy, age, committer, clock, property_of.all)
     ledger.record(entries)
-    relay = JournalRelay(peers, store, committer, ledger, entries, clock, Retention(property_of, policy.retention))
+    retention = Retention(property_of, policy.retention)
+    relay = JournalRelay(peers, store, committer, ledger, entries, clock, retention)
     wishes = Wishes(table, ledger, locks, property_of)
     verdicts = Verdicts(grants, repair, peers, table, ledger, models, queries, wishes, locks, entries, clock)
     overrides = Overrides(ownership, peers, table, ledger, models, queries, events, locks, entries, clock)
@@ -163,5 +166,6 @@ async def open_gateway(
         lifetimes=lives,
         journal=entries,
         relay=relay,
+        history=History(store, retention, clock),
         collection=Collection(grants, peers, table, ledger, ownership, locks),
     )

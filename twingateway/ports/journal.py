@@ -80,12 +80,19 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A piece of one property's history: from `start` to before `end`, Unix milliseconds."""
+    """A piece of one property's history: from `start` to before `end`, Unix milliseconds, without what is older than
+    `oldest`."""
 
     device: DeviceId
     name: str
     start: int
     end: int
+    oldest: int | None = None
+
+    @property
+    def first(self) -> int:
+        """The earliest time that a point of it may have."""
+        return self.start if self.oldest is None else max(self.start, self.oldest)
 
 
 class JournalStore(Protocol):
@@ -125,6 +132,10 @@ class JournalStore(Protocol):
 
     async def buckets(self, span: Span, step: int, limit: int) -> list[Bucket]:
         """Points summed up per `step` milliseconds counted from the span's start; empty steps are left out."""
+        ...
+
+    async def newest_point(self, device: DeviceId, name: str) -> int | None:
+        """The time of a property's newest point, None if it has no history."""
         ...
 
     async def series(self) -> list[tuple[DeviceId, str]]:

@@ -148,7 +148,7 @@ class MemoryJournal:
 
     def points(self, span: Span, behind: tuple[int, int], limit: int) -> list[Point]:
         points = self.history.get((span.device, span.name), [])
-        chosen = [p for p in points if span.start <= p.time < span.end and (p.time, p.order) > behind]
+        chosen = [p for p in points if span.first <= p.time < span.end and (p.time, p.order) > behind]
         return sorted(chosen, key=lambda point: (point.time, point.order))[:limit]
 
     def buckets(self, span: Span, step: int, limit: int) -> list[Bucket]:
@@ -157,6 +157,9 @@ class MemoryJournal:
         for point in points:
             steps.setdefault(span.start + (point.time - span.start) // step * step, []).append(point)
         return [_summed_up(time, members) for time, members in sorted(steps.items())][:limit]
+
+    def newest_point(self, device: DeviceId, name: str) -> int | None:
+        return max((point.time for point in self.history.get((device, name), [])), default=None)
 
     def history_bytes(self) -> int:
         return sum(OVERHEAD + len(repr(point.value)) for points in self.history.values() for point in points)

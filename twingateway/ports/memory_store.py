@@ -160,6 +160,9 @@ class MemoryStore:
     async def series(self) -> list[tuple[DeviceId, str]]:
         return list(self._disk.journal.history)
 
+    async def newest_point(self, device: DeviceId, name: str) -> int | None:
+        return self._disk.journal.newest_point(device, name)
+
     async def history_bytes(self) -> int:
         return self._disk.journal.history_bytes()
 

@@ -41,10 +41,11 @@ FROM (
         {_MOVED} OR typeof(t.again) <> iif(typeof(t.value) = 'text', 'integer', typeof(t.value))
             OR typeof(t.value) NOT IN ('integer', 'real', 'text')
             OR (typeof(t.value) <> 'text' AND t.value <> t.again) AS damaged
-    FROM {_POINT} WHERE i.series = ?1 AND i.time >= ?2 AND i.time < ?3
+    FROM {_POINT} WHERE i.series = ?1 AND i.time >= ?6 AND i.time < ?3
 )
 GROUP BY step ORDER BY step LIMIT ?5
 """
+_NEWEST = f"SELECT i.time, {_MOVED} FROM {_POINT} WHERE i.series = ? ORDER BY i.time DESC LIMIT 1"
 #: Bytes that a point takes beside its text: its row and its place in the index.
 _POINT_BYTES = 60
 _SIZE = f"{_POINT_BYTES} + iif(typeof(value) = 'text', length(CAST(value AS BLOB)), 0)"
@@ -79,16 +80,24 @@ def add(connection: sqlite3.Connection, points: Iterable[JournalEntry]) -> None:
 
 def points(connection: sqlite3.Connection, span: Span, behind: tuple[int, int], limit: int) -> list[Point]:
     series = _series(connection, (*span.device, span.name))
-    rows = connection.execute(_POINTS, (series, span.start, span.end, *behind, limit)).fetchall()
+    rows = connection.execute(_POINTS, (series, span.first, span.end, *behind, limit)).fetchall()
     return [Point(time, order, _decode(value, again, moved)) for time, order, value, again, moved in rows]
 
 
 def buckets(connection: sqlite3.Connection, span: Span, step: int, limit: int) -> list[Bucket]:
     series = _series(connection, (*span.device, span.name))
-    rows = connection.execute(_BUCKETS, (series, span.start, span.end, step, limit)).fetchall()
+    rows = connection.execute(_BUCKETS, (series, span.start, span.end, step, limit, span.first)).fetchall()
     if any(row[-1] for row in rows):
         raise StoreCorrupt(f"a point in the history of {span.device}, {span.name}, is damaged")
     return [Bucket(*row[:-1]) for row in rows]
+
+
+def newest(connection: sqlite3.Connection, device: DeviceId, name: str) -> int | None:
+    for time, moved in connection.execute(_NEWEST, (_series(connection, (*device, name)),)):
+        if moved:
+            raise StoreCorrupt(f"a point in the history of {device}, {name}, is damaged")
+        return int(time)
+    return None
 
 
 def all_series(connection: sqlite3.Connection) -> list[tuple[DeviceId, str]]:

@@ -229,6 +229,9 @@ class SqliteStore:
     async def buckets(self, span: Span, step: int, limit: int) -> list[Bucket]:
         return await self._read(lambda connection: history.buckets(connection, span, step, limit))
 
+    async def newest_point(self, device: DeviceId, name: str) -> int | None:
+        return await self._read(lambda connection: history.newest(connection, device, name))
+
     async def series(self) -> list[tuple[DeviceId, str]]:
         return await self._read(history.all_series)
 

@@ -267,6 +267,17 @@ class JournalContract:
         assert len(await store.buckets(Span(PUMP, "flow", 0, 99), 1, 3)) == 3
         await store.close()
 
+    async def test_what_is_older_than_a_span_lets_in_does_not_count(self, medium: Medium) -> None:
+        store = await self._with_history(medium, [(5, 9), (14, 1), (15, 3), (25, 4)])
+        assert await store.newest_point(PUMP, "flow") == 25
+        assert await store.newest_point(PUMP, "speed") is None
+        span = Span(PUMP, "flow", 0, 25, oldest=15)
+        assert [p.time for p in await store.points(span, (-1, 0), 9)] == [15]
+        assert [(b.time, b.count, b.mean) for b in await store.buckets(span, 10, 9)] == [(10, 1, 3)], "steps stay"
+        earlier = Span(PUMP, "flow", 14, 25, oldest=0)
+        assert [p.time for p in await store.points(earlier, (-1, 0), 9)] == [14, 15]
+        await store.close()
+
     async def test_old_points_go_unless_only_a_clock_makes_them_old(self, medium: Medium) -> None:
         store = await self._with_history(medium, [(1_000, 1), (2_000, 2), (3_000, 3)])
         assert await store.prune_points(PUMP, "flow", 1_500, 10_000_000) == 1, "counted from the newest point"
