@@ -13,6 +13,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests.node.processes import Process
 from tests.node.sites import ModbusDevice, free_port, load, write_site
 from twingateway.gateway.events import Notice
 from twingateway.node.run import Node
@@ -186,3 +187,67 @@ async def test_damage_found_while_running_replaces_the_store_and_is_told(tmp_pat
         kept = [placed.entry.name for placed in await cloud.node.gateway.store.kept_page("event", 0, 100)]
         assert "store-corrupt" in kept
         assert device.written == [(1, 41)]
+
+
+@pytest.mark.parametrize("side", ["cloud", "edge"])
+async def test_a_process_started_with_a_damaged_store_is_whole_again_and_never_shows_a_wrong_value(
+    tmp_path: Path, side: str
+):
+    listen, api, edge_api = free_port(), free_port(), free_port()
+    url = f"http://127.0.0.1:{api}/twins/plant"
+    async with ModbusDevice(registers=[7] * 8).serving() as device, httpx2.AsyncClient(trust_env=False) as client:
+        cloud, edge = write_site(tmp_path, device=device.port, listen=listen, api=api)
+        edge.write_text(edge.read_text() + f'api: {{address: "127.0.0.1:{edge_api}"}}\n')
+        nodes = {"cloud": Process(cloud), "edge": Process(edge)}
+        apis = {"cloud": api, "edge": edge_api}
+        try:
+            await asyncio.gather(*(node.start() for node in nodes.values()))
+            await until(url, lambda twin: twin["spec"]["reportedProperties"].get("r0") == 7)
+            answer = await client.patch(url, json={"spec": {"desiredProperties": {"r1": 41}}})
+            assert answer.status_code in (200, 202)
+            await until(url, is_whole)
+            await nodes[side].stop()
+            store = tmp_path / "data" / f"{side}.db"
+            damage_content(store)
+            twins = {name: f"http://127.0.0.1:{port}/twins/plant" for name, port in apis.items()}
+            shown: set[Any] = set()
+            watching = asyncio.create_task(watch(list(twins.values()), shown))
+            await nodes[side].start()
+            for url in twins.values():
+                await until(url, is_whole)
+            watching.cancel()
+            assert shown in ({41}, {41, None})
+            assert store.with_name(f"{store.name}.corrupt-1").exists()
+            assert await metric(twins[side], "twingateway_store_replacements_total") == 1
+            await until_told(f"http://127.0.0.1:{api}", "store-corrupt", side)
+            assert device.written == [(1, 41)], "a finished write is not done again"
+        finally:
+            for node in nodes.values():
+                await node.kill()
+
+
+async def watch(urls: list[str], shown: set[Any]) -> None:
+    """Note everything that is shown of r1."""
+    async with httpx2.AsyncClient(trust_env=False) as client:
+        while True:
+            for url in urls:
+                with contextlib.suppress(httpx2.HTTPError):
+                    answer = await client.get(url)
+                    spec = answer.json().get("spec", {}) if answer.status_code == 200 else {}
+                    shown.add(spec.get("desiredProperties", {}).get("r1"))
+                    shown.add(spec.get("reportedProperties", {}).get("r1"))
+            await asyncio.sleep(0.005)
+
+
+async def until_told(api: str, name: str, node: str) -> None:
+    """The root's journal has the event of that node, once."""
+    found: list[Any] = []
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE), httpx2.AsyncClient(trust_env=False) as client:
+            while True:
+                items = (await client.get(f"{api}/journal/event")).json()["items"]
+                if found := [item["node"] for item in items if item.get("name") == name]:
+                    assert found == [node]
+                    return
+                await asyncio.sleep(0.05)
+    raise AssertionError(f"{name} was told by {found}")

@@ -4,46 +4,16 @@ value is written to the device twice."""
 from __future__ import annotations
 
 import asyncio
-import json
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx2
 
+from tests.node.processes import Process
 from tests.node.sites import REGISTERS, ModbusDevice, free_port, write_site
 
 KILLS = 2
-
-
-class Process:
-    """A node as an operating-system process."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-        self._process: asyncio.subprocess.Process | None = None
-
-    async def start(self) -> None:
-        """Returns when it is ready."""
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "twingateway", "run", self.file.name, cwd=self.file.parent,
-            stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        assert self._process.stderr is not None
-        async with asyncio.timeout(15):
-            said = b""
-            while line := await self._process.stderr.readline():
-                said += line
-                if line.startswith(b"{") and json.loads(line).get("event") == "ready":
-                    self._reading = asyncio.create_task(self._process.stderr.read())
-                    return
-        raise AssertionError(f"{self.file.name} ended before it was ready: {said.decode()}")
-
-    async def kill(self) -> None:
-        if self._process is not None and self._process.returncode is None:
-            self._process.kill()
-            await self._process.wait()
 
 
 class Load:
