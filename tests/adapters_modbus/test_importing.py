@@ -1,4 +1,7 @@
-"""Files shaped as other projects shape theirs, with invented content, turned into profiles that decode."""
+"""Files of other projects, and invented ones of their shape, turned into profiles that decode.
+
+The real ones lie in `foreign`, each beside its licence and its origin.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,8 @@ from twingateway.cli.main import app
 def run(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(each) for each in arguments])
 
+
+FOREIGN = Path(__file__).parent / "foreign"
 
 SUNSPEC: dict[str, Any] = {
     "id": 7001,
@@ -416,3 +421,105 @@ def test_what_cannot_be_imported_says_why(tmp_path: Path, content: str, complain
     result, _ = imported(tmp_path / "file.yaml", content)
     assert result.exit_code != 0
     assert complaint in result.output
+
+
+def foreign(name: str, tmp_path: Path, *options: object) -> tuple[Result, Path]:
+    target = tmp_path / "imported.yaml"
+    return run("modbus", "import", FOREIGN / name, "-o", target, *options), target
+
+
+def words(*parts: int | str) -> str:
+    """Registers; a text of `n` characters takes half as many."""
+    return " ".join(part if isinstance(part, str) else f"{part & 0xFFFF:04X}" for part in parts)
+
+
+def text(content: str, registers: int) -> str:
+    return content.encode().ljust(2 * registers, b"\0").hex(" ", 2)
+
+
+def test_every_foreign_file_lies_beside_its_licence_and_origin() -> None:
+    for folder in FOREIGN.iterdir():
+        assert (folder / "LICENSE").is_file(), folder
+        assert (folder / "ORIGIN").is_file(), folder
+
+
+def test_sunspecs_common_model(tmp_path: Path) -> None:
+    result, target = foreign("sunspec/model_1.json", tmp_path)
+    assert (result.exit_code, result.output) == (0, "")
+    head = words(1, 66, text("Acme", 16), text("X-1", 16), text("fast", 8), text("1.2", 8), text("SN7", 16))
+    registers = f'{{holding: {{0: "{head} 0005 8000"}}}}'
+    check(target, registers, "{Mn: Acme, Md: X-1, Opt: fast, Vr: '1.2', SN: SN7, DA: 5}")
+
+
+def test_sunspecs_three_phase_inverter_with_its_scale_factors(tmp_path: Path) -> None:
+    result, target = foreign("sunspec/model_103.json", tmp_path)
+    assert (result.exit_code, result.output) == (0, "")
+    none, no = 0xFFFF, 0x8000
+    wire = words(
+        *(103, 50, 437, 145, 146, none, -1, 4001, 4002, 4003, 2310, 2311, none, -1),  # currents, voltages
+        *(3021, 0, 5001, -2, 3030, 0, -120, 0, 995, -1),  # W, Hz, VA, VAr, PF
+        *(1, 0, 0, none, no, 6400, -1, 3100, 0),  # WH, DCA, DCV, DCW
+        *(412, no, no, no, -1, 4, none, 0, 0x21, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0),  # temperatures, states, events
+    )
+    expect = (
+        "{A: 43.7, AphA: 14.5, AphC: null, PPVphAB: 400.1, PhVphA: 231.0, PhVphC: null, W: 3021, Hz: 50.01,"
+        " VAr: -120, PF: 99.5, WH: 65536, DCA: null, DCV: 640.0, TmpCab: 41.2, TmpSnk: null, St: MPPT, StVnd: null,"
+        " Evt1: [GROUND_FAULT, CABINET_OPEN]}"
+    )
+    check(target, f'{{holding: {{0: "{wire}"}}}}', expect)
+
+
+def test_sunspecs_repeated_groups_share_the_scale_factors_of_the_whole(tmp_path: Path) -> None:
+    result, target = foreign("sunspec/model_714.json", tmp_path, "--repeat", 2)
+    assert (result.exit_code, result.output) == (0, "")
+    profile = target.read_text().partition("---")[0]
+    assert "Prt_1.DCA:" in profile
+    assert "Prt_2.DCA:" in profile
+    assert run("validate", target).exit_code == 0
+
+
+def test_what_no_request_can_read_is_left_out(tmp_path: Path) -> None:
+    result, target = foreign("sunspec/model_64411.json", tmp_path)
+    assert result.exit_code == 0
+    assert "left out: VHarA: 150 registers; one request reads 125" in result.output
+    assert run("validate", target).exit_code == 0
+
+
+def test_edgexs_air_conditioner(tmp_path: Path) -> None:
+    result, target = foreign("edgex/modbus.test.device.profile.yml", tmp_path)
+    assert (result.exit_code, result.output) == (0, "")
+    registers = '{coil: {0: "1", 14: "0"}, holding: {1: "0004 0000 0003", 5: "00E6", 10: "0400"}, input: {3: "00EB"}}'
+    expect = (
+        "{SwitchA: true, SwitchB: false, OperationMode: HAUX, FanSpeed: Auto, Temperature: 23.0,"
+        " CommunicationFailure: true, RoomTemperature: 23.5}"
+    )
+    check(target, registers, expect)
+
+
+def test_evccs_meter_with_a_branch_in_a_register(tmp_path: Path) -> None:
+    result, target = foreign("evcc/acrel-adw300.yaml", tmp_path)
+    assert (result.exit_code, result.output) == (0, "")
+    wire = words(2301, 2302, 2303, 0, 0, 0, 501, 502, 503, 0, 0, 700, 0, 701, 0, 702, 0, 2103, *[0] * 24, 0, 99, 0, 7)
+    expect = (
+        "{voltages_1: 230.1, currents_3: 5.03, grid_power: 2103, pv_power: -2103, grid_import: 0.99, pv_import: 0.07}"
+    )
+    check(target, f'{{holding: {{20: "{wire}"}}}}', expect)
+
+
+def test_evccs_battery_is_read_and_written(tmp_path: Path) -> None:
+    result, target = foreign("evcc/alpha-ess-smile.yaml", tmp_path)
+    assert (result.exit_code, result.output) == (0, "")
+    profile, _, model = target.read_text().partition("---")
+    assert "battery_soc: {table: holding, address: 258, type: uint16, scale: 0.1}" in profile
+    written = [line for line in profile.splitlines() if "writable: true" in line]
+    assert [line.split()[4] for line in written] == ["2127,", "2133,"], "once each, in however many places"
+    assert model.count("access: read-write") == 2
+
+
+def test_a_template_that_names_only_a_model_says_so(tmp_path: Path) -> None:
+    result, _ = foreign("evcc/eastron-sdm120.yaml", tmp_path)
+    assert result.exit_code == 1
+    assert "names a device model, sdm, whose registers are not in it" in result.output
+    result, target = foreign("evcc/eltako-modbus.yaml", tmp_path)
+    assert result.exit_code == 0
+    assert run("modbus", "plan", target).exit_code == 0

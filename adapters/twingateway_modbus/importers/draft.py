@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from twingateway_modbus.plan import MAX_REGISTERS
+
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -23,6 +25,9 @@ class Draft:
 
     def add(self, name: str, lies: dict[str, Any], means: dict[str, Any]) -> None:
         """A property, under another name if this one is taken. None values are left out."""
+        if lies.get("length", 0) > MAX_REGISTERS:
+            self.left_out.append(f"{name}: {lies['length']} registers; one request reads {MAX_REGISTERS}")
+            return
         plain = _NOT_IN_NAMES.sub("_", name).strip("_") or "value"
         free, number = plain, 2
         while free in self.properties:

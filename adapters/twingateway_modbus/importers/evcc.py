@@ -51,8 +51,15 @@ def import_evcc(document: Mapping[str, Any], load: Callable[[str], Any]) -> Draf
     for name, part in _named_parts(render, _usages(document), load):
         _add(draft, name, part)
     if not draft.properties:
-        raise InvalidConfig("the template reads nothing over Modbus")
+        raise InvalidConfig(_why_nothing(load(text_for("", render))))
     return draft
+
+
+def _why_nothing(rendered: Any) -> str:
+    model = rendered.get("model") if isinstance(rendered, dict) else None
+    if model is None:
+        return "the template reads nothing over Modbus"
+    return f"the template names a device model, {model}, whose registers are not in it"
 
 
 def _products(document: Mapping[str, Any]) -> str:
