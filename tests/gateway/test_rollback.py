@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+from contextlib import AsyncExitStack
 
 import pytest
 
 from twingateway.errors import StoreFull
-from twingateway.gateway.claims import lifecycle_key
+from twingateway.gateway.claims import fields, lifecycle_key
+from twingateway.gateway.ledger import DOUBT
 from twingateway.ports.memory_store import MemoryDisk
 from twingateway.ports.store import StoreIdentity
 from twingateway.testing.joined import FakeMachine, MemoryNode, until
@@ -37,6 +39,12 @@ def reported(node: MemoryNode, name: str) -> Value:
 
 def desired(node: MemoryNode, name: str) -> Value:
     return node.gateway.table.value(PUMP, Section.DESIRED, name)
+
+
+def is_in_doubt(cloud: MemoryNode) -> bool:
+    """The root does not know yet whether it has all that it wrote for the pump."""
+    lifecycle = cloud.gateway.table.get(lifecycle_key(PUMP))
+    return lifecycle is not None and DOUBT in fields(lifecycle.register)
 
 
 async def apply(cloud: MemoryNode, **values: Value) -> None:
@@ -178,6 +186,36 @@ async def test_a_move_after_a_restore_counts_more_than_what_the_holder_knows_fro
             await until(lambda: other.gateway.ownership.held(PUMP))
             await until(lambda: desired(other, "speed") == 10)
             await until(lambda: not edge.gateway.ownership.held(PUMP))
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_what_the_former_holder_knows_is_taken_also_if_the_new_one_is_asked_first(when: str) -> None:
+    """The new holder knows what the root wrote since the restore, with greater versions than the lost ones; that says
+    nothing of how far the lost history went. `when` it was given the device: before the restore was noticed."""
+    cloud, edge = pair()
+    other = MemoryNode("other")
+    other.machines["pump"] = FakeMachine({"flow": 2.0}, frozenset({"speed", "mode"}))
+    async with edge_and(cloud, edge):
+        old = backup(cloud)
+        await apply(cloud, speed=10)
+    cloud.disk = old
+    async with cloud.running():
+        await cloud.gateway.commands.move(PUMP, "other")
+        async with AsyncExitStack() as nodes:
+            if when == "before":
+                await nodes.enter_async_context(other.running(cloud))
+                await until(lambda: other.gateway.ownership.held(PUMP))
+            async with edge.running(cloud):
+                await until(lambda: cloud.gateway.repair.repairs == 1)
+            if when == "after":
+                await nodes.enter_async_context(other.running(cloud))
+            await until(lambda: not is_in_doubt(cloud))
+            await settle(cloud, other)
+            async with edge.running(cloud):
+                await until(lambda: desired(other, "speed") == 10)
+                await until(lambda: not edge.gateway.ownership.held(PUMP))
+                await apply(cloud, speed=11)
+                assert edge.machines["pump"].written == [("speed", 10)]
 
 
 async def test_a_root_that_lost_its_store_is_made_whole_from_its_edges() -> None:

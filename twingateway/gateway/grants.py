@@ -86,7 +86,8 @@ class Grants:
         """Devices whose holder has been heard by this process, and knew nothing that the root does not."""
         self._asked: dict[tuple[DeviceId, str], tuple[Claim, Peer]] = {}
         """Claims that wait for registers of the root's, which the claimant was asked for."""
-        self._answered: set[tuple[DeviceId, str]] = set()
+        self._answered: dict[tuple[DeviceId, str], Version] = {}
+        """How much of the root's each claimant that was asked had, so that nobody is asked for the same twice."""
         ledger.watch(self._on_register, Section.LIFECYCLE)
 
     def is_certain(self, device: DeviceId) -> bool:
@@ -136,7 +137,7 @@ class Grants:
                 if (device, node) in self._answered:
                     continue  # who claims twice in quick succession is asked twice
                 raise ProtocolViolation(f"root-registers of {device}, which nobody asked for")
-            self._answered.add((device, node))
+            self._answered[device, node] = max((register.version for register in registers), default=ZERO)
             self._tasks.start(self._adopt(claim, registers, peer), f"adopting {device}")
 
     async def move(self, device: DeviceId, node: str, check: Callable[[], None]) -> None:
@@ -218,7 +219,8 @@ class Grants:
         value = {} if current is None else fields(current.register)
         is_holder, in_doubt = value.get("holder") in (None, claim.holder), DOUBT in value
         knows_more, restored = claim.root > greatest_of_root(self._table, claim.device), Restored.of(value)
-        is_news = restored is not None and (knows_more or restored.is_news(claim.root))
+        is_new = claim.root > self._answered.get((claim.device, claim.holder), ZERO)
+        is_news = restored is not None and (knows_more or (is_new and restored.is_news(claim.root)))
         if (is_holder and (in_doubt or knows_more)) or is_news:
             return Verdict.ADOPT
         if current is None:
@@ -289,6 +291,7 @@ class Grants:
         asked. `since`: the last seq from before this process; what was written after it must not lose. The doubt is
         part of the lifecycle register, so that it outlives a crash. Raises StoreError."""
         self._heard.clear()
+        self._answered.clear()
         async with self._locks.hold(self._table.devices()):
             await self._doubt_all(since)
 
@@ -299,7 +302,7 @@ class Grants:
             if current is None or self._peers.holder(device) == self._peers.node:
                 continue
             note = Restored.of(fields(current.register))
-            if note is None or not isinstance(note.since, int):  # else this was begun, and interrupted
+            if note is None or note.since is not None:  # else this was begun, and interrupted
                 draft = Draft(lifecycle_key(device), self._doubtful(current, since))
                 by_version.setdefault(current.register.version._replace(seq=0), []).append(draft)
         for version, drafts in by_version.items():
@@ -309,7 +312,7 @@ class Grants:
         value, is_old = fields(lifecycle.register), lifecycle.register.version.seq <= since
         old = (s.register.version for s in self._of_root(lifecycle.register.key.device))
         known = max((version for version in old if version.seq <= since), default=ZERO)
-        note = Restored(since, known, lifecycle.register.version if is_old else ZERO)
+        note = Restored(since, None, known, lifecycle.register.version if is_old else ZERO)
         value = {name: each for name, each in value.items() if name not in (DOUBT, DECIDED)}
         value[RESTORED] = note.to_value()
         if not is_old and (value["state"] == "deleted" or value.get("holder") is None):
@@ -339,7 +342,7 @@ class Grants:
         return {
             stored.register.key: Draft(stored.register.key, stored.register.value, stored.register.time)
             for stored in self._of_root(device)
-            if stored.register.key.section in WRITTEN and restored is not None and restored.is_since(stored)
+            if stored.register.key.section in WRITTEN and restored is not None and restored.is_since(stored.register)
             if not origin_of(stored.register.value).override
         }
 
@@ -371,7 +374,7 @@ class Grants:
         elif value["state"] == "deleted":
             drafts = {}
         version = Version(incarnation, known.epoch + 1, 0)
-        restored = Restored.of(before) or Restored(version[:2], ZERO, ZERO)
+        restored = Restored.of(before) or Restored(0, version[:2], ZERO, ZERO)
         value = {name: each for name, each in value.items() if name not in (DOUBT, DECIDED)}
         value[RESTORED] = restored.told(registers, version[:2]).to_value()
         value["epoch"] = self._epoch_above(device, incarnation, value, adopted)

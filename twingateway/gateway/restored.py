@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from twingateway.gateway.claims import lifecycle_key
-from twingateway.twin.register import ZERO, Register, StoredRegister, Version
+from twingateway.twin.register import ZERO, Register, Version
 from twingateway.twin.value import Value
 
 #: Members of a lifecycle register, beside DOUBT. RESTORED: the note. DECIDED: what somebody did with the device since
@@ -23,11 +23,12 @@ MADE, ONLY_MOVED = "made", "moved"
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """`since`: the seq behind which, or from the first adoption on the incarnation and epoch from which, registers
-    were written since the restore. `known`, `lifecycle`: how far the lost history is known: the greatest version of
-    any of the root's registers, and of the lifecycle."""
+    """`seq`: the last from before the restore. `since`: the incarnation and epoch from which on registers were
+    written since the restore, None before the first adoption: then `seq` says it. `known`, `lifecycle`: how far the
+    lost history is known: the greatest version of any of the root's registers, and of the lifecycle."""
 
-    since: int | tuple[int, int]
+    seq: int
+    since: tuple[int, int] | None
     known: Version
     lifecycle: Version
 
@@ -37,33 +38,32 @@ class Restored:
         note = lifecycle.get(RESTORED)
         if not isinstance(note, dict):
             return None
-        known, state, since = _version(note.get("known")), _version(note.get("lifecycle")), note.get("since")
-        if isinstance(since, list):
-            return cls(_version([*since, 0])[:2], known, state)
-        return cls(since if isinstance(since, int) else 0, known, state)
+        seq, since = note.get("seq"), note.get("since")
+        begun = _version([*since, 0])[:2] if isinstance(since, list) else None
+        known, state = _version(note.get("known")), _version(note.get("lifecycle"))
+        return cls(seq if isinstance(seq, int) else 0, begun, known, state)
 
     def to_value(self) -> dict[str, Value]:
-        since: Value = self.since if isinstance(self.since, int) else list(self.since)
-        return {"since": since, "known": list(self.known), "lifecycle": list(self.lifecycle)}
+        since: Value = None if self.since is None else list(self.since)
+        return {"seq": self.seq, "since": since, "known": list(self.known), "lifecycle": list(self.lifecycle)}
 
-    def is_since(self, stored: StoredRegister) -> bool:
+    def is_since(self, register: Register) -> bool:
         """Whether the root wrote this after it was restored."""
-        if isinstance(self.since, int):
-            return stored.register.version.seq > self.since
-        return stored.register.version[:2] >= self.since
+        if self.since is None:
+            return register.version.seq > self.seq
+        return register.version[:2] >= self.since
 
     def is_news(self, claimed: Version) -> bool:
-        """Whether who has this version of the root's knows of the lost history what is not known yet."""
-        since = self.since
-        return claimed > self.known and (isinstance(since, int) or claimed[:2] < since)
+        """Whether who has this version of the root's may know of the lost history what is not known yet."""
+        return claimed > self.known and (self.since is None or claimed[:2] < self.since)
 
     def told(self, registers: Iterable[Register], begun: tuple[int, int]) -> Restored:
-        """After these were adopted, and an epoch was begun."""
-        since = begun if isinstance(self.since, int) else self.since
-        lost = [each for each in registers if isinstance(self.since, int) or each.version[:2] < self.since]
-        states = [each.version for each in lost if each.key == lifecycle_key(each.key.device)]
-        known = max([self.known, *(each.version for each in lost)])
-        return Restored(since, known, max([self.lifecycle, *states]))
+        """After these were adopted, and an epoch was begun. Who was given the device since the restore has greater
+        versions than the lost ones: they say nothing of how far the lost history went."""
+        lost = [r for r in registers if self.since is None or not self.is_since(r)]
+        states = [r.version for r in lost if r.key == lifecycle_key(r.key.device)]
+        known = max([self.known, *(r.version for r in lost if r.version.seq <= self.seq)])
+        return Restored(self.seq, self.since or begun, known, max([self.lifecycle, *states]))
 
 
 def _version(value: Value) -> Version:
