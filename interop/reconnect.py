@@ -3,10 +3,9 @@
     python -m interop.reconnect --outage 30s
 
 Three things are tried, updates going on all the while: an outage that the connection survives; the edge's address
-changes under a live connection; an outage that outlives the connection, so that a new one is needed. That one is
-counted from the first packet that gets through (in a long outage the edge asks about once a second). After an outage
-the first new value counts that an observer at the cloud sees, after the change of address the first that was made
-after it.
+changes under a live connection; an outage that outlives the connection, so that a new one is needed. After an outage
+the first new value counts that an observer at the cloud sees, from the moment the link is up; after the change of
+address the first that was made after it.
 """
 
 from __future__ import annotations
@@ -14,6 +13,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
+import random
 import tempfile
 import time
 from dataclasses import asdict, dataclass
@@ -35,12 +36,14 @@ _PRIME_PATIENCE = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """`first_update_ms`: after the outage; `rtt_ms`: of the path, twice its delay."""
+    """`first_update_ms`: after the outage; `new_connection_ms`: the median of `new_connections_ms`; `rtt_ms`: of the
+    path, twice its delay. None: never, or not measured."""
 
     first_update_ms: float | None
     address_change_ms: float | None
     new_connection_ms: float | None
     rtt_ms: float
+    new_connections_ms: tuple[float | None, ...] = ()
 
 
 class Measurement:
@@ -63,21 +66,22 @@ class Measurement:
         self._observer = Path()
         self._sent: list[float] = []
         self._first = 1
+        self._chance = random.Random(f"{options.seed}/outages")
 
     async def run(self) -> Result:
         await self._nodes.start_one("cloud")
         devices = self._options.devices
         self._observer = await observe(self._processes, self._folder, self._link, "events", API_PORT, devices)
         await self._nodes.start_one("edge")
-        outage, change = await self._live()
-        fresh = await self._afresh() if self._options.long_outage else None
-        return Result(outage, change, fresh, self._options.delay * 2000)
+        self._first = (await ask(self._nodes.generator_socket, "prime"))["last"] + 1
+        await wait_until_seen(self._observer, self._first - 1, _PRIME_PATIENCE)
+        outage, change = await self._live() if self._options.outage else (None, None)
+        fresh = [await self._afresh() for _ in range(self._options.times if self._options.long_outage else 0)]
+        return Result(outage, change, _median(fresh), self._options.delay * 2000, tuple(fresh))
 
     async def _live(self) -> tuple[float | None, float | None]:
         """After an outage, and after a change of address, on the same connection."""
         options = self._options
-        self._first = (await ask(self._nodes.generator_socket, "prime"))["last"] + 1
-        await wait_until_seen(self._observer, self._first - 1, _PRIME_PATIENCE)
         updates = asyncio.create_task(self._updates(_STEADY + options.outage + 2 * _STEADY))
         await asyncio.sleep(_STEADY)
         self._link.conditions.down = True
@@ -110,20 +114,17 @@ class Measurement:
         return self._sent[n - self._first] if n >= self._first else 0.0
 
     async def _afresh(self) -> float | None:
-        """After an outage that the connection does not survive, from the first packet that gets through."""
+        """After an outage that the connection does not survive."""
         last, outage = self._sent_last(), self._options.long_outage
-        updates = asyncio.create_task(self._updates(outage + 2 * _STEADY))
+        updates = asyncio.create_task(self._updates(outage + 3 * _STEADY))
         self._first = last + 1
+        await asyncio.sleep(_STEADY)
         self._link.conditions.down = True
-        await asyncio.sleep(outage)
-        counters = self._link.up.counters
-        passed = counters.passed_bytes
+        await asyncio.sleep(outage + self._chance.random())
         self._link.conditions.down = False
-        while counters.passed_bytes == passed and not updates.done():
-            await asyncio.sleep(0.001)
-        began = time.monotonic()
+        back = time.monotonic()
         await updates
-        return _since(began, [at for _, at in await self._seen()])
+        return _since(back, [at for _, at in await self._seen()])
 
     def _sent_last(self) -> int:
         return self._first + len(self._sent) - 1
@@ -132,6 +133,17 @@ class Measurement:
 def _since(event: float, times: list[float]) -> float | None:
     """Milliseconds to the first of these after it."""
     return next((round((at - event) * 1000, 1) for at in times if at > event), None)
+
+
+def _median(times: list[float | None]) -> float | None:
+    """Of an even number the greater of the two in the middle; None counts as longer than any."""
+    known = sorted(math.inf if each is None else each for each in times)
+    median = known[len(known) // 2] if known else math.inf
+    return median if math.isfinite(median) else None
+
+
+def _listed(times: tuple[float | None, ...]) -> str:
+    return ", ".join(map(str, times)) or "None"
 
 
 async def measure(options: argparse.Namespace) -> Result:
@@ -175,7 +187,7 @@ async def _main(options: argparse.Namespace) -> None:
         results.append(result)
         print(
             f"first update after {options.outage:g} s of outage {result.first_update_ms} ms, after a change of "
-            f"address {result.address_change_ms} ms, on a new connection {result.new_connection_ms} ms "
+            f"address {result.address_change_ms} ms, on a new connection {_listed(result.new_connections_ms)} ms "
             f"(round trip {result.rtt_ms:g} ms)",
             flush=True,
         )
@@ -192,8 +204,9 @@ def main() -> None:
         prog="python -m interop.reconnect", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_options(parser)
-    parser.add_argument("--outage", type=seconds, default=30.0, help="how long (30s)")
+    parser.add_argument("--outage", type=seconds, default=30.0, help="how long, 0 for new connections only (30s)")
     parser.add_argument("--long-outage", type=seconds, default=75.0, help="for the new connection, 0 for none (75s)")
+    parser.add_argument("--times", type=int, default=1, help="so many long outages one after the other (1)")
     parser.add_argument("--rate", type=float, default=1000, help="updates a second, of all devices (1000)")
     parser.add_argument("--devices", type=int, default=500, help="(500)")
     parser.add_argument("--early-data", action="store_true", help="values ahead of the handshake (0-RTT)")

@@ -129,6 +129,66 @@ def test_a_parent_that_says_nothing_holds_up_the_next_one_for_five_seconds() -> 
     assert drive.take() == [(0, "dial", Way(0, 0)), (5, "dial", Way(1, 0))]
 
 
+def test_a_dial_that_nobody_answered_is_followed_at_once_whatever_the_other_way_does() -> None:
+    drive = Drive(2)
+    live = drive.open(QUIC)
+    drive.route.quiet(live, 0)
+    drive.until(0)
+    drive.take()
+    drive.until(10)
+    drive.fail(QUIC)
+    assert drive.take() == [(route.RESCUE_AFTER, "dial", TLS), (10, "dial", QUIC)]
+    drive.until(10.9)
+    drive.fail(TLS)
+    drive.until(12)
+    assert drive.take() == [(11.8, "dial", TLS)]
+    drive.until(20)
+    drive.fail(QUIC)
+    assert drive.take() == [(20, "dial", QUIC)]
+
+
+def test_a_silent_parent_is_asked_often_after_a_while_and_for_a_while() -> None:
+    drive = Drive(2)
+    assert drive.route.knocking == (0, 0), "nobody is known to be lost"
+    live = drive.open(QUIC)
+    drive.until(100)
+    drive.route.quiet(live, 100)
+    drive.until(160)
+    drive.route.closed(live, 160)
+    assert drive.route.knocking == (104, 190), "that the old link is gone now changes nothing"
+    drive.open(QUIC)
+    drive.until(300)
+    drive.route.closed(drive.attempts[QUIC], 300)
+    assert drive.route.knocking == (304, 390)
+
+
+def test_a_change_of_the_network_begins_anew_what_was_dialled_in_vain() -> None:
+    drive = Drive(2)
+    drive.until(5)
+    drive.take()
+    drive.route.hurry(5)
+    drive.poll()
+    assert sorted(drive.take()) == [(5, "dial", QUIC), (5, "dial", TLS), (5, "drop", QUIC), (5, "drop", TLS)]
+    assert drive.route.knocking == (5, 15)
+    drive.until(5.5)
+    drive.route.hurry(5.5)
+    drive.poll()
+    assert drive.take() == [], "what has only just begun goes on"
+
+
+def test_a_dial_that_succeeds_after_it_was_begun_anew_ends_the_newer_one() -> None:
+    drive = Drive(1)
+    first = drive.attempts[QUIC]
+    drive.until(5)
+    drive.route.hurry(5)
+    drive.poll()
+    drive.route.opened(first, 5)
+    drive.poll()
+    assert drive.take()[-1] == (5, "drop", QUIC)
+    assert drive.route.current == first
+    assert not drive.route._dialling
+
+
 def test_probes_grow_rare_up_to_five_minutes_and_come_at_once_when_told() -> None:
     drive = Drive(2)
     drive.fail(QUIC)

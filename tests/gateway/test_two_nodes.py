@@ -7,7 +7,9 @@ from contextlib import AsyncExitStack
 import pytest
 
 from twingateway.errors import DeviceUnreachable, VersionMismatch
-from twingateway.gateway import host, reporter
+from twingateway.gateway import acceptor, host, reporter, route
+from twingateway.ports.link import Knocking, Link, LinkHandler
+from twingateway.ports.memory_link import MemoryDialer
 from twingateway.testing.joined import FakeMachine, MemoryNode, until
 from twingateway.twin.ack import AckState
 from twingateway.twin.identity import DeviceId
@@ -73,6 +75,34 @@ async def test_a_device_that_is_off_leaves_the_value_delivered_until_it_is_back(
         acks = await cloud.gateway.commands.settled(PUMP, written.desired, 5.0)
         assert acks["speed"].state is AckState.APPLIED
         assert pump.written == [("speed", 30)]
+
+
+async def test_a_parent_that_was_lost_is_asked_as_often_as_all_its_children_may(monkeypatch) -> None:
+    told: list[Knocking | None] = []
+    dial = MemoryDialer.dial
+
+    async def noting(self: MemoryDialer, handler: LinkHandler, knocking: Knocking | None = None) -> Link:
+        told.append(knocking)
+        return await dial(self, handler, knocking)
+
+    monkeypatch.setattr(MemoryDialer, "dial", noting)
+    monkeypatch.setattr(acceptor, "MOST_KNOCKS", 4)
+    cloud, edge, other = MemoryNode("cloud"), MemoryNode("edge"), MemoryNode("other")
+    async with cloud.running(), other.running(cloud):
+        await until(lambda: len(list(cloud.gateway.peers)) == 1)
+        async with edge.running(cloud):
+            await until(lambda: len(list(cloud.gateway.peers)) == 2)
+            for _ in range(2):
+                known = len(told)
+                await until(lambda: all(peer.line is not None for peer in cloud.gateway.peers))
+                for link in cloud.listener.links:
+                    link.drop()
+                await until(lambda known=known: len(told) >= known + 2)
+    assert [one for one in told if one is None] == [None, None], "of a parent that was never met nothing is known"
+    last = told[-1]
+    assert last is not None
+    assert last.every == 0.5, "two children, four first packets a second"
+    assert last.end - last.begin == route.KNOCK[1] - route.KNOCK[0]
 
 
 async def test_a_value_set_while_the_link_is_down_arrives_afterwards() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 
 from twingateway.errors import ProtocolViolation, TwinGatewayError
-from twingateway.gateway.carrier import QUIET_AFTER, Carrier, PeerEvents
+from twingateway.gateway.carrier import QUIET_AFTER, Carrier, PeerEvents, told_seconds
 from twingateway.gateway.inbound import Inbound
 from twingateway.gateway.ledger import Ledger
 from twingateway.gateway.peers import Peer, Peers
@@ -27,6 +27,9 @@ log = structlog.get_logger("listen")
 
 #: Seconds that a child has for closing its older connections itself.
 OVERLAP = 5.0
+#: What children may do while this node is silent: seconds between two first packets (of 1,200 bytes) of one child,
+#: and first packets a second of all.
+LEAST_KNOCK, MOST_KNOCKS = 0.07, 2000
 #: Connections that a child may have at a time.
 MOST_LINKS = 4
 #: What a child may say of how often it asks whether we are there, in seconds.
@@ -60,6 +63,11 @@ class Acceptor:
 
     def carrier(self) -> ChildCarrier:
         return ChildCarrier(self)
+
+    @property
+    def knock_every(self) -> float:
+        """How soon a child may ask again while this node is silent, in seconds: all of them may do so at once."""
+        return min(max(LEAST_KNOCK, sum(1 for _ in self.peers) / MOST_KNOCKS), 1.0)
 
     def objection(self, identity: Identity) -> str | None:
         """Why this node may not come in, None if it may."""
@@ -111,7 +119,7 @@ class ChildCarrier(Carrier):
             server_certificate=link.server_certificate,
             random=os.urandom,
             wall=time.time,
-            capabilities={"node": self._acceptor.node},
+            capabilities={"node": self._acceptor.node, "knock": f"{self._acceptor.knock_every:g}"},
             accept=self._acceptor.objection,
         )
         self._connection.start(now)
@@ -120,7 +128,8 @@ class ChildCarrier(Carrier):
     def _on_accepted(self, event: Accepted, now: float) -> None:
         if self._link is not None:
             self._link.admit(encode_claim(event.claim))
-        self._quiet_after = _quiet_after(event.capabilities.get("ping", ""))
+        ping = told_seconds(event.capabilities.get("ping", ""), _PING_RANGE)
+        self._quiet_after = None if ping is None else QUIET_AFTER * ping
         self._attached_at = now
         peer = self._acceptor.peers.child(event.identity.node, event.identity.namespace)
         for line in peer.lines[: -MOST_LINKS + 1]:
@@ -160,13 +169,3 @@ class ChildCarrier(Carrier):
             message = "this listener takes twingateway nodes only; plain clients use the node's broker"
             refuse(ReasonCode.NOT_AUTHORIZED, message)
         link.close(0, "")
-
-
-def _quiet_after(ping: str) -> float | None:
-    """Seconds of silence after which a child that sends a sign of life every `ping` seconds counts as unreachable."""
-    try:
-        interval = float(ping)
-    except ValueError:
-        return None
-    least, most = _PING_RANGE
-    return QUIET_AFTER * interval if least <= interval <= most else None

@@ -47,6 +47,15 @@ QUIET_AFTER = 1.5
 _STATE_OVERHEAD = overhead(STATE_TOPIC)
 
 
+def told_seconds(text: str, limits: tuple[float, float]) -> float | None:
+    """A time that a peer told as a capability; None if it did not, or if it is out of `limits` (least, most)."""
+    try:
+        interval = float(text)
+    except ValueError:
+        return None
+    return interval if limits[0] <= interval <= limits[1] else None
+
+
 class Connection(Protocol):
     """What the client's and the server's MQTT connection have in common."""
 

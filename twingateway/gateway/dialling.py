@@ -17,7 +17,7 @@ import structlog
 
 from twingateway.errors import LinkError, NotAuthorized
 from twingateway.gateway.route import Attempt, Dial, Drop, Route
-from twingateway.ports.link import Dialer, LinkHandler
+from twingateway.ports.link import Dialer, Knocking, LinkHandler
 
 log = structlog.get_logger("uplink")
 
@@ -62,6 +62,10 @@ class Dialling(ABC):
     def carrier(self, attempt: Attempt, url: str) -> DialledCarrier:
         """The handler for a connection that is about to be dialled."""
 
+    def knock_every(self, attempt: Attempt) -> float | None:
+        """Seconds after which a parent that does not answer may be asked again; None if that is unknown."""
+        return None
+
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
         try:
@@ -103,12 +107,16 @@ class Dialling(ABC):
         parent = self._parents[attempt.way.parent]
         carrier = self.carrier(attempt, parent.url)
         try:
-            await parent.dialers[attempt.way.transport].dial(carrier)
+            await parent.dialers[attempt.way.transport].dial(carrier, self._knocking(attempt))
         except LinkError as error:
             self.ended(carrier, error)
         except Exception as problem:
             log.exception("dialling failed", parent=parent.url)
             self.ended(carrier, LinkError(f"dialling {parent.url} failed: {problem!r}"))
+
+    def _knocking(self, attempt: Attempt) -> Knocking | None:
+        every = self.knock_every(attempt)
+        return None if every is None else Knocking(every, *self._route.knocking)
 
     def _drop(self, action: Drop) -> None:
         dial = self._dials.pop(action.attempt, None)

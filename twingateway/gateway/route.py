@@ -4,10 +4,13 @@ A *way* is one parent's address over one transport; ways are ordered: the first 
 TLS, then the second parent's QUIC, and so on. Rules:
 - Without a session, a *round*: the first parent by QUIC, by TLS as well when nothing came of that in 1.9 s (or at
   once when it failed), the next parent when this one's ways failed or took 5 s. Dials go on side by side; the first
-  that leads to a session ends the worse ones. After a round without success a pause, doubling, with jitter; a round
-  that nobody answered has been a pause itself (QUIC's dial asks once a second), so the next one follows at once.
+  that leads to a session ends the worse ones. After a round without success a pause, doubling, with jitter.
+- A dial that nobody answered has been a pause itself (it asks again and again): it is followed by the next at once,
+  and does not wait for the other ways of its round, so that there is no time in which nobody asks.
+- A parent that has been silent for some seconds is asked often for a while (`knocking`).
 - On any way but the best, the better ones are tried again after 30 s, then ever more seldom, up to 5 min.
-- When told that the network changed (`hurry`), whatever was only waited for is done at once, and pauses begin anew.
+- When told that the network changed (`hurry`), whatever was only waited for is done at once, what has been dialled in
+  vain is dialled anew, and pauses begin anew.
 - While the link says nothing (`quiet`) it is kept, and a round is begun beside it with less patience: whichever
   speaks first goes on. So an outage costs nothing, and a dead path or a server that forgot us little.
 - A link is given up only when a newer one has proved itself (`settled`), and a moment after, so that what the parent
@@ -21,10 +24,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 #: Seconds that QUIC has before TLS is dialled as well; when the present link is quiet, it has had some already.
-#: Through an outage QUIC asks once a second, and so does Linux' TCP for some seconds (tcp_syn_linear_timeouts; where
-#: that is 0 or not known after 1, 3 and 7 s): either may find the way open first. QUIC needs a round trip less, and a
-#: TCP whose SYN was sent again and again begins with one segment on its way, not ten: another round trip, as soon as
-#: CONNECT and state take more than that.
 FALLBACK_AFTER = 1.9
 RESCUE_AFTER = 0.9
 #: Seconds that a parent has before the next one is dialled as well.
@@ -37,6 +36,12 @@ STEADY = 10.0
 PROBE = (30.0, 300.0)
 #: Seconds that an old link is kept after a newer one has proved itself.
 GRACE = 1.0
+#: A silent parent is asked often from the first to the second of these, in seconds since it was lost. Before, the old
+#: link is as likely to speak again, and a parent that only restarts is not to find all its children at the door.
+KNOCK = (4.0, 90.0)
+#: The same after a change of the network, in seconds; a dial that has lasted longer than REDIAL begins anew then.
+KNOCK_ON_CHANGE = 10.0
+REDIAL = 1.0
 
 
 class Way(NamedTuple):
@@ -80,8 +85,9 @@ class Route:
         self._silent: set[Attempt] = set()
         """Open links on which the parent says nothing."""
         self._to_drop: dict[Attempt, float] = {}
+        self._began: dict[Attempt, float] = {}
+        self._knocking = (0.0, 0.0)
         self._round_at: float | None = 0.0
-        self._round_began = 0.0
         self._pause = BACK_OFF[0]
         self._probe_at: float | None = None
         self._probe_pause = PROBE[0]
@@ -91,11 +97,17 @@ class Route:
         """The link that the session uses."""
         return self._current
 
+    @property
+    def knocking(self) -> tuple[float, float]:
+        """From when until when a parent that says nothing is to be asked often."""
+        return self._knocking
+
     # --- what happened --------------------------------------------------------------------------------------------
 
     def opened(self, attempt: Attempt, now: float) -> None:
         """The dial led to a session."""
-        self._dialling.pop(attempt.way, None)
+        if self._dialling.get(attempt.way) == attempt:
+            del self._dialling[attempt.way], self._began[attempt]
         self._open[attempt] = now
         better = self._current is None or self._quiet or attempt.way < self._current.way
         if not better:
@@ -121,7 +133,11 @@ class Route:
         if self._dialling.get(attempt.way) != attempt:
             return
         del self._dialling[attempt.way]
+        began = self._began.pop(attempt)
         parent = attempt.way.parent
+        if not answered and not self._is_served and now - began >= PARENT_PATIENCE:
+            self._begin_round(now)
+            return
         if answered:
             for way in self._ways[parent]:
                 self._planned.pop(way, None)
@@ -137,6 +153,7 @@ class Route:
     def closed(self, attempt: Attempt, now: float) -> None:
         """A link that was open has ended."""
         since = self._open.pop(attempt, now)
+        was_heard = self._is_served
         self._to_drop.pop(attempt, None)
         self._silent.discard(attempt)
         if attempt != self._current:
@@ -146,6 +163,8 @@ class Route:
         self._probe_at = None
         self._current = max(self._open, key=lambda other: other.number, default=None)
         if self._current is None:
+            if was_heard:
+                self._lose(now)
             self._end_round(now)
             return
         self._to_drop.pop(self._current, None)
@@ -161,6 +180,7 @@ class Route:
         if attempt == self._current and not known:
             self._pause = BACK_OFF[0]
             self._round_at = now
+            self._lose(now)
 
     def heard(self, attempt: Attempt, now: float) -> None:
         """The parent speaks again on a link that was quiet."""
@@ -181,6 +201,12 @@ class Route:
         if self._round_at is not None:
             self._round_at = min(self._round_at, now)
             self._pause = BACK_OFF[0]
+        if not self._is_served:
+            self._knocking = now, max(now + KNOCK_ON_CHANGE, self._knocking[1])
+            for way, attempt in list(self._dialling.items()):
+                if now - self._began[attempt] >= REDIAL:
+                    self._end_dial(way, now)
+                    self._planned[way] = now
 
     # --- what to do -----------------------------------------------------------------------------------------------
 
@@ -198,6 +224,7 @@ class Route:
             if way not in self._dialling:
                 self._count += 1
                 attempt = self._dialling[way] = Attempt(self._count, way)
+                self._began[attempt] = now
                 actions.append(Dial(attempt))
         return actions
 
@@ -221,11 +248,11 @@ class Route:
 
     def _begin_round(self, now: float) -> None:
         self._round_at = None
-        self._round_began = now
         gap = FALLBACK_AFTER if self._current is None else RESCUE_AFTER
         for parent, ways in enumerate(self._ways):
             for way in ways:
-                self._planned[way] = now + parent * PARENT_PATIENCE + way.transport * gap
+                at = now + parent * PARENT_PATIENCE + way.transport * gap
+                self._planned[way] = min(at, self._planned.get(way, at))
 
     def _bring_forward(self, parent: int, now: float) -> None:
         """The parent before has failed: begin with this one, and with those behind it in their turn."""
@@ -238,11 +265,7 @@ class Route:
     def _end_round(self, now: float) -> None:
         if self._is_served or self._planned or self._dialling or self._round_at is not None:
             return
-        chance = self._chance()
-        if now - self._round_began >= PARENT_PATIENCE:
-            self._round_at = now + BACK_OFF[0] * chance
-            return
-        self._round_at = now + self._pause * (0.5 + chance / 2)
+        self._round_at = now + self._pause * (0.5 + self._chance() / 2)
         self._pause = min(self._pause * 2, BACK_OFF[1])
 
     def _better(self, than: Way) -> list[Way]:
@@ -261,7 +284,15 @@ class Route:
         self._plan_probe(now)
 
     def _end_dials(self, unwanted: Callable[[Way], bool], now: float) -> None:
-        for way, attempt in list(self._dialling.items()):
+        for way in list(self._dialling):
             if unwanted(way):
-                del self._dialling[way]
-                self._to_drop[attempt] = now
+                self._end_dial(way, now)
+
+    def _end_dial(self, way: Way, now: float) -> None:
+        attempt = self._dialling.pop(way)
+        del self._began[attempt]
+        self._to_drop[attempt] = now
+
+    def _lose(self, now: float) -> None:
+        """The parent is not heard any more."""
+        self._knocking = now + KNOCK[0], now + KNOCK[1]

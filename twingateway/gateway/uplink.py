@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from twingateway.errors import LinkError, NotAuthorized
-from twingateway.gateway.carrier import QUIET_AFTER, Carrier, PeerEvents
+from twingateway.gateway.carrier import QUIET_AFTER, Carrier, PeerEvents, told_seconds
 from twingateway.gateway.dialling import TAKEN_OVER, Dialling, Parent
 from twingateway.gateway.inbound import Inbound
 from twingateway.gateway.ledger import Ledger
@@ -40,6 +40,9 @@ TOKEN_PATIENCE = 1.0
 
 #: Refusals by which a broker says that it does not know our way of saying who we are.
 _NO_NODE = frozenset({ReasonCode.BAD_AUTHENTICATION_METHOD, ReasonCode.UNSUPPORTED_PROTOCOL_VERSION})
+
+#: What a parent may say of how soon it may be asked again while it is silent, in seconds.
+KNOCKS = (0.05, 10.0)
 
 #: A PINGREQ (MQTT 5, 3.12), which the server answers on the stream it came on. QUIC tells the server of a stream with
 #: its first bytes, and the server may have state for it before we do. (On the journal's streams we speak first.)
@@ -81,6 +84,8 @@ class Uplink(Dialling):
         self._tokens: dict[int, _Token] = {}
         self._nodes: dict[int, str] = {}
         """Who answered at which parent's address last."""
+        self._knocks: dict[int, float] = {}
+        """How often that one wants to be asked at most, in seconds."""
 
     def carrier(self, attempt: Attempt, url: str) -> UplinkCarrier:
         return UplinkCarrier(self, attempt, url, self._credential, self._ping_every)
@@ -106,9 +111,17 @@ class Uplink(Dialling):
         parent = self._peers.parent
         return parent if parent is not None and parent.name == self._nodes.get(attempt.way.parent) else None
 
-    def authenticated(self, carrier: UplinkCarrier, token: bytes | None, node: str) -> None:
-        """The parent let us in, and is `node`."""
-        self._nodes[carrier.attempt.way.parent] = node
+    def knock_every(self, attempt: Attempt) -> float | None:
+        return self._knocks.get(attempt.way.parent)
+
+    def authenticated(self, carrier: UplinkCarrier, token: bytes | None, node: str, knock: float | None) -> None:
+        """The parent let us in, and is `node`; `knock`: how often it may be asked while it is silent, in seconds."""
+        parent = carrier.attempt.way.parent
+        self._nodes[parent] = node
+        if knock is None:
+            self._knocks.pop(parent, None)
+        else:
+            self._knocks[parent] = knock
         self.keep_token(carrier.attempt, token, node)
         self.opened(carrier)
 
@@ -211,7 +224,7 @@ class UplinkCarrier(Carrier):
             self._attach(self._peers.open_parent(name, self._credential.namespace), now)
         assert self._peer is not None
         self.opened = True
-        self._uplink.authenticated(self, event.token, name)
+        self._uplink.authenticated(self, event.token, name, told_seconds(event.capabilities.get("knock", ""), KNOCKS))
         self._linked(self._peer, now)
 
     def _is_broker(self) -> bool:

@@ -12,7 +12,7 @@ So while nothing has been heard for a probe time-out and the window is full, one
 50 ms beyond the window, and the doubling stops at one second. At 130 bytes a packet that is at most 21 kbit/s,
 and it ends with the first answer.
 
-What may pass before the handshake is complete stands in `early`.
+How the first packet is repeated stands in `knocking`, what may pass before the handshake is complete in `early`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from aioquic.quic.packet_builder import PACKET_NUMBER_SEND_SIZE, QuicPacketBuild
 from aioquic.tls import Epoch
 
 from twingateway.link.congestion import ALGORITHM, BandwidthControl, BandwidthPacer
-from twingateway.link.early import EarlyConnection, datagram_payload
+from twingateway.link.early import datagram_payload
+from twingateway.link.knocking import INITIAL_ROUND_TRIP, KnockingConnection
 from twingateway.link.limits import CONNECTION_WINDOW, STREAM_WINDOW
 from twingateway.link.server_identity import ALPN
 
@@ -53,10 +54,6 @@ ACK_SHARE, ACK_SOONEST, ACK_LATEST = 0.2, 0.001, 0.02
 
 #: Bounds the doubling of the probe time-out, in seconds.
 LONGEST_PROBE_TIMEOUT = 1.0
-
-#: What the round trip is taken for before one was measured, in seconds. It makes the first packet of a connection go
-#: at 0, 0.25, 0.75 and then every second: the probe time-out begins at twice this and ends at LONGEST_PROBE_TIMEOUT.
-INITIAL_ROUND_TRIP = 0.125
 
 _TAG_SIZE = 16
 
@@ -83,7 +80,7 @@ def _nothing(room: int, now: float) -> bytes | None:
     return None
 
 
-class PulledConnection(EarlyConnection):
+class PulledConnection(KnockingConnection):
     """A connection for `configuration(…)`. Set `pull` once datagrams may be sent: (room, now) → datagram or None."""
 
     def __init__(self, **arguments: Any) -> None:

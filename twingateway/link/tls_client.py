@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import ssl
 from pathlib import Path
-from typing import Any
 
 from twingateway.errors import LinkError
 from twingateway.link.server_identity import ALPN
+from twingateway.link.tcp_connect import connect_tcp
 from twingateway.link.tls_link import TlsLink
 from twingateway.link.trust import read_trusted
-from twingateway.ports.link import Link, LinkHandler
+from twingateway.ports.link import Knocking, Link, LinkHandler
 
-#: Seconds for a dial in all, and after which the next of several addresses is tried beside the one before.
+#: Seconds for a dial in all.
 DIAL_TIMEOUT = 10.0
-NEXT_ADDRESS_AFTER = 0.25
 
 
 class TlsDialer:
@@ -39,23 +38,18 @@ class TlsDialer:
         self._dial_timeout = dial_timeout
         self._strict = strict
 
-    async def dial(self, handler: LinkHandler) -> Link:
-        """See the port. A handler whose link was never `connected` hears nothing; the exception says why.
-        Raises NotAuthorized if the certificate does not verify, LinkError for anything else."""
+    async def dial(self, handler: LinkHandler, knocking: Knocking | None = None) -> Link:
+        """See the port; it asks once a second in any case. A handler whose link was never `connected` hears nothing;
+        the exception says why. Raises NotAuthorized if the certificate does not verify, else LinkError."""
         loop = asyncio.get_running_loop()
         context = self._make_context()
         link: TlsLink | None = None
-        # uvloop's loop tries one address after the other and does not know the option.
-        options: dict[str, Any] = (
-            {"happy_eyeballs_delay": NEXT_ADDRESS_AFTER} if isinstance(loop, asyncio.BaseEventLoop) else {}
-        )
         try:
             async with asyncio.timeout(self._dial_timeout):
+                connected = await connect_tcp(self._host, self._port)
                 _, link = await loop.create_connection(
                     lambda: TlsLink(context, lambda: handler, server_name=self._server_name, strict=self._strict),
-                    self._host,
-                    self._port,
-                    **options,
+                    sock=connected,
                 )
                 await asyncio.shield(link.opened)
         except TimeoutError:

@@ -42,6 +42,16 @@ class LinkFacts:
     frame_rate: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Knocking:
+    """How often a dialer may send its first packet again while nobody answers: after `every` seconds, from `begin`
+    until `end` (times of the event loop's clock); at other times as seldom as it thinks right."""
+
+    every: float
+    begin: float
+    end: float
+
+
 class Link(Protocol):
     """One connection to one peer."""
 
@@ -151,7 +161,7 @@ HandlerFactory = Callable[[], LinkHandler]
 class Dialer(Protocol):
     """Makes links to a parent."""
 
-    async def dial(self, handler: LinkHandler) -> Link:
+    async def dial(self, handler: LinkHandler, knocking: Knocking | None = None) -> Link:
         """Connect; returns once `handler.connected` was called. Raises LinkError (NotAuthorized if the server's
         certificate does not verify)."""
         ...

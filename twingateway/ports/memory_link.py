@@ -19,7 +19,7 @@ from typing import Any
 
 from twingateway.errors import LinkError
 from twingateway.ports.hand_clock import Scheduler
-from twingateway.ports.link import HandlerFactory, Link, LinkFacts, LinkHandler
+from twingateway.ports.link import HandlerFactory, Knocking, Link, LinkFacts, LinkHandler
 
 #: Seconds that `close` waits for what is queued to be acknowledged.
 CLOSE_PATIENCE = 2.0
@@ -409,7 +409,7 @@ class MemoryDialer:
         #: Links made so far, the last one last.
         self.links: list[MemoryLink] = []
 
-    async def dial(self, handler: LinkHandler) -> Link:
+    async def dial(self, handler: LinkHandler, knocking: Knocking | None = None) -> Link:
         if self.path.blocks(up=True) or self.path.blocks(up=False) or not self.listener.open:
             raise LinkError("memory does not answer")
         loop = asyncio.get_running_loop()

@@ -211,10 +211,12 @@ class MemoryNode:
 
     def _uplink(self, gateway: Gateway, parent: MemoryNode) -> Uplink:
         class Dialer:
-            async def dial(_, handler: Any) -> Any:  # the parent may restart: its listener is looked up anew
+            async def dial(
+                _, handler: Any, knocking: Any = None
+            ) -> Any:  # the parent may restart: its listener is looked up anew
                 dialer = MemoryDialer(parent.listener, self.path)
                 try:
-                    return await dialer.dial(handler)
+                    return await dialer.dial(handler, knocking)
                 finally:
                     self._dialled = [link for link in [*self._dialled, *dialer.links] if not link.over]
 
