@@ -135,3 +135,35 @@ async def test_an_edge_that_comes_by_another_region_before_the_first_has_missed_
             await until(at_both(cloud, edge, "online"))
             await cloud.gateway.commands.patch(PUMP, {"spec": {"desiredProperties": {"speed": 4}}})
             await until(lambda: edge.machines["pump"].written == [("speed", 4)])
+
+
+async def test_a_device_whose_document_was_taken_away_goes_offline_until_it_is_back() -> None:
+    cloud, edge = nodes()
+    async with cloud.running():
+        async with edge.running(cloud):
+            await until(at_both(cloud, edge, "online"))
+        machine = edge.machines.pop("pump")
+        async with edge.running(cloud):
+            await until(at_both(cloud, edge, "offline"))
+            gone = presence(cloud)
+            assert gone.code == "not-configured"
+        async with edge.running(cloud):
+            await until(lambda: presence(cloud) == presence(edge) == gone)
+        edge.machines["pump"] = machine
+        async with edge.running(cloud):
+            await until(at_both(cloud, edge, "online"))
+
+
+async def test_nobody_speaks_for_a_device_that_was_moved_to_a_node_which_has_not_claimed_it() -> None:
+    cloud, edge = nodes()
+    async with cloud.running(), edge.running(cloud):
+        await until(at_both(cloud, edge, "online"))
+        await cloud.gateway.commands.move(PUMP, "other")
+        await until(at_both(cloud, edge, "unknown"))
+        unclaimed = presence(cloud)
+        assert unclaimed.code == "unclaimed"
+        assert "other" in unclaimed.message
+        other = MemoryNode("other")
+        other.machines["pump"] = FakeMachine({"flow": 2.0})
+        async with other.running(cloud):
+            await until(at_both(cloud, other, "online"))

@@ -29,17 +29,20 @@ from twingateway.gateway.ledger import Ledger
 from twingateway.gateway.lifetimes import Lifetimes
 from twingateway.gateway.models import ModelBook
 from twingateway.gateway.ownership import Ownership
-from twingateway.gateway.reporter import Reporter
+from twingateway.gateway.reporter import STATE, Reporter
 from twingateway.gateway.statements import Statements
 from twingateway.gateway.tasks import Tasks
 from twingateway.gateway.wishes import Wishes
 from twingateway.ports.store import Attempt
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.model import Model
-from twingateway.twin.register import Section, StoredRegister
+from twingateway.twin.presence import Presence, PresenceState
+from twingateway.twin.register import RegisterKey, Section, StoredRegister
 
 log = structlog.get_logger("adapter")
 
+#: Why a device is offline whose document was taken away from its holder.
+NOT_CONFIGURED = "not-configured"
 #: Seconds between two looks for devices that keep silent.
 LOOK_SECONDS = 1.0
 
@@ -128,6 +131,8 @@ class AdapterHost:
                 self._ownership.tell_taken(configured.id)
             else:
                 self._start(configured)
+        for device in self._ownership.abandoned():
+            self._disown(device)
         for adapter in self._adapters.values():
             if adapter.adapter is None:
                 self._work.append(
@@ -167,6 +172,14 @@ class AdapterHost:
                 log.exception("an adapter has no figures", adapter=name)
                 continue
             yield from ((name, figure) for figure in found)
+
+    def _disown(self, device: DeviceId) -> None:
+        """Nobody here will say anything of it any more; what was said last must not stand for ever."""
+        key = RegisterKey(device, Section.PRESENCE, STATE)
+        if Presence.from_value(self._statements.value(key)).code != NOT_CONFIGURED:
+            message = "its node runs, but has no document of this device any more"
+            presence = Presence(PresenceState.OFFLINE, self._clock.wall_ms(), NOT_CONFIGURED, message)
+            self._statements.say({key: presence.to_value()})
 
     async def _reopen(self, adapter: AdapterRunner) -> None:
         def of_adapter() -> list[ConfiguredDevice]:
@@ -230,8 +243,9 @@ class AdapterHost:
     def _on_assignment(self, device: DeviceId) -> None:
         configured = self._configured.get(device)
         if configured is None:
-            return
-        if self._ownership.is_taken(device):
+            if not self._ownership.runs(device):
+                self._disown(device)
+        elif self._ownership.is_taken(device):
             self._end(device)
         elif device not in self._begun:
             self._start(configured)

@@ -67,7 +67,7 @@ class Ownership:
 
     def watch(self, watcher: Callable[[DeviceId], None]) -> None:
         """Tell `watcher` of every device configured here of which the root says something new: it may have been taken
-        from this node (see `is_taken`), or given to it."""
+        from this node (see `is_taken`), or given to it; and of one that is this node's without being configured."""
         self._watchers.append(watcher)
 
     def held(self, device: DeviceId) -> bool:
@@ -86,6 +86,12 @@ class Ownership:
     def runs(self, device: DeviceId) -> bool:
         """It is configured here, whoever holds it."""
         return device in self._configured
+
+    def abandoned(self) -> list[DeviceId]:
+        """What this node was granted with its present store, and is not configured here any more."""
+        held = [device for device in self._peers.held_by(self._peers.node) if device not in self._configured]
+        lifecycles = ((device, self._table.get(lifecycle_key(device))) for device in sorted(held))
+        return [device for device, lifecycle in lifecycles if lifecycle and self._is_ours(lifecycle.register)]
 
     # --- claiming ------------------------------------------------------------------------------------------------
 
@@ -292,16 +298,21 @@ class Ownership:
             return
         if device not in self._configured:
             self._pass_on(device)
+            if self._is_ours(stored.register):
+                self._tell_watchers(device)
             return
         self._denied.discard(device)
-        for watcher in self._watchers:
-            watcher(device)
+        self._tell_watchers(device)
         if self._is_ours(stored.register):
             self._enter_scope(device)
         elif self.is_taken(device):
             self._taken(device)
         elif not fields(stored.register).get("store"):
             self._claim_again(device)  # moved here, also if it was here before
+
+    def _tell_watchers(self, device: DeviceId) -> None:
+        for watcher in self._watchers:
+            watcher(device)
 
     def _pass_on(self, device: DeviceId) -> None:
         """A device below has a new grant, and perhaps another holder: what this node has of it already may go up now,

@@ -25,7 +25,7 @@ from twingateway.twin.document import render_twin
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.model import ModelRef
 from twingateway.twin.override import Override
-from twingateway.twin.presence import Presence, Reach, effective
+from twingateway.twin.presence import Presence, PresenceState, Reach, effective
 from twingateway.twin.register import ZERO, Register, Section, StoredRegister, Version
 from twingateway.twin.value import Value
 
@@ -231,8 +231,13 @@ class Queries:
         return ref if isinstance(ref, str) and _is_model_ref(ref) else None
 
     def presence(self, device: DeviceId) -> Presence:
-        """Effective presence: what the holder said last, unless a hop to it is down."""
+        """Effective presence: what the holder said last, unless a hop to it is down, or the device was moved to a
+        node that has not claimed it yet: then nobody speaks for it."""
         holder = self._peers.holder(device)
+        lifecycle = self._table.get(lifecycle_key(device))
+        if holder is not None and lifecycle is not None and not fields(lifecycle.register).get("store"):
+            message = f"it was given to {holder}, which has not claimed it yet: does that node have its document?"
+            return Presence(PresenceState.UNKNOWN, lifecycle.register.time, "unclaimed", message)
         reach = [] if holder is None else hops(self._table, self._peers.node, holder)
         return effective(self._table.value(device, Section.PRESENCE, STATE), reach)
 
