@@ -364,13 +364,21 @@ async def test_an_older_copy_of_what_was_collected_is_not_applied() -> None:
         None,
         "1.1.1",
         {"floor": "1.1", "desired": [], "tags": []},
-        {"floor": "1.1.1", "desired": []},
+        {"floor": "1.1.1", "desired": [], "tags": 3},
         {"floor": "1.1.7", "desired": [], "tags": []},
     ],
 )
 def test_a_note_that_makes_no_sense_or_speaks_of_the_future_says_nothing(value: Value) -> None:
     note = register(KEPT_NAME, value, 7, section=Section.LIFECYCLE)
     assert Kept.of(note) is None
+
+
+def test_a_note_speaks_only_of_the_sections_that_it_lists() -> None:
+    note = Kept.of(register(KEPT_NAME, {"floor": "1.1.1", "reported": [], "ack": []}, 7, section=Section.PRESENCE))
+    assert note is not None, "a node of an earlier version lists no overrides"
+    gone, old = RegisterKey(PUMP, Section.REPORTED, "flow"), RegisterKey(PUMP, Section.OVERRIDE, "speed")
+    assert note.is_gone(gone, Version(1, 1, 1))
+    assert not note.is_gone(old, Version(1, 1, 1))
 
 
 def test_the_note_says_what_it_was_made_of() -> None:

@@ -256,7 +256,15 @@ async def test_what_a_device_said_before_its_grant_is_minted_again_under_it() ->
         b.gateway.ledger.apply(
             [register("state", granted, 7, section=Section.LIFECYCLE)], origin="cloud", then=lambda: None
         )
-        assert b.outbox(cloud) == {flow: 1.5}
+        assert b.outbox(cloud) == {
+            flow: 1.5,
+            RegisterKey(PUMP, Section.PRESENCE, "kept"): {
+                "floor": "1.4.2",
+                "reported": ["flow"],
+                "ack": [],
+                "override": [],
+            },
+        }
         stored = b.gateway.table.get(flow)
         assert stored is not None
         assert stored.register.version[:2] == (1, 4)

@@ -218,6 +218,24 @@ async def test_what_the_former_holder_knows_is_taken_also_if_the_new_one_is_aske
                 assert edge.machines["pump"].written == [("speed", 10)]
 
 
+async def test_a_move_after_a_restore_brings_no_deleted_device_back() -> None:
+    cloud, edge = pair()
+    async with edge_and(cloud, edge):
+        old = backup(cloud)
+        await cloud.gateway.commands.delete(PUMP)
+        await until(lambda: edge.gateway.ownership.is_taken(PUMP))
+        deleted = cloud.gateway.table.get(lifecycle_key(PUMP))
+        await until(lambda: (known := edge.disk.peers.get("cloud")) is not None and known.lsn >= deleted.lsn)
+    cloud.disk = old
+    async with cloud.running():
+        await cloud.gateway.commands.move(PUMP, "edge")
+        async with edge.running(cloud):
+            await until(lambda: cloud.gateway.repair.repairs == 1)
+            await until(lambda: not cloud.gateway.queries.exists(PUMP))
+            await until(lambda: edge.gateway.ownership.is_taken(PUMP))
+            assert not edge.gateway.ownership.held(PUMP)
+
+
 async def test_a_root_that_lost_its_store_is_made_whole_from_its_edges() -> None:
     cloud, edge = pair()
     async with edge_and(cloud, edge):

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 LABEL = "room"
-COMPARED = (Section.REPORTED, Section.DESIRED, Section.TAGS, Section.ACK, Section.VERDICT)
+COMPARED = (Section.REPORTED, Section.DESIRED, Section.TAGS, Section.ACK, Section.OVERRIDE, Section.VERDICT)
 #: Registers that one device can have: of all sections and names together.
 REGISTERS = 24
 

@@ -17,17 +17,17 @@ from collections.abc import Iterable
 
 import structlog
 
-from twingateway.errors import InvalidValue, StoreError, TooLarge, Unavailable
+from twingateway.errors import StoreError, Unavailable
 from twingateway.gateway.grants import Grants
-from twingateway.gateway.ledger import Draft, Ledger
+from twingateway.gateway.ledger import Ledger
 from twingateway.gateway.locks import DeviceLocks
+from twingateway.gateway.notes import draw_up
 from twingateway.gateway.ownership import Ownership
 from twingateway.gateway.peers import Peers
 from twingateway.gateway.table import TwinTable
 from twingateway.twin.identity import DeviceId
-from twingateway.twin.kept import KEPT_NAME, LIFECYCLE_NAME, LISTED, LISTED_IN, Kept
+from twingateway.twin.kept import KEPT_NAME, LIFECYCLE_NAME, LISTED, LISTED_IN
 from twingateway.twin.register import WRITER, RegisterKey, Section, StoredRegister, Writer
-from twingateway.validation.normalise import normalise
 
 log = structlog.get_logger("store")
 
@@ -147,16 +147,11 @@ class Collection:
         left = len(registers) - len(tombstones)
         if left > NAMES_PER_TOMBSTONE * len(tombstones) or self._is_under_way(tombstones):
             return False
-        present = [stored.register.key for stored in registers if stored.register.value is not None]
-        present += self._ledger.being_written(device)
-        names = {s: frozenset(key.name for key in present if key.section is s) for s in LISTED[home]}
-        value = Kept(max(stored.register.version for stored in registers), names).to_value()
-        try:
-            normalise(value, KEPT_NAME)
-        except (TooLarge, InvalidValue):
+        note = draw_up(self._table, self._ledger, device, home)
+        if note is None:
             log.debug("too many names to collect the tombstones", device=str(device), names=left)
             return False
-        await self._ledger.write([Draft(RegisterKey(device, home, KEPT_NAME), value)])
+        await self._ledger.write([note])
         self.collected += len(tombstones)
         return True
 

@@ -44,6 +44,8 @@ from twingateway.twin.value import Value
 
 log = structlog.get_logger("ownership")
 
+#: What of a holder's word nobody else can say again.
+SAID_ONCE = (Section.ACK, Section.OVERRIDE)
 #: What clients write.
 WRITTEN = frozenset({Section.DESIRED, Section.TAGS})
 #: Seconds between two attempts at a store that refuses.
@@ -88,6 +90,8 @@ class Grants:
         """Claims that wait for registers of the root's, which the claimant was asked for."""
         self._answered: dict[tuple[DeviceId, str], Version] = {}
         """How much of the root's each claimant that was asked had, so that nobody is asked for the same twice."""
+        self._given: dict[DeviceId, tuple[str, dict[RegisterKey, Register]]] = {}
+        """By device: to which store its holder's word was given back, and what was."""
         ledger.watch(self._on_register, Section.LIFECYCLE)
 
     def is_certain(self, device: DeviceId) -> bool:
@@ -202,7 +206,11 @@ class Grants:
             if same.setdefault(claim.device, claim) is not claim:
                 # Of another node below the same child: judged after this one.
                 self._undecided[claim.holder, claim.device] = (claim, peer)
-        await self._grant(list(by_verdict[Verdict.GRANT].values()))
+        granted = list(by_verdict[Verdict.GRANT].values())
+        await self._grant(granted)
+        late = [claim for claim in granted if not self._was_all_given(claim)]
+        for claim in granted:
+            self._given.pop(claim.device, None)
         for verdict in (Verdict.GRANT, Verdict.KNOWN, Verdict.TELL):
             self._heard.update(by_verdict[verdict])
         for device in by_verdict[Verdict.TELL]:
@@ -212,7 +220,7 @@ class Grants:
                 self._refuse(claim, verdict, peer)
         if peer is not None and peer.line is not None:
             self._ask(peer, list(by_verdict[Verdict.ADOPT].values()))
-            self._give_back(peer, list(by_verdict[Verdict.RESTORE].values()))
+            self._give_back(peer, [*by_verdict[Verdict.RESTORE].values(), *late])
 
     def _judge(self, claim: Claim) -> Verdict:
         current = self._table.get(lifecycle_key(claim.device))
@@ -234,7 +242,7 @@ class Grants:
         if value.get("store") == claim.store and claim.epoch <= granted_epoch(current.register):
             return Verdict.TELL if claim.epoch < granted_epoch(current.register) else Verdict.KNOWN
         told = any(self._table.section(claim.device, section) for section in HOLDER_SECTIONS)
-        has_it = claim.restored or claim.holder == self._peers.node
+        has_it = claim.holder == self._peers.node or (claim.restored and self._was_all_given(claim))
         return Verdict.RESTORE if told and not has_it else Verdict.GRANT
 
     async def _grant(self, claims: list[Claim]) -> None:
@@ -249,6 +257,15 @@ class Grants:
             await self._ledger.write(drafts, version=version)
         for claim in claims:
             self.tell_again(claim.device)
+
+    def _was_all_given(self, claim: Claim) -> bool:
+        """Nothing came since that the former store had said: a frame can be late."""
+        store, given = self._given.get(claim.device, (claim.store, {}))
+        return store == claim.store and given == self._said(claim.device)
+
+    def _said(self, device: DeviceId) -> dict[RegisterKey, Register]:
+        """What a holder says once; all else its device says again."""
+        return {register.key: register for register in registers_of(self._table, device, SAID_ONCE)}
 
     def _granted(self, claim: Claim, current: StoredRegister | None) -> dict[str, Value]:
         known = {} if current is None else fields(current.register)
@@ -275,11 +292,9 @@ class Grants:
 
     def _give_back(self, peer: Peer, claims: list[Claim]) -> None:
         for holder in {claim.holder for claim in claims}:
-            told = (
-                (claim.device, registers_of(self._table, claim.device, HOLDER_SECTIONS))
-                for claim in claims
-                if claim.holder == holder
-            )
+            devices = [claim.device for claim in claims if claim.holder == holder]
+            self._given.update((c.device, (c.store, self._said(c.device))) for c in claims if c.holder == holder)
+            told = ((device, registers_of(self._table, device, HOLDER_SECTIONS)) for device in devices)
             for batch in wire.batches(told):
                 if peer.line is not None:
                     peer.line.send_control("restore", {"node": holder, "devices": batch})
@@ -367,6 +382,8 @@ class Grants:
         if not adopted:
             return True
         decided = before.get(DECIDED)
+        if decided == ONLY_MOVED and adopted["state"] == "deleted":
+            decided = None  # who moved it could not know, and did not want it back
         value = adopted if decided is None else before
         if decided == MADE:
             incarnation += before["state"] == "live"

@@ -146,8 +146,8 @@ class Ledger:
             recorder.record(minted)
         return minted
 
-    def _report(self, drafts: Iterable[Draft]) -> list[StoredRegister]:
-        minted = self._mint(drafts)
+    def _report(self, drafts: Iterable[Draft], version: Version | None = None) -> list[StoredRegister]:
+        minted = self._mint(drafts, version)
         self._commit_behind(minted)
         self._offer(self._show(minted), None)
         return minted
@@ -173,8 +173,19 @@ class Ledger:
 
     def take_back(self, registers: Iterable[Register], then: Callable[[], None]) -> None:
         """What this node had told before its store was replaced, as its peer tells it: minted anew, so that whatever
-        is said here from now on is newer. `then` runs when it is durable. Raises Unavailable."""
-        self._report([Draft(register.key, register.value, register.time) for register in registers])
+        is said here from now on is newer; of no older incarnation and epoch than it was told under, since the
+        lifecycle may not be known here yet. `then` runs when it is durable. Raises Unavailable."""
+        by_basis: dict[tuple[int, int], list[Draft]] = {}
+        for register in registers:
+            known = self._table.get(register.key)
+            bases = [
+                self.basis(register.key),
+                register.version[:2],
+                (0, 0) if known is None else known.register.version[:2],
+            ]
+            by_basis.setdefault(max(bases), []).append(Draft(register.key, register.value, register.time))
+        for (incarnation, epoch), drafts in by_basis.items():
+            self._report(drafts, Version(incarnation, epoch, 0))
         self._committer.after(then)
 
     async def write(

@@ -228,7 +228,10 @@ class Overrides:
         strays = self._strays(device)
         for stored in strays:
             name, override = stored.register.key.name, Override.read(stored.register.value)
-            if override is not None and is_open(override, verdict_of(self._table, device, name)[0]):
+            is_known = not (
+                self._is_own(stored) or self._table.is_ended(stored.register)
+            )  # at the root, which gives it on
+            if override is not None and not is_known and is_open(override, verdict_of(self._table, device, name)[0]):
                 message = f"the local value of {name} ends: {device.short} is not what it was, or not this node's"
                 about: dict[str, Value] = {"id": str(override.id), "actor": override.actor, "value": override.value}
                 self._ledger.notice("override-void", message, device, property=name, **about)
@@ -236,17 +239,19 @@ class Overrides:
             self._ledger.drop(strays)
 
     def _strays(self, device: DeviceId) -> list[StoredRegister]:
-        """Overrides of a device that was deleted, or that were set here before it was given to another node."""
+        """Overrides of a device that was deleted, or that this node had before it was given to another one. The root
+        keeps them for that one, and a region those that are on their way up."""
         lifecycle = self._table.get(lifecycle_key(device))
         if lifecycle is None:
             return []
         present = (lifecycle.register.version.incarnation, granted_epoch(lifecycle.register))
         is_ours = fields(lifecycle.register).get("holder") == self._peers.node
+        was_ours = self._ownership.runs(device) and self._peers.root_name != self._peers.node
         return [
             stored
             for stored in self._table.section(device, Section.OVERRIDE).values()
             if self._table.is_ended(stored.register)
-            or (not is_ours and stored.register.version[:2] < present and self._is_own(stored))
+            or (not is_ours and stored.register.version[:2] < present and (was_ours or self._is_own(stored)))
         ]
 
     def _is_own(self, stored: StoredRegister) -> bool:

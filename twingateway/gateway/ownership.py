@@ -28,13 +28,14 @@ from twingateway.gateway.claims import (
     send_claims,
 )
 from twingateway.gateway.grants import Grants, refuse
-from twingateway.gateway.ledger import Ledger
+from twingateway.gateway.ledger import Ledger, granted_epoch
+from twingateway.gateway.notes import draw_up
 from twingateway.gateway.peers import Peer, Peers
 from twingateway.gateway.table import TwinTable
 from twingateway.twin.ack import Ack
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.kept import KEPT_NAME, Kept
-from twingateway.twin.register import ZERO, Register, Section, StoredRegister, Version
+from twingateway.twin.register import ZERO, Register, RegisterKey, Section, StoredRegister, Version
 
 log = structlog.get_logger("ownership")
 
@@ -55,7 +56,10 @@ class Ownership:
         self._table = table
         self._ledger = ledger
         self._configured: set[DeviceId] = set()
-        self._restored: set[DeviceId] = set()
+        self._restored: dict[DeviceId, bytes] = {}
+        """What was told before was taken back, into the store of this id."""
+        self._taken_back: dict[RegisterKey, Register] = {}
+        """Overrides as they were told then: should more have come to the root since, it tells so."""
         self._denied: set[DeviceId] = set()
         """Devices whose claim was refused, whatever an older register says."""
         self._objected: dict[str, Peer] = {}
@@ -127,7 +131,7 @@ class Ownership:
             self._peers.store_id.hex(),
             max(epochs, default=0),
             greatest_of_root(self._table, device),
-            device in self._restored,
+            self._restored.get(device) == self._peers.store_id,
         )
 
     def _is_ours(self, lifecycle: Register) -> bool:
@@ -208,10 +212,14 @@ class Ownership:
         log.warning("claim refused", device=str(device), reason=reason)
 
     def on_restore(self, peer: Peer, body: Any) -> None:
-        """The root gives back what this node told it before its store was lost or rolled back."""
-        if self._passed_down("restore", body):
-            return
+        """The root gives back what this node told it before its store was lost or rolled back; nodes on the way add
+        what they have newer."""
         devices = wire.parse_devices(peer.namespace, body)
+        node = body.get("node")
+        if node != self._peers.node:
+            for batch in wire.batches((d, self._with_newer(d, node, told)) for d, told in devices.items()):
+                self._passed_down("restore", {"node": node, "devices": batch})
+            return
         devices = {device: registers for device, registers in devices.items() if device in self._configured}
         registers = [
             self._widened(r)
@@ -220,10 +228,13 @@ class Ownership:
             if r.key.section in HOLDER_SECTIONS and self._is_older(r)
         ]
 
+        store_id = self._peers.store_id
+
         def durable() -> None:
-            self._restored.update(devices)
+            self._restored.update(dict.fromkeys(devices, store_id))
             self._claim(peer, devices)
 
+        self._taken_back.update((r.key, r) for r in registers if r.key.section is Section.OVERRIDE)
         log.info("taking back what was told before", devices=len(devices), registers=len(registers))
         self._ledger.take_back(registers, then=durable)
 
@@ -235,6 +246,9 @@ class Ownership:
             return ours is None or _progress(told) > _progress(ours.register)
         if told.key in self._ledger.being_written(device):
             return False
+        taken = self._taken_back.get(told.key)
+        if ours is not None and taken is not None and ours.register.value == taken.value:
+            return told.version > taken.version
         return ours is None or (ours.lsn <= self._ledger.start and told.version > ours.register.version)
 
     def _widened(self, told: Register) -> Register:
@@ -266,12 +280,19 @@ class Ownership:
         for batch in wire.batches((device, self._newest(device, registers)) for device, registers in told.items()):
             self._send_up("root-registers", {"node": body.get("node"), "devices": batch})
 
+    def _with_newer(self, device: DeviceId, node: Any, told: list[Register]) -> list[Register]:
+        """What the root gives back to a node below, with what that one said last and has not come up there yet."""
+        lifecycle = self._table.get(lifecycle_key(device))
+        if lifecycle is None or self._peers.holder(device) != node:
+            return told
+        granted = (lifecycle.register.version.incarnation, granted_epoch(lifecycle.register))
+        if any(register.version[:2] > granted for register in told):
+            return told
+        ours = registers_of(self._table, device, HOLDER_SECTIONS)
+        return _merged(told, (register for register in ours if register.version[:2] == granted))
+
     def _newest(self, device: DeviceId, told: list[Register]) -> list[Register]:
-        newest = {register.key: register for register in told}
-        for ours in registers_of(self._table, device, ROOT_SECTIONS):
-            if ours.key not in newest or ours.version > newest[ours.key].version:
-                newest[ours.key] = ours
-        return list(newest.values())
+        return _merged(told, registers_of(self._table, device, ROOT_SECTIONS))
 
     def _passed_down(self, kind: str, body: Any) -> bool:
         """Pass a message for a node below on its way; False when it is for this one."""
@@ -330,6 +351,9 @@ class Ownership:
 
     def _taken(self, device: DeviceId) -> None:
         self.tell_taken(device)
+        self._restored.pop(device, None)
+        for key in [key for key in self._taken_back if key.device == device]:
+            del self._taken_back[key]
         if self._grants is None:  # what it said here is of no use to anybody now; should it return, the root gives it
             held = (self._table.section(device, section).values() for section in _DROPPED)
             self._ledger.drop([stored for section in held for stored in section])
@@ -347,7 +371,28 @@ class Ownership:
         what has one is offered anew."""
         held = [s for section in HOLDER_SECTIONS for s in self._table.section(device, section).values()]
         self._ledger.renumber([s for s in held if s.register.version[:2] == self._ledger.basis(s.register.key)])
+        key = RegisterKey(device, Section.PRESENCE, KEPT_NAME)
+        note, (incarnation, epoch) = self._table.get(key), self._ledger.basis(key)
+        is_first = epoch == 1 or (note is not None and note.register.version[:2] == (incarnation, epoch))
         self._ledger.mint_again(device, HOLDER_SECTIONS)
+        if not is_first:
+            self._tell_what_is_left(device, Version(incarnation, epoch, 0))
+
+    def _tell_what_is_left(self, device: DeviceId, granted: Version) -> None:
+        """What was said before this grant, by another holder or with another store, and was not given back to this
+        one, is void wherever a copy of it still is."""
+        note = draw_up(self._table, self._ledger, device, Section.PRESENCE, granted)
+        if note is not None:
+            self._ledger.report([note])
+
+
+def _merged(told: Iterable[Register], ours: Iterable[Register]) -> list[Register]:
+    """The newest of each."""
+    newest = {register.key: register for register in told}
+    for register in ours:
+        if register.key not in newest or register.version > newest[register.key].version:
+            newest[register.key] = register
+    return list(newest.values())
 
 
 def _progress(ack: Register) -> tuple[Version, bool]:

@@ -328,6 +328,8 @@ class Peers:
             return None  # a device is local to its node until the root grants it
         if WRITER[section] is Writer.ROOT:
             peer = None if DOUBT in lifecycle else self._via.get(holder)
+        elif holder == self.node and lifecycle.get("store") != self._local.store_id.hex():
+            return None  # what is known here may be older than what it was granted with
         else:
             peer = self.parent if lifecycle.get("state") == "live" else None
         return peer if peer is not None and peer.namespace == device.namespace else None

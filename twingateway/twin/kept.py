@@ -20,12 +20,13 @@ KEPT_NAME = "kept"
 #: Section of the register → the sections of its writer's that it lists.
 LISTED: Mapping[Section, tuple[Section, ...]] = {
     Section.LIFECYCLE: (Section.DESIRED, Section.TAGS),
-    Section.PRESENCE: (Section.REPORTED, Section.ACK),
+    Section.PRESENCE: (Section.REPORTED, Section.ACK, Section.OVERRIDE),
 }
 #: The other way round.
 LISTED_IN: Mapping[Section, Section] = {section: home for home, listed in LISTED.items() for section in listed}
 
 _FLOOR = "floor"
+_NOTHING_SAID: Value = "nothing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Kept:
     @classmethod
     def of(cls, register: Register) -> Kept | None:
         """What a `kept` register says; None for one that makes no sense. It speaks of the past only, so its floor is
-        below its own version."""
+        below its own version; and of the sections that it lists only."""
         value = register.value
         if not isinstance(value, dict):
             return None
@@ -57,7 +58,9 @@ class Kept:
             return None
         names: dict[Section, frozenset[str]] = {}
         for section in LISTED.get(register.key.section, ()):
-            listed = value.get(section.value)
+            listed = value.get(section.value, _NOTHING_SAID)
+            if listed is _NOTHING_SAID:
+                continue
             if not isinstance(listed, list):
                 return None
             names[section] = frozenset(map(str, listed))

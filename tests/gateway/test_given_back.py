@@ -1,0 +1,145 @@
+"""What a holder had told before its store was replaced, or another one before a move, and copies of it on the way: it
+is given back whole, or void everywhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.gateway.workbench import PUMP, Bench, bench, register, turns
+from twingateway.gateway import wire
+from twingateway.gateway.inbound import Refusal
+from twingateway.gateway.peers import Peer
+from twingateway.twin.kept import KEPT_NAME
+from twingateway.twin.override import Override, OverrideId
+from twingateway.twin.register import ZERO, Register, RegisterKey, Section
+from twingateway.twin.value import Value
+
+SPEED = RegisterKey(PUMP, Section.OVERRIDE, "speed")
+NOTE = RegisterKey(PUMP, Section.PRESENCE, KEPT_NAME)
+
+
+def override(value: int, seq: int, *, epoch: int = 1, name: str = "speed", node: str = "edge") -> Register:
+    said = Override(OverrideId("line", value), value, "olaf", node, ZERO, 0)
+    return register(name, said.to_value(), seq, section=Section.OVERRIDE, epoch=epoch)
+
+
+def lifecycle(holder: str, store: str, seq: int, epoch: int) -> Register:
+    value: Value = {"state": "live", "holder": holder, "store": store, "epoch": epoch}
+    return register("state", value, seq, section=Section.LIFECYCLE)
+
+
+def take(b: Bench, *registers: Register, origin: str = "cloud") -> None:
+    b.gateway.ledger.apply(registers, origin=origin, then=lambda: None)
+
+
+def restore(b: Bench, parent: Peer, node: str, *registers: Register) -> None:
+    for batch in wire.batches([(PUMP, list(registers))]):
+        b.gateway.ownership.on_restore(parent, {"node": node, "devices": batch})
+
+
+def names(body: dict[str, Any]) -> list[str]:
+    return sorted(f"{section}/{name}" for section, name, *_ in body["devices"][PUMP.name])
+
+
+async def test_what_is_given_back_before_the_lifecycle_is_known_is_not_of_an_ended_device() -> None:
+    async with bench("edge", root=False) as b:
+        cloud, line = b.parent()
+        await b.gateway.ownership.configure([PUMP])
+        restore(b, cloud, "edge", override(99, 30))
+        await b.gateway.committer.submit()
+        assert line.of("claim")[-1]["devices"] == [["pump", 1, [0, 0, 0], True]]
+        take(b, lifecycle("edge", "former store", 7, 1))
+        assert b.value(Section.OVERRIDE, "speed") is not None
+        assert b.outbox(cloud) == {}, "until it is granted with this store nothing is said"
+        take(b, lifecycle("edge", b.gateway.peers.store_id.hex(), 8, 2))
+        assert {SPEED, NOTE} <= b.outbox(cloud).keys()
+        stored = b.gateway.table.get(SPEED)
+        assert stored is not None
+        assert stored.register.version[:2] == (1, 2)
+
+
+async def test_what_was_not_given_back_is_void_on_the_way() -> None:
+    async with bench("region", root=False) as region, bench("edge", root=False) as edge:
+        cloud, _ = edge.parent()
+        await edge.gateway.ownership.configure([PUMP])
+        take(edge, lifecycle("edge", edge.gateway.peers.store_id.hex(), 8, 2))
+        note = Register(NOTE, edge.gateway.table.get(NOTE).register.version, edge.outbox(cloud)[NOTE], 0)  # type: ignore[union-attr]
+        region.parent()
+        take(region, lifecycle("edge", "its store", 8, 2))
+        take(region, override(98, 30), override(99, 31, epoch=2, name="mode"), origin="edge")
+        take(region, note, origin="edge")
+        assert region.gateway.table.get(SPEED) is None
+        assert region.value(Section.OVERRIDE, "mode") is not None, "it is of the new grant"
+        take(region, override(98, 30), origin="edge")
+        assert region.gateway.table.get(SPEED) is None, "nor is it taken again"
+
+
+async def test_a_device_that_is_the_first_of_its_holder_has_no_note() -> None:
+    async with bench("edge", root=False) as b:
+        cloud, _ = b.parent()
+        await b.gateway.ownership.configure([PUMP])
+        take(b, lifecycle("edge", b.gateway.peers.store_id.hex(), 8, 1))
+        assert NOTE not in b.outbox(cloud)
+
+
+async def test_what_comes_late_while_it_is_given_back_is_given_back_too() -> None:
+    async with bench() as b:
+        edge, line = b.child("edge")
+        claim = {"node": "edge", "store": "aa", "devices": [["pump", 0, [0, 0, 0], False]]}
+        b.gateway.sessions.control(edge, "claim", claim)
+        await turns()
+        take(b, override(98, 30), origin="edge")
+        anew, done = claim | {"store": "bb"}, claim | {"store": "bb", "devices": [["pump", 0, [0, 0, 0], True]]}
+        b.gateway.sessions.control(edge, "claim", anew)
+        await turns()
+        assert [names(body) for body in line.of("restore")] == [["override/speed"]]
+        take(b, override(99, 31), origin="edge")
+        b.gateway.sessions.control(edge, "claim", done)
+        await turns()
+        given = line.of("restore")[1]
+        assert given["devices"]["pump"][0][3]["value"] == 99
+        assert b.lifecycle()["store"] == "aa"
+        b.gateway.sessions.control(edge, "claim", done)
+        await turns()
+        assert b.lifecycle()["store"] == "bb"
+        assert len(line.of("restore")) == 2
+        assert isinstance(b.gateway.inbound.judge(edge, override(100, 32)), Refusal)
+
+
+async def test_a_holder_takes_back_what_comes_late_unless_it_was_changed() -> None:
+    async with bench("edge", root=False) as b:
+        cloud, _ = b.parent()
+        await b.gateway.ownership.configure([PUMP])
+        restore(b, cloud, "edge", override(98, 30))
+        restore(b, cloud, "edge", override(99, 31))
+        assert b.value(Section.OVERRIDE, "speed") == override(99, 31).value
+        restore(b, cloud, "edge", override(98, 30))
+        assert b.value(Section.OVERRIDE, "speed") == override(99, 31).value
+
+
+async def test_a_region_adds_what_its_child_said_last() -> None:
+    async with bench("region", root=False) as b:
+        cloud, _ = b.parent()
+        _, line = b.child("edge")
+        take(b, lifecycle("edge", "its store", 8, 1))
+        take(b, override(99, 31), override(7, 32, name="mode"), origin="edge")
+        restore(b, cloud, "edge", override(98, 30))
+        assert [names(body) for body in line.of("restore")] == [["override/mode", "override/speed"]]
+        assert line.of("restore")[0]["devices"]["pump"][0][3]["value"] == 99
+        take(b, lifecycle("other", "", 9, 2))
+        b.child("other")
+        restore(b, cloud, "edge", override(98, 30))
+        assert [names(body) for body in line.of("restore")][1:] == [["override/speed"]], "it holds the device no more"
+
+
+async def test_who_loses_a_device_forgets_all_overrides_of_it() -> None:
+    async with bench("edge", root=False) as b:
+        b.parent()
+        await b.gateway.ownership.configure([PUMP])
+        take(b, lifecycle("edge", b.gateway.peers.store_id.hex(), 8, 1))
+        await b.gateway.overrides.set(PUMP, "speed", 5, "olaf")
+        b.gateway.ledger.take_back([override(6, 40, name="mode", node="other")], then=lambda: None)
+        take(b, lifecycle("other", "", 9, 2))
+        assert b.gateway.table.section(PUMP, Section.OVERRIDE) == {}
+        void = await b.notice("override-void")
+        assert void.detail["property"] == "speed", "the other is known at the root, which gives it to the next holder"
