@@ -134,6 +134,13 @@ class Peer:
         assert isinstance(last, mqtt5.ConnAckPacket | mqtt5.DisconnectPacket), last
         return int(last.reason_code)
 
+    @property
+    def reason(self) -> str:
+        """What the last packet heard, a DISCONNECT, gives as the reason."""
+        last = PacketReader().feed(self.heard)[-1]
+        assert isinstance(last, mqtt5.DisconnectPacket), last
+        return str(last.reason_str)
+
 
 class QuicEdge(MemoryNode):
     """A good edge: fake machines, a real link."""

@@ -4,6 +4,7 @@ and a good edge on the same listener goes on."""
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import random
 import socket
@@ -17,6 +18,7 @@ from aioquic.quic.connection import QuicConnection
 from aioquic.quic.events import ConnectionTerminated
 from aioquic.quic.packet import QuicErrorCode
 
+from tests.sync.world import World, key
 from tests.test_bad_input import Peer, pki, running
 from twingateway.gateway import carrier, grants
 from twingateway.link import door
@@ -28,6 +30,7 @@ from twingateway.pki.credential import NodeCredential
 from twingateway.sync.cbor import encode
 from twingateway.sync.frame import Answer, Exceptions, Frame, Names, encode_frame
 from twingateway.sync.hello import Hello, encode_control, encode_hello
+from twingateway.sync.patience import Patience
 from twingateway.testing.joined import until
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.register import Section, Version
@@ -170,6 +173,125 @@ async def test_one_that_never_acknowledges_is_disconnected_in_the_end(pki, tmp_p
         assert peer.refusal == 0x97, "it was granted the device, was told so again and again, and said nothing"
         await site.edge_goes_on(line)
         await asyncio.sleep(0.5)
+        await site.edge_goes_on(line)
+
+
+async def known(site: Any, name: str) -> Any:
+    """The node's view of a child, once it was let in."""
+    await until(lambda: any(peer.name == name and peer.line is not None for peer in site.gateway.peers))
+    return next(peer for peer in site.gateway.peers if peer.name == name)
+
+
+class Owing:
+    """An edge's session and its parent's in virtual time: the parent sees everything and makes nothing durable."""
+
+    def __init__(self) -> None:
+        self.world = World()
+        self.world.connect()
+        self.patience = Patience(carrier.UNDURABLE)
+        self.world.edge.write(key("valve"), 1)
+
+    def ends(self, seconds: float, *, heard: bool = True, commits: float = math.inf) -> bool:
+        """Whether the edge would end the link within so many seconds; with `heard` false the path is dead meanwhile;
+        every `commits` seconds the parent commits, and the edge says something new."""
+        world, ended = self.world, False
+        until, next_commit = world.now + seconds, world.now + commits
+        while world.now < until and not ended:
+            world.now += 0.5
+            if world.now >= next_commit:
+                next_commit += commits
+                world.edge.write(key("valve"), world.now)
+                world.cloud.commit()
+            world.edge.commit()
+            world.pump()
+            while world.flying and heard:
+                world.deliver(0)
+            if heard:
+                world.deliver_streams()
+            world.flying.clear()
+            owed = world.edge.session.undurable_since(world.last_link)
+            ended = self.patience.ends(owed, world.now, heard=heard)
+        return ended
+
+
+def test_one_that_sees_and_makes_nothing_durable_is_borne_with_for_ten_minutes() -> None:
+    owing = Owing()
+    assert not owing.ends(carrier.UNDURABLE - 5)
+    assert owing.ends(10)
+    assert len(owing.world.edge.session.outbox) == 1, "what it owes is kept for its next link"
+
+
+def test_a_dead_path_is_no_debt() -> None:
+    owing = Owing()
+    assert not owing.ends(60)
+    assert not owing.ends(10 * carrier.UNDURABLE, heard=False)
+    assert not owing.ends(carrier.UNDURABLE - 100)
+    assert owing.ends(100), "the seconds before the outage count"
+
+
+def test_one_whose_commits_are_slow_is_not_taken_for_one_that_never_commits() -> None:
+    assert not Owing().ends(10 * carrier.UNDURABLE, commits=0.9 * carrier.UNDURABLE)
+
+
+@dataclass
+class Seeing(Peer):
+    """A proven node that says, once it is told to, that it saw the first frame it was sent, and nothing else."""
+
+    frames: int = 0
+    told: bool = False
+
+    def next_datagram(self, room: int, now: float) -> bytes | None:
+        if not self.told or self.link is None:
+            return None
+        self.told = False
+        self.frames += 1
+        return said(self.frames, Answer(seen=((1, 1),)))
+
+
+CLAIM = control("claim", node="edge-2", store="s", devices=[["valve", 0, [0, 0, 0], False]])
+
+
+async def test_one_that_sees_and_makes_nothing_durable_is_disconnected_with_a_reason(pki, tmp_path, monkeypatch):
+    monkeypatch.setattr(carrier, "UNDURABLE", 0.4)
+    monkeypatch.setattr(carrier, "LOOK_AT_DEBTS", 0.0)
+    async with running(pki, tmp_path) as site:
+        line = site.line
+        peer = Seeing(credential(pki), raw=HELLO + CLAIM)
+        await site.dialer.dial(peer)
+        child = await known(site, "edge-2")
+        await until(lambda: child.session.outbox and child.session.quality(child.line.number).frames_sent)
+        while not peer.ended.is_set():
+            peer.told = True
+            peer.link.wake()
+            await asyncio.sleep(0.02)
+        assert peer.refusal == 0x97
+        assert "durable" in peer.reason
+        assert child.session.outbox, "its session is kept"
+        await site.edge_goes_on(line)
+
+
+async def test_one_whose_transport_acknowledges_nothing_is_disconnected_with_a_reason(pki, tmp_path, monkeypatch):
+    monkeypatch.setattr(carrier, "UNHEEDED", 0.4)
+    monkeypatch.setattr(carrier, "LOOK_AT_DEBTS", 0.0)
+    async with running(pki, tmp_path) as site:
+        line = site.line
+        peer = Flood(credential(pki), raw=HELLO, datagram_said=said(1, Answer()), times=10**6)
+        await site.dialer.dial(peer)
+        await known(site, "edge-2")
+        write = QuicConnection._write_ack_frame
+
+        def keep_silent(connection: QuicConnection, *arguments: Any, **options: Any) -> None:
+            if connection is peer.link.connection:
+                options["space"].ack_at = None
+            else:
+                write(connection, *arguments, **options)
+
+        monkeypatch.setattr(QuicConnection, "_write_ack_frame", keep_silent)
+        while not peer.ended.is_set():
+            peer.link.wake()
+            await asyncio.sleep(0.01)
+        assert peer.refusal == 0x97
+        assert "taken" in peer.reason
         await site.edge_goes_on(line)
 
 

@@ -137,6 +137,11 @@ class BandwidthControl(QuicCongestionControl):
         return self._rates[0][1] if self._rates else 0.0
 
     @property
+    def delivered(self) -> int:
+        """Bytes acknowledged so far."""
+        return self._delivered
+
+    @property
     def random_loss(self) -> float:
         """Share of packets that the path loses whatever we do."""
         if self._low_sent < LOSS_SAMPLE:

@@ -115,6 +115,7 @@ class QuicLink(QuicConnectionProtocol):
             smoothed_rtt=recovery._rtt_smoothed if recovery._rtt_initialized else None,
             congestion_window=recovery.congestion_window,
             bytes_in_flight=recovery.bytes_in_flight,
+            bytes_acknowledged=self.connection.control.delivered,
             packets_lost=self.connection.control.packets_lost,
             bytes_sent=self._bytes_sent,
             bytes_received=self._bytes_received,

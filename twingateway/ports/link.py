@@ -28,7 +28,8 @@ CONTROL_STREAM = 0
 class LinkFacts:
     """What is known about a link; for people and metrics. Times in seconds, None while unknown.
 
-    `frame_rate`: bytes of state frames sent per second, copies and resends included; its user adds it.
+    `bytes_acknowledged`: in all, as far as the transport tells. `frame_rate`: bytes of state frames sent per second,
+    copies and resends included; its user adds it.
     """
 
     transport: str
@@ -36,6 +37,7 @@ class LinkFacts:
     smoothed_rtt: float | None = None
     congestion_window: int | None = None
     bytes_in_flight: int | None = None
+    bytes_acknowledged: int | None = None
     packets_lost: int | None = None
     bytes_sent: int = 0
     bytes_received: int = 0

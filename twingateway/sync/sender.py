@@ -73,6 +73,7 @@ class Sender:
         self._durable = Ranges(_INTERVALS)
         self._durable_after = _DURABLE_AFTER
         self._unheeded_since: float | None = None
+        self._undurable_since: float | None = None
         self.giver = NameGiver()
         self.path = path
         self.active = False
@@ -101,6 +102,7 @@ class Sender:
         self._unseen.clear()
         self._streamed.clear()
         self._undurable.clear()
+        self._undurable_since = None
 
     def forget(self) -> None:
         """Acknowledgements of this link mean nothing any more."""
@@ -135,6 +137,12 @@ class Sender:
         if not self.active or not self._outbox:
             self._unheeded_since = None
         return self._unheeded_since
+
+    def undurable_since(self) -> float | None:
+        """Since when registers were seen and nothing at all became durable; None if there is nothing of that kind."""
+        if not self.active or not self._outbox:
+            self._undurable_since = None
+        return self._undurable_since
 
     def stream_size(self) -> int:
         """Bytes that the first register waiting for a stream takes, 0 if none waits."""
@@ -301,8 +309,10 @@ class Sender:
                 self._saw(*fresh, answer.seen[0][1], now)
         self._resolve()
         events: list[Event] = []
+        progress = False
         for first, last in answer.durable:
             for low, high in self._durable.add(first, last):
+                progress = True
                 for number in self._recorded(low, high):
                     record = self._settle(number)
                     if record is not None:
@@ -311,6 +321,8 @@ class Sender:
             self._except(item, events)
         if events:
             self._durable_after = _DURABLE_AFTER
+        if events or progress:
+            self._undurable_since = now if self._undurable else None
         return events
 
     def _recorded(self, first: int, last: int) -> Iterable[int]:
@@ -341,6 +353,8 @@ class Sender:
             self._unseen.pop(number, None)
             self._streamed.pop(number, None)
             self._undurable[number] = now
+            if self._undurable_since is None:
+                self._undurable_since = now
             if number == highest and (record.timed or not self._datagrams):
                 self.path.sample(now - record.sent_at)
             for entry, register in record.members:

@@ -180,6 +180,11 @@ class Session:
         lane = self._lanes.get(link)
         return None if lane is None else lane.sender.unheeded_since()
 
+    def undurable_since(self, link: int) -> float | None:
+        """Since when this link's peer has made nothing durable of what it has seen; None if there is nothing."""
+        lane = self._lanes.get(link)
+        return None if lane is None else lane.sender.undurable_since()
+
     def quality(self, link: int) -> Quality:
         lane = self._lanes[link]
         sender = lane.sender
