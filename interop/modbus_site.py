@@ -35,11 +35,13 @@ class Layout:
 
 
 class Site:
-    """Files below `folder`. `api`: the port of the node's API, 0 for none."""
+    """Files below `folder`. `api`: the port of the node's API, 0 for none; `timed`: the port on which the node tells
+    how late values are, 0 for a plain node."""
 
-    def __init__(self, processes: Processes, folder: Path, layout: Layout, *, api: int = 0) -> None:
+    def __init__(self, processes: Processes, folder: Path, layout: Layout, *, api: int = 0, timed: int = 0) -> None:
         self.layout = layout
         self.api = api
+        self._timed = timed
         self._processes = processes
         self._folder = folder
         self._plants: list[int] = []
@@ -53,9 +55,11 @@ class Site:
             await self._start_plant(first, ports)
             first += ports
         self._write_files()
-        node = await self._processes.start(
-            "node", [sys.executable, "-m", "twingateway", "run", str(self._folder / "node.yaml")]
-        )
+        file = str(self._folder / "node.yaml")
+        command = ["twingateway", "run", file]
+        if self._timed:
+            command = ["interop.modbus_timed_node", file, "--control", str(self._timed)]
+        node = await self._processes.start("node", [sys.executable, "-m", *command])
         await self._until(node, '"ready"')
         return node
 
@@ -78,13 +82,19 @@ class Site:
 
     async def ask(self, line: str) -> list[dict[str, Any]]:
         """The answers of all plants to a line for their control ports."""
-        answers = []
-        for port in self._plants:
-            reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 26)
-            writer.write(line.encode() + b"\n")
-            answers.append(json.loads(await reader.readline()))
-            writer.close()
-        return answers
+        return [await self._ask(port, line) for port in self._plants]
+
+    async def timed(self) -> dict[str, Any]:
+        """Of the rounds since the last call, by unit: `delays`, seconds from when each was due until its values were
+        reported; and how many were `missed`."""
+        return await self._ask(self._timed, "report")
+
+    async def _ask(self, port: int, line: str) -> dict[str, Any]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 26)
+        writer.write(line.encode() + b"\n")
+        answer: dict[str, Any] = json.loads(await reader.readline())
+        writer.close()
+        return answer
 
     def committed(self) -> int:
         """The highest version of a reported value that is durable."""

@@ -55,6 +55,7 @@ class ModbusDriver(Driver):
         for item in self._reader.rounds:
             item.phase = phase
         link.pool(self._address.unit).join(self, polled, settings.limits())
+        link.join(self, self._reader.rounds)
         self.period = max((item.period for item in self._reader.rounds), default=None)
         self._changes = Changes(self._points)
         self._told: dict[str, str] = {}
@@ -139,6 +140,7 @@ class ModbusDriver(Driver):
         wait = self._link.blocked_for(self._address.unit)
         self._port.offline(type(error)(error.message, **error.detail | {"retry_in": wait}))
         await asyncio.sleep(wait)
+        await asyncio.sleep(self._link.until_quiet(self, self._address.unit, self._address.timeout))
 
     # --- one-off reads ------------------------------------------------------------------------------------
 
@@ -208,6 +210,7 @@ class ModbusDriver(Driver):
 
     async def close(self) -> None:
         self._link.pool(self._address.unit).leave(self)
+        self._link.leave(self)
         if self._release is not None:
             self._release()
             self._release = None

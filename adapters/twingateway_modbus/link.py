@@ -4,8 +4,8 @@ Rules:
 - A unit that cost a time-out or a connection is left alone for a while (1 s, doubling to 30 s), whoever asks for it,
   and so is an endpoint that does not accept connections; everybody else goes on.
 - A unit in quarantine is tried again with little patience (a few times what replies on this link, and its own while
-  it was well, have taken), so that it does not hold up its neighbours with every try; one in twenty tries has its
-  full time-out.
+  it was well, have taken), and when nobody else is due meanwhile, if there is such a moment, so that it does not hold
+  up its neighbours with every try; one in twenty tries has its full time-out.
 - A read whose reply was garbled is asked once more at once; nothing else is repeated here.
 """
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 
 from twingateway.adapter import Figure
@@ -38,6 +38,7 @@ from twingateway_modbus.request import (
     write_coils,
     write_registers,
 )
+from twingateway_modbus.schedule import Round, quiet_moment
 from twingateway_modbus.tally import Failure, Tally
 from twingateway_modbus.turns import Turns
 
@@ -66,6 +67,7 @@ class Link:
         self._units: defaultdict[int, Quarantine] = defaultdict(Quarantine)
         self._learned = learned
         self._pools: dict[int, Pool] = {}
+        self._rounds: dict[object, Sequence[Round]] = {}
         self._slowest = 0.0
         self._slowest_of: dict[int, float] = {}
 
@@ -80,6 +82,19 @@ class Link:
         """Seconds until `unit` will be asked again, 0 while nothing is wrong with it."""
         now = asyncio.get_running_loop().time()
         return max(self._endpoint.remaining(now), self._units[unit].remaining(now))
+
+    def join(self, member: object, rounds: Sequence[Round]) -> None:
+        """`member` polls here by `rounds`."""
+        self._rounds[member] = rounds
+
+    def leave(self, member: object) -> None:
+        self._rounds.pop(member, None)
+
+    def until_quiet(self, member: object, unit: int, timeout: float) -> float:
+        """Seconds until `unit` can be tried again without holding up anybody else who polls here."""
+        now = asyncio.get_running_loop().time()
+        others = [each for other, rounds in self._rounds.items() if other is not member for each in rounds]
+        return quiet_moment(others, now, self._patience(unit, self._units[unit], timeout), self._slowest) - now
 
     @asynccontextmanager
     async def turn(self, unit: int, timeout: float, *, urgent: bool = False) -> AsyncIterator[Turn]:

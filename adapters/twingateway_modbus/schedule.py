@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from twingateway_modbus.plan import Block
@@ -12,6 +12,8 @@ from twingateway_modbus.plan import Block
 _GOLDEN = 0.6180339887498949
 #: The share of a period by which floating point may be off.
 _ROUNDING = 1e-6
+#: Seconds for which a quiet moment is looked for.
+_AHEAD = 1.0
 
 
 def phases() -> Iterator[float]:
@@ -46,3 +48,27 @@ class Round:
         passed = (max(now, self.due) - self._grid) / self.period
         periods = math.floor(passed + _ROUNDING) + 1
         self.due = self._grid + self.period * max(0, periods)
+
+    def dues(self, start: float, end: float) -> Iterator[float]:
+        """When it is due between these times, if it goes on as it does."""
+        at = self.due + self.period * max(0, math.ceil((start - self.due) / self.period))
+        while at < end:
+            yield at
+            at += self.period
+
+
+def quiet_moment(rounds: Iterable[Round], now: float, span: float, taken: float) -> float:
+    """When to ask something that keeps the line busy for `span` seconds: the first moment within a second at which
+    none of `rounds`, each of which takes `taken` seconds, is due meanwhile; else that before the longest pause."""
+    end = now + _AHEAD
+    busy = sorted(
+        due for each in rounds if each.due >= now - each.period for due in each.dues(now - taken, end + span)
+    )
+    best, widest, free = now, 0.0, now
+    for due in (*busy, math.inf):
+        if due - free > widest:
+            best, widest = free, due - free
+        free = max(free, due + taken)
+        if widest >= span or free > end:
+            break
+    return best

@@ -1,9 +1,14 @@
-"""How long one that failed is left alone."""
+"""How long one that failed is left alone, and when it is tried again."""
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
+from twingateway_modbus.address import AddressSettings
+from twingateway_modbus.link import Link
 from twingateway_modbus.quarantine import Quarantine
+from twingateway_modbus.schedule import Round
 
 from twingateway.errors import DeviceTimeout
 
@@ -31,3 +36,16 @@ def test_while_it_lasts_the_error_is_repeated_with_the_time_to_the_next_try() ->
         quarantine.check(10.25)
     assert raised.value.detail["retry_in"] == 0.75
     quarantine.check(11.0)
+
+
+async def test_a_unit_that_rests_is_tried_when_nobody_else_on_the_link_is_due() -> None:
+    link = Link(AddressSettings.model_validate({"host": "127.0.0.1"}))
+    now = asyncio.get_running_loop().time()
+    assert link.until_quiet("dead", 1, 0.03) == 0
+
+    neighbour, other = Round(10.0, [], due=now + 0.02), Round(10.0, [], due=now + 0.03)
+    link.join("neighbour", [neighbour, other])
+    link.join("dead", [Round(10.0, [], due=now + 0.01)])
+    assert link.until_quiet("dead", 1, 0.03) == pytest.approx(0.03, abs=0.01)
+    link.leave("neighbour")
+    assert link.until_quiet("dead", 1, 0.03) == 0
