@@ -1,15 +1,17 @@
 """A day without a link at 1,000 updates a second: what is kept, what the way back costs, and what arrives.
 
-Simplified, so that a day takes a second: the sync sessions and the journal's queue themselves, without the gateways
-around them (the worlds of `test_simulation` have those). Each of 500 registers changes once in five minutes instead
-of six hundred times, since only its newest version is kept anyway; of the journal's entries every thousandth is made,
-and its cap is less than a thousandth. Memory is counted in what is held, not in the bytes of the process.
+Whole nodes play a short day here; for a long one, with its figures, see `long_outage`. Beside them, simplified so
+that a day takes a second, the sync sessions and the journal's queue themselves: each of 500 registers changes once in
+five minutes instead of six hundred times, since only its newest version is kept anyway; of the entries of the journal
+every thousandth is made, and its cap is less than a thousandth. Memory is counted in what is held, not in the bytes
+of the process.
 """
 
 from __future__ import annotations
 
 import pytest
 
+from tests.simulation.long_outage import Plan, simulate
 from tests.sync.world import World, key
 from twingateway.ports.journal import Filing
 from twingateway.ports.memory_journal import MemoryJournal
@@ -88,3 +90,20 @@ def test_the_journal_of_a_day_keeps_to_its_cap_and_says_what_it_gave_up() -> Non
     assert [entry.gap for entry in given_up] == [EVICTED], "one record stands for all of them"
     assert sum(entry.count for entry in given_up) + len(told) == made
     assert told == list(range(made - len(told) + 1, made + 1)), "the newest, in order, each once"
+
+
+def test_whole_nodes_keep_to_their_bounds_and_are_fresh_again_at_once() -> None:
+    plan = Plan(devices=50, hours=4, hour=150.0, rate=100.0, ends=10.0, burst=2.0, pause=30.0, after=10.0, cap=30_000)
+    outcome = simulate(plan)
+    assert outcome.faults == []
+    assert outcome.most_waiting_registers <= plan.devices + 2, "one for each property, and the node's own"
+    assert outcome.evicted > 0
+    assert outcome.in_gaps + outcome.in_history == outcome.updates + plan.devices
+
+
+def test_a_state_that_is_not_back_in_time_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.simulation.long_outage.DIAL_TIMEOUT", 0.0)  # so there are pauses between dials
+    plan = Plan(devices=5, hours=1, hour=80.0, rate=20.0, ends=2.0, burst=2.0, pause=30.0, after=30.0, cap=1 << 20)
+    faults = simulate(plan).faults
+    assert "state was not equal in time" in faults
+    assert "nothing was evicted: the cap was not met" in faults

@@ -15,10 +15,13 @@ OVERHEAD = 64
 
 
 @dataclass(slots=True)
-class _Queue:
+class MemoryQueue:
+    """What waits in one class."""
+
     last_position: int = 0
     waiting: dict[int, tuple[Placed, int]] = field(default_factory=dict)
     """Position → entry and stamp, in order."""
+    bytes: int = 0
 
 
 @dataclass(slots=True)
@@ -30,9 +33,10 @@ class MemoryJournal:
     """By namespace, node and class, in the order in which they were met."""
     lost: set[tuple[str, bytes, str, int]] = field(default_factory=set)
     """Single seqs below a cursor that a gap record calls lost."""
-    queues: dict[str, _Queue] = field(default_factory=dict)
+    queues: dict[str, MemoryQueue] = field(default_factory=dict)
     kept: dict[str, list[Placed]] = field(default_factory=dict)
     history: dict[tuple[DeviceId, str], list[Point]] = field(default_factory=dict)
+    history_size: int = 0
     counter: int = 0
 
     def begin(self, filings: Iterable[Filing], journal_id: bytes) -> None:
@@ -74,14 +78,14 @@ class MemoryJournal:
 
     def delivered(self, positions: Mapping[str, int]) -> None:
         for class_name, upto in positions.items():
-            waiting = self.queues.setdefault(class_name, _Queue()).waiting
-            for position in [position for position in waiting if position <= upto]:
-                del waiting[position]
+            queue = self.queues.setdefault(class_name, MemoryQueue())
+            while queue.waiting and (first := next(iter(queue.waiting))) <= upto:
+                queue.bytes -= queue.waiting.pop(first)[0].size
 
     def page(self, class_name: str, behind: int, max_bytes: int) -> list[Placed]:
         page: list[Placed] = []
         total = 0
-        for position, (placed, _) in self.queues.get(class_name, _Queue()).waiting.items():
+        for position, (placed, _) in self.queues.get(class_name, MemoryQueue()).waiting.items():
             if position <= behind:
                 continue
             total += placed.size
@@ -93,13 +97,13 @@ class MemoryJournal:
     def depths(self) -> list[Depth]:
         depths = []
         for class_name, queue in self.queues.items():
-            waiting = list(queue.waiting.values())
-            first, last = (waiting[0], waiting[-1]) if waiting else (None, None)
+            waiting = queue.waiting.values()
+            first, last = (next(iter(waiting)), next(reversed(waiting))) if waiting else (None, None)
             depths.append(
                 Depth(
                     class_name,
                     len(waiting),
-                    sum(placed.size for placed, _ in waiting),
+                    queue.bytes,
                     first[0].entry.time if first else 0,
                     first[1] if first else 0,
                     last[1] if last else 0,
@@ -108,31 +112,31 @@ class MemoryJournal:
         return depths
 
     def evict(self, class_name: str, max_bytes: int, before: int) -> int:
-        waiting = self.queues.get(class_name, _Queue()).waiting
-        total = sum(placed.size for placed, _ in waiting.values())
+        queue = self.queues.get(class_name, MemoryQueue())
+        total = queue.bytes
         excess = total - max_bytes * 9 // 10 if total > max_bytes else 0
         going: list[tuple[Placed, int]] = []
-        for placed, stamp in waiting.values():
+        for placed, stamp in queue.waiting.values():
             if excess <= 0 and stamp >= before:
                 break
             excess -= placed.size
             going.append((placed, stamp))
         gone = sum(1 for placed, _ in going if not placed.entry.gap)
         if gone:
-            self._replace_by_gaps(waiting, going, EVICTED if total > max_bytes else EXPIRED)
+            self._replace_by_gaps(queue, going, EVICTED if total > max_bytes else EXPIRED)
         return gone
 
-    def _replace_by_gaps(
-        self, waiting: dict[int, tuple[Placed, int]], going: list[tuple[Placed, int]], reason: str
-    ) -> None:
+    def _replace_by_gaps(self, queue: MemoryQueue, going: list[tuple[Placed, int]], reason: str) -> None:
+        waiting = queue.waiting
         ranges: dict[tuple[str, bytes], list[tuple[Placed, int]]] = {}
         for placed, stamp in going:
-            del waiting[placed.position]
+            queue.bytes -= waiting.pop(placed.position)[0].size
             ranges.setdefault((placed.entry.namespace, placed.entry.journal_id), []).append((placed, stamp))
         for members in ranges.values():
             last, stamp = members[-1]
             gap = gap_for(last.entry, members[0][0].entry.seq, last.entry.last, reason)
             waiting[last.position] = (Placed(last.position, gap, size_of(gap)), stamp)
+            queue.bytes += size_of(gap)
         in_order = sorted(waiting.items())
         waiting.clear()
         waiting.update(in_order)
@@ -162,10 +166,12 @@ class MemoryJournal:
         return max((point.time for point in self.history.get((device, name), [])), default=None)
 
     def history_bytes(self) -> int:
-        return sum(OVERHEAD + len(repr(point.value)) for points in self.history.values() for point in points)
+        return self.history_size
 
     def trim_history(self, max_bytes: int) -> int:
-        excess = self.history_bytes() - max_bytes * 9 // 10 if self.history_bytes() > max_bytes else 0
+        if self.history_size <= max_bytes:
+            return 0
+        excess = self.history_size - max_bytes * 9 // 10
         first = sorted((point.order, name) for name, points in self.history.items() for point in points)
         gone = 0
         for order, name in first:
@@ -173,7 +179,8 @@ class MemoryJournal:
                 break
             (point,) = (each for each in self.history[name] if each.order == order)
             self.history[name].remove(point)
-            excess -= OVERHEAD + len(repr(point.value))
+            self.history_size -= _size_of_point(point)
+            excess -= _size_of_point(point)
             gone += 1
         return gone
 
@@ -183,17 +190,17 @@ class MemoryJournal:
         keep = [point for point in points if point.time >= oldest]
         if keep:
             self.history[device, name] = keep
+            self.history_size -= sum(_size_of_point(point) for point in points if point.time < oldest)
         return len(points) - len(keep)
 
     def _file(self, filing: Filing) -> None:
         entry = replace(filing.entry, value=deepcopy(filing.entry.value))
         if filing.queue:
-            queue = self.queues.setdefault(entry.class_name, _Queue())
+            queue = self.queues.setdefault(entry.class_name, MemoryQueue())
             queue.last_position += 1
-            queue.waiting[queue.last_position] = (
-                Placed(queue.last_position, entry, size_of(entry)),
-                filing.stamp,
-            )
+            placed = Placed(queue.last_position, entry, size_of(entry))
+            queue.waiting[queue.last_position] = (placed, filing.stamp)
+            queue.bytes += placed.size
         if filing.keep:
             self._keep(entry)
 
@@ -201,7 +208,9 @@ class MemoryJournal:
         self.counter += 1
         device = entry.device_id
         if entry.class_name == HISTORY and not entry.gap and device is not None:
-            self.history.setdefault((device, entry.name), []).append(Point(entry.time, self.counter, entry.value))
+            point = Point(entry.time, self.counter, entry.value)
+            self.history.setdefault((device, entry.name), []).append(point)
+            self.history_size += _size_of_point(point)
         else:
             self.kept.setdefault(entry.class_name, []).append(Placed(self.counter, entry, size_of(entry)))
 
@@ -209,6 +218,10 @@ class MemoryJournal:
 def size_of(entry: JournalEntry) -> int:
     """About what it takes on a disk."""
     return OVERHEAD + len(entry.node) + len(entry.device or "") + len(entry.name) + len(repr(entry.value))
+
+
+def _size_of_point(point: Point) -> int:
+    return OVERHEAD + len(repr(point.value))
 
 
 def _summed_up(time: int, points: list[Point]) -> Bucket:

@@ -27,6 +27,9 @@ CLOSE_PATIENCE = 2.0
 #: A lost piece of a stream is sent again this long after a round trip, in seconds.
 RESEND_AFTER = 0.05
 
+#: Seconds between two questions of a dial that nobody answers.
+ASK_EVERY = 1.0
+
 #: The shortest time a datagram counts as on its way, in seconds; bounds what a path without delay carries.
 LEAST_FLIGHT = 0.001
 
@@ -38,7 +41,8 @@ class MemoryPath:
     `delay`: seconds one way. `jitter`: seconds that a datagram takes longer at most, so that they overtake another.
     `loss`: share lost, of datagrams and of pieces of streams. `duplication`: share of datagrams that arrive twice.
     `cut`: nothing passes; `cut_up`, `cut_down`: nothing from the client to the server, or back. `datagram_room`:
-    bytes, 0 for a link without datagrams. `window`: datagrams on their way at a time.
+    bytes, 0 for a link without datagrams. `window`: datagrams on their way at a time. `dial_timeout`: seconds that a
+    dial which nobody answers goes on asking, once a second or as it is told.
     """
 
     delay: float = 0.0
@@ -51,6 +55,7 @@ class MemoryPath:
     datagram_room: int = 1170
     window: int = 10
     idle_timeout: float = 60.0
+    dial_timeout: float = 0.0
     chance: random.Random = field(default_factory=lambda: random.Random(1))
 
     def blocks(self, *, up: bool) -> bool:
@@ -410,9 +415,13 @@ class MemoryDialer:
         self.links: list[MemoryLink] = []
 
     async def dial(self, handler: LinkHandler, knocking: Knocking | None = None) -> Link:
-        if self.path.blocks(up=True) or self.path.blocks(up=False) or not self.listener.open:
-            raise LinkError("memory does not answer")
         loop = asyncio.get_running_loop()
+        deadline = loop.time() + self.path.dial_timeout
+        while self.path.blocks(up=True) or self.path.blocks(up=False) or not self.listener.open:
+            if loop.time() >= deadline:
+                raise LinkError("memory does not answer")
+            is_knocking = knocking is not None and knocking.begin <= loop.time() < knocking.end
+            await asyncio.sleep(knocking.every if knocking is not None and is_knocking else ASK_EVERY)
         told = _Announcing(handler, loop.create_future())
         link = self.listener.accept(told, self.path, loop)
         self.links.append(link)

@@ -1,0 +1,289 @@
+"""A day without a link, with whole nodes in virtual time: what is kept meanwhile, and what the way back costs.
+
+    python -m tests.simulation.long_outage
+
+A root and an edge with 500 devices, all with history; the link is gone for 24 hours and then is there again. 1,000
+updates a second are made in bursts: in the first and the last minute of the outage, in ten seconds of every hour, and
+from its end on for three minutes; in between each device changes every two minutes. So of the day's 86.4 million
+updates one in 120 is made, and the history that waits has a cap 120 times smaller: what is left out would have
+been superseded, as state, and evicted, as history. No update is coalesced before the gateway has it.
+
+The link carries 1 Mbit/s of state, 50 ms one way; the journal does not compete with it for bytes here, and CPU time
+does not pass in virtual time (for both see the real `interop.long_outage`). Stores are in memory, and bounded by the
+caps like a disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import random
+import resource
+import sys
+import time
+from collections import deque
+from dataclasses import asdict, dataclass, field
+
+import structlog
+
+from tests.simulation.virtual_time import run
+from tests.simulation.world import SimulatedClock
+from twingateway.gateway.journal import JournalPolicy, WithHistory
+from twingateway.gateway.journal_relay import UPKEEP
+from twingateway.link.quic_client import DIAL_TIMEOUT
+from twingateway.ports.memory_journal import MemoryQueue
+from twingateway.testing.joined import FakeMachine, MemoryNode, until
+from twingateway.twin.entry import CLASSES, EVICTED, HISTORY, JournalClass
+from twingateway.twin.identity import DeviceId
+from twingateway.twin.register import Section, StoredRegister
+
+#: Seconds between two handfuls of updates in a burst, and between two looks at what is held.
+TICK, LOOK = 0.01, 10.0
+#: Bytes of an entry; between two rounds of upkeep a queue may grow beyond its cap.
+ENTRY = 100
+#: Seconds within which state has to be equal again, and within which live changes have to be seen (p99).
+CONVERGED, LIVE = 2.0, 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`hours`, of `hour` seconds each: the outage. `rate`: updates a second in bursts. `ends`: seconds of the first
+    burst, and of one more at the end; `burst`: of each hour's. `pause`: seconds between two updates of a device
+    otherwise. `after`: seconds at full rate in the end. `cap`: bytes of history that may wait."""
+
+    devices: int = 500
+    hours: int = 24
+    hour: float = 3600.0
+    rate: float = 1000.0
+    ends: float = 60.0
+    burst: float = 10.0
+    pause: float = 120.0
+    after: float = 180.0
+    cap: int = CLASSES[HISTORY].max_bytes // 120
+
+
+@dataclass(slots=True)
+class Outcome:
+    """`most_*`: the greatest that was seen during the outage. `growth_mib`: of this whole process, from when a
+    quarter of the outage is over, and the journal at its cap, to the outage's end. `faults`: what should not be."""
+
+    updates: int = 0
+    made_in_outage: int = 0
+    most_waiting_registers: int = 0
+    most_journal_bytes: int = 0
+    journal_cap: int = 0
+    evicted: int = 0
+    in_history: int = 0
+    gap_records: int = 0
+    in_gaps: int = 0
+    converged_s: float | None = None
+    drained_s: float | None = None
+    live_p99_ms: float = 0.0
+    live_max_ms: float = 0.0
+    growth_mib: float = 0.0
+    took_s: float = 0.0
+    faults: list[str] = field(default_factory=list)
+
+
+class Devices:
+    """All devices of the edge, which say ever higher numbers in turn, and when the root shows them.
+
+    An update is seen when it or a later one of its device is."""
+
+    def __init__(self, edge: MemoryNode, count: int) -> None:
+        self._machines = [FakeMachine({"v": 0}) for _ in range(count)]
+        edge.machines.update({f"d{n}": machine for n, machine in enumerate(self._machines)})
+        self.made = 0
+        self.delays: list[float] = []
+        """Seconds of every update that was seen."""
+        self._waiting: dict[str, deque[tuple[int, float]]] = {f"d{n}": deque() for n in range(count)}
+
+    def say(self) -> None:
+        self.made += 1
+        device = self.made % len(self._machines)
+        self._machines[device].say(v=self.made)
+        self._waiting[f"d{device}"].append((self.made, _now()))
+
+    def shown(self, stored: StoredRegister) -> None:
+        number = stored.register.value
+        waiting = self._waiting[stored.register.key.device.name]
+        while waiting and isinstance(number, int) and waiting[0][0] <= number:
+            self.delays.append(_now() - waiting.popleft()[1])
+
+    def forget(self) -> int:
+        """Nobody waits for anything that was made before → how many had not been seen."""
+        unseen = sum(map(len, self._waiting.values()))
+        for waiting in self._waiting.values():
+            waiting.clear()
+        self.delays.clear()
+        return unseen
+
+    @property
+    def unseen(self) -> int:
+        return sum(map(len, self._waiting.values()))
+
+    async def at_rate(self, rate: float, seconds: float) -> None:
+        end, owed = _now() + seconds, 0.0
+        while _now() < end - TICK / 2:
+            owed += rate * TICK
+            while owed >= 1:
+                owed -= 1
+                self.say()
+            await asyncio.sleep(TICK)
+
+
+class Play:
+    """Both nodes, the outage, and what is seen of it."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.outcome = Outcome(journal_cap=plan.cap)
+        self.cloud = MemoryNode("cloud", clock=SimulatedClock())
+        self.edge = MemoryNode("edge", clock=SimulatedClock())
+        history = CLASSES[HISTORY]
+        classes = {**CLASSES, HISTORY: JournalClass(HISTORY, history.priority, history.ttl, plan.cap, history.linger)}
+        self.edge.journal = JournalPolicy(classes, WithHistory.ALL)
+        self.cloud.journal = JournalPolicy(history=WithHistory.ALL, serves=True)
+        self.edge.path.delay = 0.05
+        self.edge.path.dial_timeout = DIAL_TIMEOUT  # like a dial over QUIC
+        self.devices = Devices(self.edge, plan.devices)
+
+    async def run(self) -> Outcome:
+        async with self.cloud.running(), self.edge.running(self.cloud):
+            await until(lambda: all(map(self.edge.gateway.ownership.held, self._ids)), 60.0)
+            self.cloud.gateway.ledger.watch(self.devices.shown, Section.REPORTED)
+            await self.devices.at_rate(self.plan.rate, 5.0)
+            self.edge.path.cut = True
+            before = self.devices.made
+            await self._outage()
+            self.outcome.made_in_outage = self.devices.made - before
+            self.devices.forget()
+            self.edge.path.cut = False
+            await self._way_back()
+        self._judge()
+        return self.outcome
+
+    async def _outage(self) -> None:
+        plan, watching, memory = self.plan, asyncio.create_task(self._watch()), 0.0
+        for hour in range(plan.hours):
+            if hour == plan.hours // 4:
+                memory = _memory()
+            burst = plan.burst if hour else plan.ends
+            await self.devices.at_rate(plan.rate, burst)
+            await self._now_and_then(plan.hour - burst)
+        await self.devices.at_rate(plan.rate, plan.ends)
+        watching.cancel()
+        self.outcome.growth_mib = round(_memory() - memory, 1)
+
+    async def _now_and_then(self, seconds: float) -> None:
+        for _ in range(int(seconds / self.plan.pause)):
+            for _ in range(self.plan.devices):
+                self.devices.say()
+            await asyncio.sleep(self.plan.pause)
+
+    async def _watch(self) -> None:
+        outcome = self.outcome
+        while True:
+            outcome.most_waiting_registers = max(outcome.most_waiting_registers, self._outbox)
+            outcome.most_journal_bytes = max(outcome.most_journal_bytes, self._queue.bytes)
+            await asyncio.sleep(LOOK)
+
+    async def _way_back(self) -> None:
+        outcome, back = self.outcome, _now()
+        saying = asyncio.create_task(self.devices.at_rate(self.plan.rate, self.plan.after))
+        drained = asyncio.create_task(self._drained(back))
+        last = self._values(self.edge)
+        while _now() < back + CONVERGED:
+            if outcome.converged_s is None and all(self._values(self.cloud)[d] >= value for d, value in last.items()):
+                outcome.converged_s = round(_now() - back, 2)
+            await asyncio.sleep(TICK)
+        self.devices.forget()  # what is live from now on
+        await saying
+        await drained
+        await asyncio.sleep(1.0)
+        delays = sorted(self.devices.delays)
+        outcome.live_p99_ms = round(delays[int(0.99 * len(delays))] * 1000, 1)
+        outcome.live_max_ms = round(delays[-1] * 1000, 1)
+
+    async def _drained(self, back: float) -> None:
+        """Until nothing is left of what waited when the link came back."""
+        last = self._queue.last_position
+        while next(iter(self._queue.waiting), last + 1) <= last:
+            await asyncio.sleep(0.1)
+        self.outcome.drained_s = round(_now() - back, 1)
+
+    @property
+    def _ids(self) -> list[DeviceId]:
+        return [DeviceId("default", name) for name in self.edge.machines]
+
+    @property
+    def _queue(self) -> MemoryQueue:
+        return self.edge.disk.journal.queues[HISTORY]
+
+    @property
+    def _outbox(self) -> int:
+        """Registers that wait for the parent."""
+        parent = self.edge.gateway.peers.parent
+        return 0 if parent is None else len(parent.session.outbox)
+
+    def _values(self, node: MemoryNode) -> dict[DeviceId, int]:
+        return {device: node.gateway.table.value(device, Section.REPORTED, "v") for device in self._ids}  # type: ignore[misc]
+
+    def _judge(self) -> None:
+        outcome, plan = self.outcome, self.plan
+        journal = self.cloud.disk.journal
+        outcome.updates = self.devices.made
+        outcome.in_history = sum(map(len, journal.history.values()))
+        gaps = [placed.entry for placed in journal.kept.get(HISTORY, [])]
+        outcome.gap_records, outcome.in_gaps = len(gaps), sum(entry.count for entry in gaps)
+        outcome.evicted = self.edge.gateway.relay.evicted.get(HISTORY, 0)
+        registers = sum(1 for _ in self.edge.gateway.table.registers())
+        checks = {
+            "more registers wait than there are": outcome.most_waiting_registers > registers,
+            "the journal outgrew its cap": outcome.most_journal_bytes > plan.cap + UPKEEP * plan.rate * ENTRY,
+            "nothing was evicted: the cap was not met": not outcome.evicted,
+            "a gap has another reason": any(entry.gap != EVICTED for entry in gaps),
+            "history and gaps are not all there was": outcome.in_history + outcome.in_gaps
+            != outcome.updates + plan.devices,  # each of them said a first value, too
+            "state was not equal in time": outcome.converged_s is None or outcome.converged_s > CONVERGED,
+            "an update was not seen": bool(self.devices.unseen),
+            "live changes were late": outcome.live_p99_ms > LIVE * 1000,
+        }
+        outcome.faults = [fault for fault, is_so in checks.items() if is_so]
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _memory() -> float:
+    """The most that this process has had in memory so far, MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def simulate(plan: Plan) -> Outcome:
+    began = time.perf_counter()
+    random.seed(1)
+    outcome = run(Play(plan).run())
+    outcome.took_s = round(time.perf_counter() - began, 1)
+    return outcome
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.simulation.long_outage",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--hours", type=int, default=24, help="(24)")
+    options = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    outcome = simulate(Plan(hours=options.hours))
+    sys.stdout.write(json.dumps(asdict(outcome), indent=2) + "\n")
+    sys.exit(1 if outcome.faults else 0)
+
+
+if __name__ == "__main__":
+    main()
