@@ -50,7 +50,7 @@ deviceResources:
   properties: {valueType: Float32, readWrite: R, scale: 0.1, units: m3/h}
 - name: speed
   attributes: {primaryTable: HOLDING_REGISTERS, startingAddress: "8", isWordSwap: true}
-  properties: {valueType: Uint32, readWrite: RW, minimum: "0", maximum: "3000"}
+  properties: {valueType: Uint32, readWrite: RW, minimum: "0", maximum: "100000"}
 - name: run
   attributes: {primaryTable: COILS, startingAddress: 0}
   properties: {valueType: Bool, readWrite: RW}

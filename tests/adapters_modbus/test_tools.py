@@ -167,6 +167,39 @@ def test_a_profile_that_does_not_fails_and_says_where(profile: Path, before: str
     assert "0 of 1 passed" in result.output
 
 
+MODEL = """\
+---
+apiVersion: edge.iot.org/v1
+kind: DeviceModel
+metadata: {name: meter, version: "1"}
+spec:
+  properties:
+    power: {type: number, maximum: 1000}
+    setpoint: {type: number, access: read-write, step: 0.5}
+    fan: {type: boolean, access: read-write}
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "complaint"),
+    [
+        ("maximum: 1000", "maximum: 100", "the model refuses power: 123.4 is above the maximum of 100"),
+        ("step: 0.5", "step: 2", "setpoint = -1.5: setpoint: "),
+        ("fan: {type: boolean, access: read-write}", "fan: {type: boolean}", "fan = False: fan: "),
+    ],
+)
+def test_a_profile_is_held_against_its_model_too(profile: Path, before: str, after: str, complaint: str) -> None:
+    modelled = PROFILE.replace("adapter: modbus\n", "adapter: modbus\n  model: meter@1\n") + MODEL
+    assert before in modelled
+    profile.write_text(modelled)
+    assert run("adapter", "test", profile).exit_code == 0
+
+    profile.write_text(modelled.replace(before, after))
+    result = run("adapter", "test", profile)
+    assert result.exit_code == 1
+    assert complaint in result.output
+
+
 NAMED = """\
 apiVersion: edge.iot.org/v1
 kind: DeviceProfile

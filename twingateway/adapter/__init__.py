@@ -6,6 +6,7 @@ from twingateway.adapter.driver import UNCONFIRMED, Adapter, Driver, Written, no
 from twingateway.adapter.duration import Duration, parse_duration
 from twingateway.adapter.figure import Figure
 from twingateway.adapter.jmespath import check_jmespath
+from twingateway.adapter.judge import Judge
 from twingateway.adapter.kind import AdapterContext, AdapterKind
 from twingateway.adapter.port import Device, DevicePort
 from twingateway.adapter.secret import Secret, SecretFiles
@@ -28,6 +29,7 @@ __all__ = [
     "Driver",
     "Duration",
     "Figure",
+    "Judge",
     "Message",
     "Model",
     "Property",

@@ -7,19 +7,19 @@
       writes: {setpoint: {value: 21.5, registers: "00D7"}}
 
 A vector is served by the simulator, or the recording replayed, and the device's own driver reads and writes it over
-TCP: what passes here goes through planner, framing and codec as it will on site.
+TCP: what passes here goes through planner, framing, codec and the model as it will on site.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from twingateway.adapter import Value
-from twingateway.errors import DeviceError, InvalidConfig, InvalidValue
+from twingateway.adapter import Judge, Value
+from twingateway.errors import DeviceError, InvalidConfig, InvalidValue, TooLarge
 from twingateway_modbus.adapter import ModbusAdapter
 from twingateway_modbus.driver import ModbusDriver
 from twingateway_modbus.point import Point, Table
@@ -106,18 +106,31 @@ async def run_vector(profile: Path, vector: Vector) -> list[str]:
         driver = adapter.driver(found.device, SilentPort())
         assert isinstance(driver, ModbusDriver)
         points = {point.name: point for point in found.settings.points(found.model)}
-        return [*await _read(driver, vector), *[each async for each in _write(driver, vector, memory, points)]]
+        judge = None if found.model is None else Judge(found.model)
+        wrong = await _read(driver, vector, judge)
+        return [*wrong, *[each async for each in _write(driver, vector, memory, points, judge)]]
     finally:
         await adapter.stop()
         server.close()
 
 
-async def _read(driver: ModbusDriver, vector: Vector) -> list[str]:
+async def _read(driver: ModbusDriver, vector: Vector, judge: Judge | None) -> list[str]:
     try:
         values = await driver.read()
     except DeviceError as error:
         return [error.message]
-    return list(_differences(driver, vector.expect, values))
+    return [*_differences(driver, vector.expect, values), *_refused(judge, values)]
+
+
+def _refused(judge: Judge | None, values: Mapping[str, Value]) -> Iterator[str]:
+    """What no twin would show, right as it may be."""
+    if judge is None:
+        return
+    for name, value in values.items():
+        try:
+            judge.reported(name, value)
+        except (InvalidValue, TooLarge) as error:
+            yield f"the model refuses {error.message}"
 
 
 def _differences(driver: ModbusDriver, expected: dict[str, Value], values: Any) -> Iterator[str]:
@@ -128,16 +141,19 @@ def _differences(driver: ModbusDriver, expected: dict[str, Value], values: Any) 
             yield f"{name} is {values[name]!r} instead of {value!r}"
 
 
-async def _write(driver: ModbusDriver, vector: Vector, memory: Memory, points: dict[str, Point]) -> Any:
+async def _write(
+    driver: ModbusDriver, vector: Vector, memory: Memory, points: dict[str, Point], judge: Judge | None
+) -> Any:
     for name, write in vector.writes.items():
         point = points.get(name)
         if point is None:
             yield f"there is no property {name!r} to write"
             continue
         try:
-            await driver.write(name, write.value)
+            value = write.value if judge is None else judge.desired(name, write.value)
+            await driver.write(name, value)
             cells = memory.get(point.table, point.address, point.count)
-        except (DeviceError, InvalidValue, NoSuchCell) as error:
+        except (DeviceError, InvalidValue, TooLarge, NoSuchCell) as error:
             yield f"{name} = {write.value!r}: {error}"
             continue
         held = b"".join(cell.to_bytes(point.table.width, "big") for cell in cells)
