@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from pydantic import BaseModel
 from twingateway_modbus.driver import ModbusDriver
 from typer.testing import Result
@@ -41,6 +42,31 @@ spec:
     temperature: {type: number, unit: Celsius, maximum: 10}
     heating: {type: boolean}
 """
+SEVERAL = """\
+apiVersion: edge.iot.org/v1
+kind: Device
+metadata: {{name: "hvac-{{n}}", range: 1..2}}
+spec:
+  profile: ../profiles/hvac.yaml
+  address: {{host: 127.0.0.1, port: {port}, unit: "{{n}}", timeout: 200ms}}
+"""
+PROFILE = """\
+apiVersion: edge.iot.org/v1
+kind: DeviceProfile
+metadata: {name: hvac}
+spec:
+  adapter: modbus
+  model: hvac@2
+  properties:
+    temperature: {table: holding, address: 7, type: int16, scale: 0.5}
+---
+apiVersion: edge.iot.org/v1
+kind: DeviceModel
+metadata: {name: hvac, version: "2"}
+spec:
+  properties:
+    temperature: {type: number, unit: Celsius}
+"""
 PLUG = """\
 apiVersion: edge.iot.org/v1
 kind: Device
@@ -60,6 +86,12 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("devices").mkdir()
     Path("models").mkdir()
     Path("models/hvac.yaml").write_text(MODEL)
+
+
+@pytest.fixture(autouse=True)
+def _logs() -> Iterator[None]:
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture
@@ -124,6 +156,21 @@ async def test_without_its_model_values_are_not_checked(check: Check, plant: Pla
     assert (await check(file, "--model", "elsewhere.yaml")).exit_code == ExitCode.INVALID
 
 
+async def test_of_several_devices_each_is_told_by_name_and_one_that_fails_hinders_no_other(
+    check: Check, plant: Plant
+) -> None:
+    Path("profiles").mkdir()
+    Path("profiles/hvac.yaml").write_text(PROFILE)
+    Path("devices/hvacs.yaml").write_text(SEVERAL.format(port=await plant.serve(sim_device(2))))
+    result = await check("devices/hvacs.yaml")
+    assert result.exit_code in (ExitCode.DEVICE_GONE, ExitCode.DEVICE_REFUSED)  # as the server treats a foreign unit
+    assert result.stdout == "hvac-2  temperature=3.5 Celsius\n"
+    assert "hvac-1: " in result.stderr
+    assert "1 of 2 devices" in result.stderr
+    found = await check("devices/hvacs.yaml", "-o", "json")
+    assert json.loads(found.stdout) == {"hvac-2": {"temperature": {"value": 3.5, "unit": "Celsius"}}}
+
+
 async def test_the_devices_own_refusal(check: Check, plant: Plant) -> None:
     port = await plant.serve(sim_device(1))
     file = _device(port, 1000, "    heating: {table: discrete, address: 0}\n", "")
@@ -183,7 +230,7 @@ async def test_an_mqtt_device(check: Check) -> None:
     await plug.stop()
     await broker.stop()
     assert result.exit_code == 0, result.output
-    assert ["power", "61.2"] in [line.split() for line in result.stdout.splitlines()]
+    assert [line.split() for line in result.stdout.splitlines()] == [["PROPERTY", "VALUE", "UNIT"], ["power", "61.2"]]
 
 
 async def test_an_mqtt_device_needs_its_broker(check: Check, nobody: int) -> None:

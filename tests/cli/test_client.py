@@ -66,6 +66,23 @@ def test_answers_without_a_code_count_by_status(node: FakeNode, status: int, err
         Api(node.url).get("/nodes")
 
 
+def test_another_service_with_json_listens_there(node: FakeNode) -> None:
+    node.answer("GET", "/twins", {"status": "fine"})
+    with pytest.raises(LinkError, match="not the API of a node"):
+        list(Api(node.url).pages("/twins"))
+
+
+def test_an_address_alone_is_no_url() -> None:
+    with pytest.raises(InvalidConfig, match="write http://"):
+        Api("127.0.0.1:8080").get("/twins")
+
+
+def test_one_problem_is_told_once(ask: Run, node: FakeNode) -> None:
+    found = [{"path": "step", "message": "'0' is no step", "rule": "format"}]
+    node.problem("GET", "/twins", 422, "Not valid", "'0' is no step", code="invalid-document", problems=found)
+    assert ask("get", "twins").stderr == "error: '0' is no step\n"
+
+
 def test_something_else_listens_there(node: FakeNode) -> None:
     node.answer_bytes("GET", "/twins", b"<html>hello</html>", "text/html")
     with pytest.raises(LinkError, match="not the API of a node"):

@@ -32,7 +32,7 @@ def test_points_of_all_pages_as_a_table(ask: Run, node: FakeNode) -> None:
 
 def test_steps_show_what_is_summed_up(ask: Run, node: FakeNode) -> None:
     items = [
-        {"time": NOON, "count": 3, "min": 1, "mean": 2.5, "max": 4},
+        {"time": NOON, "count": 3, "min": 1, "mean": 2.5000000000000004, "max": 4},
         {"time": NOON + 60_000, "count": 1, "min": None, "mean": None, "max": None},
     ]
     node.answer("GET", PATH, {"items": items, "nextAfter": None})
@@ -44,6 +44,21 @@ def test_steps_show_what_is_summed_up(ask: Run, node: FakeNode) -> None:
     ]
     result = ask("history", "hvac", "temperature", "--step", "1m", "-o", "json")
     assert json.loads(result.stdout) == items
+
+
+def test_a_time_without_zone_is_meant_as_it_is_shown(ask: Run, node: FakeNode) -> None:
+    node.answer("GET", PATH, {"items": [{"time": NOON, "value": 1}], "nextAfter": None})
+    ask("history", "hvac", "temperature", "--from", "2026-01-31 12:00", "--to", str(NOON))
+    sent = node.asked[0].query
+    assert datetime.fromisoformat(sent["from"][0]).timestamp() * 1000 == NOON
+    assert sent["to"] == [str(NOON)]
+
+
+def test_that_there_is_nothing_has_a_reason(ask: Run, node: FakeNode) -> None:
+    node.answer("GET", PATH, {"items": [], "nextAfter": None})
+    result = ask("history", "hvac", "temperature", "-o", "json")
+    assert json.loads(result.stdout) == []
+    assert "retention" in result.stderr
 
 
 def test_an_unknown_twin_is_named(ask: Run, node: FakeNode) -> None:

@@ -51,4 +51,4 @@ def test_revoking_counts_the_certificates(cli: Run, tmp_path: Path) -> None:
 def test_without_an_authority_nothing_is_issued(cli: Run, tmp_path: Path) -> None:
     result = cli("pki", "issue", tmp_path, "edge-1")
     assert result.exit_code == ExitCode.NOT_ALLOWED
-    assert "create one first" in result.stderr
+    assert "twingateway pki init" in result.stderr

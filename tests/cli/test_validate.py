@@ -83,3 +83,14 @@ def test_what_is_only_unusual_is_a_warning(cli: Run) -> None:
     assert result.exit_code == 0
     assert result.stderr.startswith("model.yaml:6: spec.properties.speed.unit: ")
     assert result.stderr.endswith("(warning)\n")
+
+
+def test_what_a_node_writes_beside_its_file_is_no_document(cli: Run, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    learned = site / "edge.adapters" / "modbus"
+    learned.mkdir(parents=True)
+    (site / "node.yaml").write_text("node: {name: edge}\n")
+    (site / "edge.tickets.json").write_text("[]")
+    (learned / "plc.json").write_text("{}")
+    result = cli("validate", site)
+    assert result.stdout == "1 file, no problems\n"

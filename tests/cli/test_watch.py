@@ -38,8 +38,20 @@ def test_each_event_is_one_line_and_a_refusal_ends_it(ask: Run, node: FakeNode) 
     assert first.endswith(" hvac reported temperature = 21.5")
     assert removed.endswith(" hvac reported temperature = null")
     assert second.endswith(" hvac claim-refused: held by edge-2")
-    assert node.asked[0].query == {"twin": ["hvac"]}
+    assert node.asked[1].query == {"twin": ["hvac"]}
+    assert "waiting for it" in result.stderr
     assert result.exit_code == ExitCode.NOT_ALLOWED
+
+
+def test_a_state_is_told_in_words(ask: Run, node: FakeNode) -> None:
+    state = {"twin": "hvac", "property": "state", "time": 1700000000000}
+    value = {"state": "offline", "since": 5, "code": "device-timeout", "message": "no answer"}
+    owner = {"state": "live", "holder": "edge-2", "store": "", "epoch": 2}
+    _stream(node, _event(6, "presence", **state, value=value), _event(7, "lifecycle", **state, value=owner))
+    node.problem("GET", "/events", 401, "A token is needed", "send it")
+    presence, lifecycle = ask("watch").stdout.splitlines()
+    assert presence.endswith(" hvac presence state = offline, device-timeout: no answer")
+    assert lifecycle.endswith(" hvac lifecycle state = live, held by edge-2")
 
 
 def test_after_a_break_it_goes_on_where_it_was(ask: Run, node: FakeNode) -> None:

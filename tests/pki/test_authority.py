@@ -83,7 +83,7 @@ def test_a_long_name_does_not_break_the_common_name(tmp_path: Path):
 
 
 def test_issuing_without_an_authority_says_what_to_do(tmp_path: Path):
-    with pytest.raises(CertificateError, match="create one first"):
+    with pytest.raises(CertificateError, match="twingateway pki init"):
         issue(tmp_path, "edge-1")
 
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from twingateway.cli.durations import seconds
-from twingateway.cli.exit_codes import ExitCode
-from twingateway.cli.output import Form, FormOption, print_data, print_table
+from twingateway.cli.exit_codes import BY_ERROR, ExitCode
+from twingateway.cli.output import Form, FormOption, print_data, print_table, shown
 from twingateway.errors import (
     AdapterFault,
     BrokerError,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from twingateway.adapter import AdapterKind, BrokerClient, WebhookHandler
     from twingateway.broker.client import PahoBroker
     from twingateway.config.device import LoadedDevice
-    from twingateway.twin.model import Model
+    from twingateway.twin.model import Model, ModelRef
 
 
 def check(
@@ -53,7 +53,9 @@ def check(
     """Read a device once, without a node, and print its values or its own error.
 
     With the device's model at hand (--model, or models/ beside its file or one
-    folder above), values are checked and shown with their units.
+    folder above, or in its profile), values are checked and shown with their
+    units. Of a file with several devices each one is read, a line each; the
+    exit code is that of the first that fails.
 
     Examples:
       twingateway check devices/meter.yaml
@@ -72,15 +74,33 @@ def check(
     if not devices:
         raise InvalidConfig(f"{file} holds no device")
     settings = {} if node is None else load_node(node, registry).config.adapters
-    worst = ExitCode.OK
+    models = _Models(file, model)
+    several = len(devices) > 1
+    worst, found = ExitCode.OK, dict[str, list[_Reading]]()
+    _log_to_stderr()
     for device in devices:
-        known = _find_model(device, file, model)
+        known = models.of(device)
         kind = registry.get(device.adapter)
-        own = settings.get(kind.name) or _default_settings(kind)
-        readings = asyncio.run(_read(device, known, kind, own, at, timeout))
-        _show(readings, output)
+        try:
+            own = settings.get(kind.name) or _default_settings(kind)
+            readings = asyncio.run(_read(device, known, kind, own, at, timeout))
+        except TwinGatewayError as error:
+            if not several:
+                raise
+            print(f"error: {device.id.name}: {error.message}", file=sys.stderr)
+            worst = worst or BY_ERROR[error.code]
+            continue
+        found[device.id.name] = readings
+        if several and output is Form.TABLE:
+            print(_line(device.id.name, readings), flush=True)
         if any(reading.problem for reading in readings):
-            worst = ExitCode.INVALID
+            worst = worst or ExitCode.INVALID
+    if not several:
+        _show(readings, output)
+    elif output is not Form.TABLE:
+        print_data({name: _document(each) for name, each in found.items()}, output)
+    if several:
+        print(f"{len(found)} of {len(devices)} devices were read", file=sys.stderr)
     raise typer.Exit(worst)
 
 
@@ -212,20 +232,48 @@ def _judge(values: Mapping[str, Any], model: Model | None) -> list[_Reading]:
     return readings
 
 
-def _find_model(device: LoadedDevice, file: Path, given: Path | None) -> Model | None:
-    from twingateway.config.load import read_models
+class _Models:
+    """Where the models of the devices in `file` may be; `given` is the one that --model names."""
 
-    if device.model_ref is None:
-        return None
-    folders = (file.parent / "models", file.parent.parent / "models")
-    paths = [given] if given else [path for folder in folders for path in sorted(folder.glob("*.*"))]
-    models, problems = read_models(paths)
-    if given is not None and problems:
-        raise InvalidConfig(str(problems[0]), problems)
-    found = next((model for model in models if model.ref == device.model_ref), None)
-    if found is None:
-        print(f"warning: the model {device.model_ref} was not found; values are not checked", file=sys.stderr)
-    return found
+    def __init__(self, file: Path, given: Path | None) -> None:
+        self._given = given
+        folders = (file.parent / "models", file.parent.parent / "models")
+        self._paths = [given] if given else [path for folder in folders for path in sorted(folder.glob("*.*"))]
+        self._read: dict[Path, list[Model]] = {}
+        self._missed: set[ModelRef] = set()
+
+    def of(self, device: LoadedDevice) -> Model | None:
+        """None without a model, and, with one warning, when it is not found."""
+        ref, profile = device.model_ref, device.source.base
+        if ref is None:
+            return None
+        paths = self._paths if profile is None or self._given else [Path(profile.file), *self._paths]
+        found = next((model for path in paths for model in self._in(path) if model.ref == ref), None)
+        if found is None and ref not in self._missed:
+            self._missed.add(ref)
+            print(f"warning: the model {ref} was not found; values are not checked", file=sys.stderr)
+        return found
+
+    def _in(self, path: Path) -> list[Model]:
+        from twingateway.config.load import read_models
+
+        if path not in self._read:
+            self._read[path], problems = read_models([path])
+            if problems and path == self._given:
+                raise InvalidConfig(str(problems[0]), problems)
+        return self._read[path]
+
+
+def _log_to_stderr() -> None:
+    """What adapters log must not get among the values; what they log in passing does not matter here."""
+    import logging
+
+    import structlog
+
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+    )
 
 
 def _show(readings: list[_Reading], form: Form) -> None:
@@ -233,7 +281,18 @@ def _show(readings: list[_Reading], form: Form) -> None:
         rows = ((each.name, each.value, each.unit, each.problem) for each in readings)
         print_table(("PROPERTY", "VALUE", "UNIT", ""), rows)
         return
-    print_data({each.name: _as_data(each) for each in readings}, form)
+    print_data(_document(readings), form)
+
+
+def _line(device: str, readings: list[_Reading]) -> str:
+    """One device of several, with what the model refuses at the end."""
+    values = [f"{each.name}={shown(each.value)}{each.unit and ' ' + each.unit}" for each in readings]
+    problems = [each.problem for each in readings if each.problem]
+    return "  ".join([device, *values, *problems])
+
+
+def _document(readings: list[_Reading]) -> dict[str, Any]:
+    return {each.name: _as_data(each) for each in readings}
 
 
 def _as_data(reading: _Reading) -> dict[str, Any]:

@@ -84,13 +84,13 @@ class Api:
 
     def pages(self, path: str, **params: Any) -> Iterator[dict[str, Any]]:
         """Every item of a paged list."""
-        after = ""
-        while True:
+        after: str | None = ""
+        while after is not None:
             page = self.get(path, **params, after=after)
+            if not isinstance(page, dict) or "items" not in page:
+                raise self._not_ours("another document")
             yield from page["items"]
-            after = page["nextAfter"]
-            if after is None:
-                return
+            after = page.get("nextAfter")  # None also in a list that never has a second page
 
     def send(
         self,
@@ -125,12 +125,14 @@ class Api:
     @contextmanager
     def translated(self) -> Iterator[None]:
         """Failures to reach the API become our errors."""
-        from httpx2 import HTTPError, InvalidURL
+        from httpx2 import HTTPError, InvalidURL, UnsupportedProtocol
 
         try:
             yield
         except (InvalidURL, UnicodeError) as error:
             raise InvalidConfig(f"{self.url!r} is not a URL: {error}") from error
+        except UnsupportedProtocol as error:
+            raise InvalidConfig(f"{self.url!r} is not a URL; write http://{DEFAULT_API[7:]}, for instance") from error
         except HTTPError as error:
             reason = str(error) or type(error).__name__
             hint = "is the node running, and does its file have an `api:` section?"
@@ -148,7 +150,10 @@ class Api:
     def _require_json(self, response: Response) -> None:
         kind = response.headers.get("content-type", "")
         if response.content and not kind.startswith("application/json"):
-            raise LinkError(f"{self.url} answers with {kind or 'no content type'}: this is not the API of a node")
+            raise self._not_ours(kind or "no content type")
+
+    def _not_ours(self, answer: str) -> LinkError:
+        return LinkError(f"{self.url} answers with {answer}: this is not the API of a node")
 
 
 def to_error(response: Response) -> TwinGatewayError:

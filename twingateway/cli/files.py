@@ -42,4 +42,6 @@ def _expand(name: str) -> Iterator[Path]:
 
 
 def _hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
+    """Also what a node writes beside its file: its tickets, and what its adapters learn."""
+    kept = any(part.endswith(".adapters") for part in path.parts) or path.name.endswith(".tickets.json")
+    return kept or any(part.startswith(".") for part in path.parts)

@@ -100,7 +100,7 @@ def models(
     namespace: NamespaceOption = None,
 ) -> None:
     """List the device models."""
-    found = Api(api, token_file, namespace).get("/models")["items"]
+    found = list(Api(api, token_file, namespace).pages("/models"))
     rows = ((m["name"], m["version"], m["properties"], m["digest"][:12], m["description"]) for m in found)
     _show(found, output, ("NAME", "VERSION", "PROPERTIES", "DIGEST", "DESCRIPTION"), rows)
 
@@ -144,7 +144,7 @@ def nodes(
     token_file: TokenOption = None,
 ) -> None:
     """List this node, its parent and its children, with the quality of the links to them."""
-    found = Api(api, token_file).get("/nodes")["items"]
+    found = list(Api(api, token_file).pages("/nodes"))
     _show(found, output, _NODE_HEADINGS, map(_node_row, found))
 
 
@@ -155,7 +155,7 @@ def adapters(
     token_file: TokenOption = None,
 ) -> None:
     """List the adapters that the node runs, and how many of their devices answer."""
-    found = Api(api, token_file).get("/adapters")["items"]
+    found = list(Api(api, token_file).pages("/adapters"))
     rows = ((a["name"], a["devices"], a["online"], a["error"], a["summary"]) for a in found)
     _show(found, output, ("NAME", "DEVICES", "ONLINE", "ERROR", "SUMMARY"), rows)
 
@@ -218,7 +218,7 @@ def _node_row(node: dict[str, Any]) -> Row:
 
 def _last_version(caller: Api, name: str) -> str:
     """The highest version that the node has."""
-    versions = [each["version"] for each in caller.get("/models")["items"] if each["name"] == name]
+    versions = [each["version"] for each in caller.pages("/models") if each["name"] == name]
     if not versions:
         raise UnknownModel(f"there is no model {name}; twingateway get models lists those there are")
     return str(max(versions, key=_by_number))

@@ -65,5 +65,5 @@ def _print_error(error: TwinGatewayError) -> None:
     """`error: …`, then each problem that the message does not say already."""
     print(f"error: {error.message}", file=sys.stderr)
     for problem in error.problems if isinstance(error, InvalidDocument) else ():
-        if str(problem) != error.message:
+        if error.message not in (str(problem), problem.message):
             print(f"  {problem}", file=sys.stderr)

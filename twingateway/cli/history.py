@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -27,7 +28,7 @@ def history(
 ) -> None:
     """Show what a property was.
 
-    Ask the root or a node with an API: others keep no history. A time without zone is UTC.
+    Ask the root or a node with an API: others keep no history. A time without zone is this machine's, as it is shown.
 
     Examples:
       twingateway history hvac temperature
@@ -37,8 +38,11 @@ def history(
     from urllib.parse import quote
 
     path = f"/twins/{quote(name, safe='')}/history"
-    params = {"property": property, "from": start, "to": end, "step": step, "limit": 10_000}
+    params = {"property": property, "from": _zoned(start), "to": _zoned(end), "step": step, "limit": 10_000}
     found = list(Api(api, token_file, namespace).pages(path, **params))
+    if not found:
+        hint = "its model must say `retention`" if not (start or end) else "was it reported in this time?"
+        print(f"there is no history of {property} here; {hint}", file=sys.stderr)
     if output is not Form.TABLE:
         print_data(found, output)
     elif step:
@@ -48,6 +52,20 @@ def history(
         print_table(("TIME", "VALUE"), (_row(item, ("value",)) for item in found))
 
 
+def _zoned(time: str) -> str:
+    """With this machine's zone, if it is a time of day without one; the API judges what it is else."""
+    try:
+        moment = None if time.isdecimal() else datetime.fromisoformat(time)
+    except ValueError:
+        return time
+    return time if moment is None or moment.tzinfo is not None else moment.astimezone().isoformat()
+
+
 def _row(item: dict[str, Any], columns: tuple[str, ...]) -> tuple[Any, ...]:
     moment = datetime.fromtimestamp(item["time"] / 1000)
-    return moment.isoformat(" ", timespec="milliseconds"), *(item[column] for column in columns)
+    return moment.isoformat(" ", timespec="milliseconds"), *(_figure(item[column], column) for column in columns)
+
+
+def _figure(value: Any, column: str) -> Any:
+    """A mean without the noise of its division."""
+    return round(value, 6) if column == "mean" and value is not None else value

@@ -7,7 +7,22 @@ from typing import Annotated
 import typer
 
 from twingateway import __version__
-from twingateway.cli import apply, check, demo, get, history, init, move, override, pki, run, set, validate, watch
+from twingateway.cli import (
+    apply,
+    check,
+    delete,
+    demo,
+    get,
+    history,
+    init,
+    move,
+    override,
+    pki,
+    run,
+    set,
+    validate,
+    watch,
+)
 from twingateway.cli.exit_codes import MEANING
 from twingateway.cli.group import RootGroup
 
@@ -66,6 +81,7 @@ app.command("override", rich_help_panel=_TWINS)(override.override)
 app.command("resolve", rich_help_panel=_TWINS)(override.resolve)
 app.command("move", rich_help_panel=_TWINS)(move.move)
 app.command("apply", rich_help_panel=_TWINS)(apply.apply)
+app.command("delete", rich_help_panel=_TWINS)(delete.delete)
 app.command("history", rich_help_panel=_TWINS)(history.history)
 app.command("watch", rich_help_panel=_TWINS)(watch.watch)
 

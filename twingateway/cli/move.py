@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -27,5 +28,10 @@ def move(
     """
     from urllib.parse import quote
 
-    Api(api, token_file, namespace).send("POST", f"/twins/{quote(device, safe='')}/move", body={"node": node})
+    caller = Api(api, token_file, namespace)
+    caller.send("POST", f"/twins/{quote(device, safe='')}/move", body={"node": node})
     print(f"{device} is given to {node}; it holds the device once it claims it")
+    if all(each["name"] != node for each in caller.pages("/nodes")):
+        print(
+            f"warning: no node {node} was ever seen here; nobody runs {device} until one claims it", file=sys.stderr
+        )

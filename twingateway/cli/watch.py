@@ -15,11 +15,14 @@ from typing import Annotated, Any
 import typer
 
 from twingateway.cli.client import DEFAULT_API, TIMEOUT, Api, ApiOption, NamespaceOption, TokenOption, to_error
+from twingateway.cli.get import ack_note
 from twingateway.cli.output import shown, shown_time
-from twingateway.errors import Unavailable
+from twingateway.errors import NotFound, Unavailable
 
 #: Seconds without a sign of life (the API sends one every 15) after which the connection counts as lost.
 SILENCE = 40.0
+#: Events whose value is a state, and what there is to say about it.
+_STATES = frozenset({"ack", "presence", "lifecycle", "reach"})
 #: Seconds before a lost connection is tried again: doubling from the first to the second.
 BACK_OFF = (0.5, 10.0)
 
@@ -38,9 +41,21 @@ def watch(
       twingateway watch hvac
       twingateway watch --json | jq 'select(.event == "reported")'
     """
-    show = _json_line if as_json else _text_line
-    for event, data in _follow(Api(api, token_file, namespace), name):
+    show, caller = _json_line if as_json else _text_line, Api(api, token_file, namespace)
+    if name is not None:
+        _tell_if_missing(caller, name)
+    for event, data in _follow(caller, name):
         print(show(event, data), flush=True)
+
+
+def _tell_if_missing(caller: Api, name: str) -> None:
+    """There is nothing wrong with waiting for a twin, but a mistyped name waits for ever."""
+    from urllib.parse import quote
+
+    try:
+        caller.get(f"/twins/{quote(name, safe='')}")
+    except NotFound as error:
+        print(f"{error.message}; waiting for it", file=sys.stderr)
 
 
 def _follow(caller: Api, twin: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -89,5 +104,14 @@ def _text_line(event: str, data: dict[str, Any]) -> str:
     subject = shown(data.get("twin", ""))
     if event == "notice":
         return " ".join(part for part in (when, subject, f"{data['code']}: {data['message']}") if part)
-    value = data.get("value")
-    return f"{when} {subject} {event} {shown(data.get('property', ''))} = {'null' if value is None else shown(value)}"
+    return f"{when} {subject} {event} {shown(data.get('property', ''))} = {_value(data.get('value'), event)}"
+
+
+def _value(value: Any, event: str) -> str:
+    """Of a state the word, who holds the device, and why; anything else as it is."""
+    if value is None:
+        return "null"
+    if event not in _STATES or not isinstance(value, dict) or "state" not in value:
+        return shown(value)
+    holder = value.get("holder")
+    return ", ".join(filter(None, [shown(value["state"]), holder and f"held by {shown(holder)}", ack_note(value)]))

@@ -219,8 +219,8 @@ class Commands:
             root = self._peers.root_name
             where = f"the root, {root}" if root else "the root"
             message = (
-                f"desired values are written at {where}; this node, {self._peers.node}, is not it. "
-                "To set one without the root, override it at the node that holds the device: "
+                f"twins are changed at {where}; this node, {self._peers.node}, is not it. "
+                "To set a desired value without the root, override it at the node that holds the device: "
                 "twingateway override, or PUT /twins/NAME/overrides/PROPERTY"
             )
             raise NotRoot(message, root=root)

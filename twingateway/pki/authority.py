@@ -65,7 +65,9 @@ class _Authority:
 def create_authority(directory: Path, *, name: str = "twingateway CA", force: bool = False) -> AuthorityFiles:
     """Make a CA that is valid for ten years. Raises CertificateError, also if there is one and `force` is not set."""
     files = _authority_paths(directory)
-    _refuse_overwriting(force, files.certificate, files.key)
+    _refuse_overwriting(
+        force, "a new authority would void all that it issued; name another folder", files.certificate, files.key
+    )
     key = ec.generate_private_key(ec.SECP256R1())
     serial = x509.random_serial_number()
     # Two authorities are told apart by their names, hence the serial number in it.
@@ -108,7 +110,7 @@ def issue(
     if days < 1:
         raise CertificateError("a certificate must be valid for at least one day")
     certificate_file, key_file = _node_paths(directory, name, namespace)
-    _refuse_overwriting(force, certificate_file, key_file)
+    _refuse_overwriting(force, "only --force replaces it", certificate_file, key_file)
     key = ec.generate_private_key(ec.SECP256R1())
     names = [x509.UniformResourceIdentifier(uri), *map(_host, hosts)]
     certificate = _node_certificate(authority, key.public_key(), name, names, days)
@@ -168,7 +170,10 @@ def _note(directory: Path, certificate: x509.Certificate, namespace: str, name: 
 def _read_authority(directory: Path) -> _Authority:
     files = _authority_paths(directory)
     if not files.certificate.exists():
-        raise CertificateError(f"{directory} holds no authority: create one first", file=str(files.certificate))
+        raise CertificateError(
+            f"{directory} holds no authority; `twingateway pki init {directory}` makes one",
+            file=str(files.certificate),
+        )
     certificate = pem.read_certificates(files.certificate)[0]
     key = pem.read_key(files.key)
     if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
@@ -211,10 +216,10 @@ def _write_revocations(path: Path, authority: _Authority, serials: set[int]) -> 
     pem.write(path, builder.sign(authority.key, hashes.SHA256()).public_bytes(Encoding.PEM), pem.PUBLIC)
 
 
-def _refuse_overwriting(force: bool, *files: Path) -> None:
+def _refuse_overwriting(force: bool, hint: str, *files: Path) -> None:
     for file in files:
         if file.exists() and not force:
-            raise CertificateError(f"{file} exists already: it is replaced only when forced", file=str(file))
+            raise CertificateError(f"{file} exists already: {hint}", file=str(file))
 
 
 def _host(host: str) -> x509.GeneralName:
