@@ -216,7 +216,8 @@ class Carrier:
     def next_datagram(self, room: int, now: float) -> bytes | None:
         if self._peer is None or self._connection is None or not self._connection.sends:
             return None
-        frame = self._peer.session.next_frame(self._number, room - _STATE_OVERHEAD, now)
+        routine = self._journal is None or self._journal.may_report(now)
+        frame = self._peer.session.next_frame(self._number, room - _STATE_OVERHEAD, now, routine=routine)
         if frame is None:
             self._pump_what_is_large(self._peer, now)
             self._arm(now)

@@ -2,7 +2,8 @@
 
 State comes first. On QUIC it rides in datagrams, which the link takes before any stream's bytes; where it has a
 stream of its own, the journal waits until that is all but empty. Beyond that only so much is handed to the transport
-as it can use, so that what is urgent next finds no queue before it.
+as it can use, so that what is urgent next finds no queue before it. Alarms wait for none of it, and while they have
+not left, routine reports have only their turns (see `sync.turns`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from twingateway.mqtt.lanes import JOURNAL_TOPICS
 from twingateway.mqtt.streams import JOURNAL_STREAMS, STATE_STREAM
 from twingateway.ports.link import Link
 from twingateway.sync.journal import JournalEvent
+from twingateway.sync.turns import Turns
 
 #: The least that may be unsent or unacknowledged on the journal's streams before more is added, in bytes.
 BACKLOG = 32 * 1024
@@ -22,6 +24,8 @@ BACKLOG = 32 * 1024
 STATE_WAITS = 4 * 1024
 #: How soon to look again when something was held back, in seconds.
 RETRY = 0.02
+#: How soon to look again at reports that made way for an alarm, in seconds.
+HELD_BACK = 0.005
 
 _CHANNELS = {topic: channel for channel, topic in enumerate(JOURNAL_TOPICS)}
 
@@ -51,6 +55,7 @@ class JournalLane:
         self._link = link
         self._connection = connection
         self._events = events
+        self._turns = Turns()
         peer.journal.attach(number, opens=opens)
 
     def close(self) -> None:
@@ -69,6 +74,10 @@ class JournalLane:
         journal = self._peer.journal
         while (answer := journal.next_answer(self._number)) is not None:
             self._publish(*answer)
+        alarms = BACKLOG - self._unsent_alarms()
+        while alarms > 0 and (batch := journal.next_batch(self._number, alarms_only=True)) is not None:
+            self._publish(*batch)
+            alarms -= len(batch[1])
         room = self._room()
         while room > 0 and (batch := journal.next_batch(self._number)) is not None:
             self._publish(*batch)
@@ -77,6 +86,18 @@ class JournalLane:
             self._link.wake(now + RETRY)
         if journal.hungry:
             self._events.hungry()
+
+    def may_report(self, now: float) -> bool:
+        """Whether the next packet may carry routine reports; asked once for each."""
+        channel = self._peer.journal.alarm_channel(self._number)
+        waits = channel is not None and self._link.waiting(JOURNAL_STREAMS[channel]) > 0
+        if waits:
+            self._link.wake(now + HELD_BACK)
+        return self._turns.routine(alarms_wait=waits)
+
+    def _unsent_alarms(self) -> int:
+        channel = self._peer.journal.alarm_channel(self._number)
+        return 0 if channel is None else self._link.unsent(JOURNAL_STREAMS[channel])
 
     def _room(self) -> int:
         if self._link.unsent(STATE_STREAM) > STATE_WAITS:

@@ -1,7 +1,8 @@
 """What waits to go into one byte stream: a queue for each stream number, and which of them is served next.
 
-The rule: state goes first, so that it is never behind bulk; of every four packets one is taken from the other end
-of the order, so that nothing starves. The very first packet is of the control stream (it is CONNECT, or its answer).
+The rule: alarms and state go first, by turns, so that they are never behind bulk nor one behind the other; of every
+four packets one is taken from the other end of the order, so that nothing starves. The very first packet is of the
+control stream (it is CONNECT, or its answer).
 A piece is whole MQTT packets and is never cut here, because at the other end all of them make one stream.
 """
 
@@ -14,7 +15,11 @@ from twingateway.ports.link import CONTROL_STREAM
 #: The stream of state frames, where links have streams.
 STATE_STREAM = 4
 
-_TURN_OF_THE_LAST = 4
+#: That of the journal's first class, alarms unless a node's file says otherwise.
+ALARM_STREAM = 8
+
+#: Who goes first, over and over; nobody: the last of the order.
+_TURNS = ((ALARM_STREAM, STATE_STREAM), (STATE_STREAM, ALARM_STREAM), (ALARM_STREAM, STATE_STREAM), ())
 
 
 class Outgoing:
@@ -52,5 +57,7 @@ class Outgoing:
     def _next(self) -> int:
         if not self._served and CONTROL_STREAM in self._queues:
             return CONTROL_STREAM
-        order = sorted(self._queues, key=lambda stream: (stream != STATE_STREAM, stream))
-        return order[-1 if self._served % _TURN_OF_THE_LAST == _TURN_OF_THE_LAST - 1 else 0]
+        first = _TURNS[self._served % len(_TURNS)]
+        if not first:
+            return max(self._queues, key=lambda stream: (stream not in _TURNS[0], stream))
+        return next((stream for stream in first if stream in self._queues), min(self._queues))

@@ -148,6 +148,10 @@ class QuicLink(QuicConnectionProtocol):
             return 0 if self._over else len(self._unopened.get(stream, b""))
         return known.sender._buffer_stop - known.sender._buffer_start
 
+    def waiting(self, stream: int) -> int:
+        known = self.connection._streams.get(stream)
+        return 0 if known is None or self._over else sum(map(len, known.sender._pending))
+
     def wake(self, at: float | None = None) -> None:
         if self._over:
             return

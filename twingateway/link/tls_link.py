@@ -135,6 +135,9 @@ class TlsLink(asyncio.Protocol):
         in_hand = self._in_hand[1] if self._in_hand is not None and self._in_hand[0] == stream else 0
         return self._outgoing.size(stream) + in_hand
 
+    def waiting(self, stream: int) -> int:
+        return self.unsent(stream)
+
     def wake(self, at: float | None = None) -> None:
         """Without a time nothing is to be done: there are no datagrams to ask for."""
         if self._over or at is None or (self._wake_at is not None and self._wake_at <= at):

@@ -82,6 +82,10 @@ class Link(Protocol):
         senders pace themselves by."""
         ...
 
+    def waiting(self, stream: int) -> int:
+        """Bytes of this stream that have not left yet, or are to leave again."""
+        ...
+
     def wake(self, at: float | None = None) -> None:
         """Ask for a round of datagrams soon (None), or for `LinkHandler.timer` at that time: the earliest wins."""
         ...

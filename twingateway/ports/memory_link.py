@@ -171,6 +171,9 @@ class MemoryLink:
     def unsent(self, stream: int) -> int:
         return 0 if self.over else self._unsent.get(stream, 0)
 
+    def waiting(self, stream: int) -> int:
+        return 0 if self.over else sum(map(len, self._outgoing.get(stream, ())))
+
     def wake(self, at: float | None = None) -> None:
         if self.over:
             return

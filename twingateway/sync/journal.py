@@ -22,7 +22,7 @@ from twingateway.sync.journal_wire import (
     encode_ack,
     encode_resume,
 )
-from twingateway.twin.entry import JournalEntry, JournalKey
+from twingateway.twin.entry import ALARM, JournalEntry, JournalKey
 
 #: Channels of a link.
 MAX_CHANNELS = 8
@@ -224,12 +224,20 @@ class JournalSession:
                 return channel, encode_ack(known.committed)
         return None
 
-    def next_batch(self, link: int) -> tuple[int, bytes] | None:
-        """The next batch of the first class that has one: to be sent only while little else is unsent."""
+    def alarm_channel(self, link: int) -> int | None:
+        """On which channel of the link alarms go out; None if none do."""
+        channels = self._links.get(link, {}).items() if ALARM in self._senders else ()
+        return next((channel for channel, known in channels if known.class_name == ALARM), None)
+
+    def next_batch(self, link: int, *, alarms_only: bool = False) -> tuple[int, bytes] | None:
+        """The next batch of the first class that has one: to be sent only while little else is unsent, but for
+        alarms."""
         if link != self._active:
             return None
         channels = {known.class_name: channel for channel, known in self._links[link].items()}
         for class_name, sender in self._senders.items():
+            if alarms_only and class_name != ALARM:
+                continue
             if class_name in channels and (message := sender.next_batch()) is not None:
                 return channels[class_name], message
         return None

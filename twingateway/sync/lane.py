@@ -134,7 +134,7 @@ class Lane:
 
     # --- out ----------------------------------------------------------------------------------------------------
 
-    def next_frame(self, room: int, now: float, top: int, low: int) -> bytes | None:
+    def next_frame(self, room: int, now: float, top: int, low: int, *, routine: bool = True) -> bytes | None:
         room = min(room, self.datagrams)
         if room < _MIN_ROOM:
             return None
@@ -143,9 +143,11 @@ class Lane:
         if self.is_silent(now):
             if now >= self._probe_at:
                 return self._probe(room, now, top, low)
-        elif now >= self._flush_at or self.sender.waiting(*_DATAGRAM_QUEUES) * _BYTES_PER_REGISTER >= room:
-            return self._ordinary(room, now, top, low)
-        return self._bare(room, now, top, low) if now >= self._flush_at else None
+            return self._bare(room, now, top, low) if now >= self._flush_at else None
+        queues = _DATAGRAM_QUEUES if routine else (Queue.URGENT,)
+        if now >= self._flush_at or self.sender.waiting(*queues) * _BYTES_PER_REGISTER >= room:
+            return self._ordinary(room, now, top, low, queues)
+        return None
 
     def _start(self, room: int, top: int, low: int) -> FrameBuilder:
         """A frame with nothing in it yet but what is to be answered."""
@@ -167,11 +169,12 @@ class Lane:
     def _announcing(self, now: float) -> bool:
         return self._announcements > 0 and self.low_holds and now >= self._announce_at
 
-    def _ordinary(self, room: int, now: float, top: int, low: int) -> bytes | None:
+    def _ordinary(self, room: int, now: float, top: int, low: int, queues: tuple[Queue, ...]) -> bytes | None:
         builder = self._start(room, top, low)
         if self.sender.active:
-            self.sender.fill(builder, _DATAGRAM_QUEUES)
-            self.sender.fill_repeats(builder, now)
+            self.sender.fill(builder, queues)
+            if Queue.ROUTINE in queues:
+                self.sender.fill_repeats(builder, now)
         if builder.worthwhile or self._announcing(now):
             return self._finish(builder, now)
         return None

@@ -381,10 +381,11 @@ class Session:
         lane = self._lanes.get(link)
         return lane.control.popleft() if lane is not None and lane.control else None
 
-    def next_frame(self, link: int, room: int, now: float) -> bytes | None:
-        """The next state frame of at most `room` bytes for a datagram, built from the outbox at this very moment."""
+    def next_frame(self, link: int, room: int, now: float, *, routine: bool = True) -> bytes | None:
+        """The next state frame of at most `room` bytes for a datagram, built from the outbox at this very moment.
+        Without `routine` with what is urgent only."""
         lane = self._lanes.get(link)
-        return lane.next_frame(room, now, self.top, self.low) if lane is not None else None
+        return lane.next_frame(room, now, self.top, self.low, routine=routine) if lane is not None else None
 
     def next_stream_frame(self, link: int, now: float) -> bytes | None:
         """The next state frame for the data stream: registers too big for a datagram, or everything where there are
