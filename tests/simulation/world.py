@@ -199,7 +199,6 @@ class World:
         node = MemoryNode(name, open_store=lambda disk: SlowStore(name, disk, self.step, chance), clock=clock)
         node.path.chance = random.Random(self.chance.random())
         node.ping_every = 4.0
-        node.path.idle_timeout = 20.0  # what a dead process left behind is gone before the quiet is over
         node.journal = policy
         wired = {device: self.machines[device] for device in topology.wired_to(name)}
         node.machines.update(wired)  # type: ignore[arg-type]

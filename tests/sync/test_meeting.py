@@ -10,6 +10,7 @@ from twingateway.sync import buckets
 from twingateway.sync.events import (
     CompareNeeded,
     ControlReceived,
+    FormerProcess,
     LocalRolledBack,
     LowAdvanced,
     PeerStoreChanged,
@@ -291,3 +292,50 @@ def test_knowledge_given_at_the_start_is_told_in_the_hello():
     _, body = decode_control(world.edge.session.next_control(1))
     hello = parse_hello(body)
     assert (hello.peer_store_id, hello.low, hello.peer_boot_id, hello.peer_lsn) == (b"theirs", 5, b"boot", 8)
+
+
+def opening(world, number):
+    """The cloud's hello as its process number `number` would say it."""
+    return encode_hello(Hello("cloud", b"store-cloud", f"boot {number}".encode(), 1, opened=number))
+
+
+def test_a_late_link_of_a_process_that_has_ended_is_not_sent_to():
+    world = hundred_registers()
+    world.disconnect(1)
+    session = world.edge.session
+    session.attach(2, datagrams=ROOM, now=world.now, eager=False)
+    session.receive_control(2, opening(world, 200), world.now)
+    known = session.known
+    session.attach(3, datagrams=ROOM, now=world.now, eager=False)
+    assert session.active == 2, "nobody has introduced himself on the other yet"
+    assert session.receive_control(3, opening(world, 100), world.now) == [FormerProcess()]
+    assert (session.known, session.active) == (known, 2)
+    assert session.receive_control(3, encode_control("claim", {}), world.now) == [], "nor is anything taken from it"
+    session.attach(4, datagrams=ROOM, now=world.now, eager=False)
+    assert session.receive_control(4, opening(world, 300), world.now) != [FormerProcess()]
+    assert session.active == 4
+    assert session.known.boot_id == b"boot 300"
+
+
+def test_a_late_link_of_a_process_that_was_here_is_known_though_its_store_was_another():
+    world = hundred_registers()
+    world.disconnect(1)
+    session = world.edge.session
+    first, second = (Hello("cloud", store, store, 1) for store in (b"lost", b"new"))
+    for link, hello in ((2, first), (3, second)):
+        session.attach(link, datagrams=ROOM, now=world.now, eager=False)
+        assert session.receive_control(link, encode_hello(hello), world.now) != [FormerProcess()]
+    session.attach(4, datagrams=ROOM, now=world.now, eager=False)
+    assert session.receive_control(4, encode_hello(first), world.now) == [FormerProcess()]
+    session.detach(3)
+    session.attach(5, datagrams=ROOM, now=world.now, eager=False)
+    assert session.receive_control(5, encode_hello(first), world.now) != [FormerProcess()], "who else is there?"
+
+
+def test_a_new_link_whose_peer_has_not_introduced_itself_takes_no_registers_from_one_whose_has():
+    world = hundred_registers()
+    session = world.edge.session
+    session.attach(2, datagrams=ROOM, now=world.now, eager=False)
+    assert session.active == 1
+    session.detach(1)
+    assert session.active == 2, "there is no other"

@@ -140,7 +140,7 @@ class ChildCarrier(Carrier):
     def _watch(self, peer: Peer, now: float) -> None:
         """Older links are the child's to close, since only it knows the order; what it forgot is closed here."""
         super()._watch(peer, now)
-        if now >= self._attached_at + OVERLAP and peer.lines[0] is not self and peer.session.met(self._number):
+        if now >= self._attached_at + OVERLAP and peer.lines[0] is not self and peer.session.active == self._number:
             for line in tuple(peer.lines):
                 if line.number < self._number:
                     line.close("a newer connection of the same node took over")

@@ -143,6 +143,7 @@ class Carrier:
             sync_events.PeerStoreChanged: self._on_position,
             sync_events.PeerRefused: self._peer_events.refused,
             sync_events.ControlReceived: lambda peer, event: self._peer_events.control(peer, event.kind, event.body),
+            sync_events.FormerProcess: lambda peer, event: self.close("of a process that has ended"),
             sync_events.LocalRolledBack: lambda peer, event: self._peer_events.rolled_back(peer),
             sync_events.Durable: lambda peer, event: None,
         }
@@ -244,7 +245,8 @@ class Carrier:
         peer.lines.append(self)
         room = self._link.datagram_room
         self._by_datagram = room > 0
-        peer.session.attach(self._number, datagrams=max(0, room - _STATE_OVERHEAD), now=now)
+        eager = peer.direction is Direction.PARENT
+        peer.session.attach(self._number, datagrams=max(0, room - _STATE_OVERHEAD), now=now, eager=eager)
         if self._connection is not None:
             opens = peer.direction is Direction.PARENT
             events = self._peer_events.journal

@@ -115,7 +115,7 @@ async def open_gateway(
     committer = Committer(store)
     events, unsettled = EventBus(table, numbers.last_lsn), Pending()
     ledger = Ledger(clock, numbers, table, committer, events, unsettled)
-    peers = Peers(name, store.identity, snapshot, table, unsettled, policy.order)
+    peers = Peers(name, store.identity, snapshot, table, unsettled, policy.order, numbers.start)
     ledger.connect(peers)
     ledger.watch(peers.on_register, Section.LIFECYCLE)
     peers.root_name = name if is_root else None

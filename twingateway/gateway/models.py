@@ -25,7 +25,7 @@ from twingateway.errors import (
 )
 from twingateway.gateway.committer import Committer
 from twingateway.gateway.ledger import Ledger
-from twingateway.gateway.peers import Direction, Peer, Peers
+from twingateway.gateway.peers import Direction, Line, Peer, Peers
 from twingateway.gateway.tasks import Tasks
 from twingateway.ports.store import StoredModel
 from twingateway.twin.model import Model
@@ -96,19 +96,18 @@ class ModelBook:
         for watcher in self._watchers:
             watcher(namespace, ref)
         for peer in self._peers:
-            if peer.namespace == namespace:
-                self._announce(peer, [model])
+            if peer.namespace == namespace and peer.line is not None:
+                self._announce(peer.line, [model])
         return True
 
-    def announce(self, peer: Peer) -> None:
-        """Tell a peer which models are here (on every new link)."""
+    def announce(self, peer: Peer, line: Line) -> None:
+        """Tell a peer which models are here (on every new link, which is `line`)."""
         models = self.all(peer.namespace)
         for first in range(0, len(models), MODELS_AT_ONCE):
-            self._announce(peer, models[first : first + MODELS_AT_ONCE])
+            self._announce(line, models[first : first + MODELS_AT_ONCE])
 
-    def _announce(self, peer: Peer, models: Sequence[Model]) -> None:
-        if peer.line is not None:
-            peer.line.send_control("models", {"have": {str(model.ref): model.digest for model in models}})
+    def _announce(self, line: Line, models: Sequence[Model]) -> None:
+        line.send_control("models", {"have": {str(model.ref): model.digest for model in models}})
 
     def on_models(self, peer: Peer, body: Any) -> None:
         """A peer tells what it has: ask for what is missing here, and for the parent's where ours differs."""

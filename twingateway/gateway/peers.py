@@ -95,6 +95,12 @@ class Peer:
     @property
     def line(self) -> Line | None:
         """The connection that sends; None while there is none."""
+        active = self.session.active
+        return next((line for line in self.lines if line.number == active), self.newest)
+
+    @property
+    def newest(self) -> Line | None:
+        """The connection that was made last."""
         return self.lines[-1] if self.lines else None
 
     @property
@@ -118,15 +124,16 @@ class Peers:
         table: TwinTable,
         unsettled: Pending,
         classes: Sequence[str],
+        opened: int,
     ) -> None:
-        """`classes`: of the journal, by priority."""
+        """`classes`: of the journal, by priority. `opened`: the last lsn from before this process."""
         self._classes = classes
         self.node = node
         self.parent: Peer | None = None
         self.root_name: str | None = None
         """The root's node name, as far as known."""
         self._local = LocalStore(
-            node, identity.store_id, identity.boot_id, dict(snapshot.boots), tuple(snapshot.gaps)
+            node, identity.store_id, identity.boot_id, dict(snapshot.boots), tuple(snapshot.gaps), opened
         )
         self._records = dict(snapshot.peers)
         self._table = table

@@ -14,7 +14,7 @@ from twingateway.gateway.ledger import Ledger
 from twingateway.gateway.lifetimes import Lifetimes
 from twingateway.gateway.models import ModelBook
 from twingateway.gateway.ownership import Ownership
-from twingateway.gateway.peers import Direction, Peer, Peers
+from twingateway.gateway.peers import Direction, Line, Peer, Peers
 from twingateway.gateway.reach import NODES, reach_key, reach_value
 from twingateway.gateway.repair import Repair
 from twingateway.gateway.statements import Statements
@@ -83,19 +83,20 @@ class Sessions:
         """Kind of a control message → who may send it, and what it does."""
 
     def linked(self, peer: Peer) -> None:
-        if peer.line is None:
+        line = peer.newest
+        if line is None:
             return
-        facts = peer.line.facts()
+        facts = line.facts()
         log.info("linked", peer=peer.name, direction=peer.direction.value, transport=facts.transport)
         self.reached(peer)
         if peer.direction is Direction.CHILD:
-            self._tell_root(peer)
+            self._tell_root(line)
         else:
             self._ownership.claim_at(peer)
             self._lifetimes.linked()
             self._insistence.linked()
             self._writes.linked()
-        self._models.announce(peer)
+        self._models.announce(peer, line)
 
     def unlinked(self, peer: Peer) -> None:
         log.info("unlinked", peer=peer.name, direction=peer.direction.value, links=len(peer.lines))
@@ -150,10 +151,10 @@ class Sessions:
         self._ownership.on_claim(peer, body)
         self._verdicts.met(peer)
 
-    def _tell_root(self, child: Peer) -> None:
+    def _tell_root(self, line: Line) -> None:
         root = self._peers.root_name
-        if root is not None and child.line is not None:
-            child.line.send_control("about", {"root": root})
+        if root is not None:
+            line.send_control("about", {"root": root})
 
     def _on_about(self, peer: Peer, body: Any) -> None:
         root = body.get("root")
@@ -161,8 +162,8 @@ class Sessions:
             raise ProtocolViolation("the root has a name")
         self._peers.root_name = root
         for other in self._peers:
-            if other.direction is Direction.CHILD:
-                self._tell_root(other)
+            if other.direction is Direction.CHILD and other.line is not None:
+                self._tell_root(other.line)
 
     def _reach(self, peer: Peer) -> None:
         value = reach_value(Reach(True, peer.since), peer.namespace)

@@ -92,6 +92,12 @@ class LocalRolledBack:
     lsn: int
 
 
+@dataclass(frozen=True, slots=True)
+class FormerProcess:
+    """This link is of a process of the peer's that ended before the present one began: what it sent arrived late.
+    Nothing more is taken from it; close it."""
+
+
 Event: TypeAlias = (
     RegistersReceived
     | ResumeNeeded
@@ -102,4 +108,5 @@ Event: TypeAlias = (
     | PeerRefused
     | ControlReceived
     | LocalRolledBack
+    | FormerProcess
 )

@@ -26,7 +26,8 @@ RESERVED = frozenset({HELLO, COMPARE, BUCKETS})
 class Hello:
     """Who speaks, and what it knows of the one spoken to.
 
-    `last_lsn`: the speaker's. `peer_store_id`, `low`, `peer_boot_id`, `peer_lsn`: of the listener's store, as the
+    `last_lsn`: the speaker's; `opened`: the last that its store can have issued before this opening, 0 if it does not
+    say so. `peer_store_id`, `low`, `peer_boot_id`, `peer_lsn`: of the listener's store, as the
     speaker knows it; empty and 0 when it knows none.
     """
 
@@ -38,6 +39,7 @@ class Hello:
     low: int = 0
     peer_boot_id: bytes = b""
     peer_lsn: int = 0
+    opened: int = 0
 
 
 def encode_control(kind: str, body: Mapping[str, Any]) -> bytes:
@@ -76,6 +78,7 @@ def encode_hello(hello: Hello) -> bytes:
             "peer-low": hello.low,
             "peer-boot": hello.peer_boot_id,
             "peer-lsn": hello.peer_lsn,
+            "opened": hello.opened,
         },
     )
 
@@ -85,8 +88,8 @@ def parse_hello(body: Mapping[str, Any]) -> Hello:
     if body.get("protocol") != PROTOCOL:
         raise ProtocolViolation(f"protocol {body.get('protocol')!r} is not {PROTOCOL}", 0x84)
 
-    def number(name: str) -> int:
-        value = body.get(name)
+    def number(name: str, default: int | None = None) -> int:
+        value = body.get(name, default)
         if type(value) is not int or not 0 <= value <= MAX_INTEGER:
             raise ProtocolViolation(f"hello: {name} is not a number")
         return value
@@ -109,4 +112,5 @@ def parse_hello(body: Mapping[str, Any]) -> Hello:
         low=number("peer-low"),
         peer_boot_id=identity("peer-boot", 0),
         peer_lsn=number("peer-lsn"),
+        opened=number("opened", 0),
     )

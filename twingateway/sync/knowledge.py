@@ -17,7 +17,7 @@ class LocalStore:
     `boots`: every boot of this store id with the highest lsn that it can have issued: all that this store can have
     told others. `gaps`: ascending, each (highest lsn stored, highest reserved) at an opening; what lies above the
     first up to the second was given up, so no `low` of ours was ever there, unless the store is an older copy of
-    itself.
+    itself. `opened`: the last lsn that can have been issued before this opening.
     """
 
     node: str
@@ -25,6 +25,7 @@ class LocalStore:
     boot_id: bytes
     boots: Mapping[bytes, int]
     gaps: Sequence[tuple[int, int]] = ()
+    opened: int = 0
 
     def gap(self, lsn: int) -> tuple[int, int] | None:
         """The gap that this lsn lies in."""

@@ -51,6 +51,10 @@ class Lane:
         self.receiver = Receiver()
         self.control: deque[bytes] = deque()
         self.hello: Hello | None = None
+        self.is_eager = True
+        """Registers may go here before the peer has introduced itself; see `Session.attach`."""
+        self.is_former = False
+        """The peer has restarted since; see `FormerProcess`."""
         self.early: list[bytes] = []
         """State frames that came before the hello."""
         self.resume: Resume | None = None
@@ -82,6 +86,10 @@ class Lane:
         self._probe_every = _PROBE_EVERY
         events = self.sender.acknowledged(frame.answer, now) if frame.answer is not None else []
         return events, registers
+
+    def standing(self) -> tuple[bool, bool, int]:
+        """Of several links the greatest sends."""
+        return not self.is_former, self.is_eager or self.hello is not None, self.link
 
     @property
     def silent(self) -> bool:

@@ -7,6 +7,7 @@ answered there, because only then is the outbox known to hold everything that th
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +19,7 @@ from twingateway.sync.events import (
     CompareNeeded,
     ControlReceived,
     Event,
+    FormerProcess,
     LocalRolledBack,
     LowAdvanced,
     PeerStoreChanged,
@@ -48,6 +50,8 @@ __all__ = ["LocalStore", "PeerKnowledge", "Quality", "Session"]
 
 #: State frames that may come before the hello on a link; more are as good as lost.
 EARLY_FRAMES = 64
+#: Processes of a peer that are remembered after others took their place.
+FORMER = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,10 @@ class Session:
         self._local = local
         self._peer = peer
         self._known = known
+        self._opened = 0
+        """What the peer's present process said of its opening."""
+        self._former: deque[tuple[bytes, bytes]] = deque(maxlen=FORMER)
+        """(store, boot) of processes of the peer's whose place another took."""
         self._complete_for: tuple[bytes, bytes] | None = None
         self._rolled_back = False
         self._unsettled = unsettled
@@ -136,10 +144,12 @@ class Session:
 
     # --- links ----------------------------------------------------------------------------------------------------
 
-    def attach(self, link: int, *, datagrams: int, now: float) -> None:
+    def attach(self, link: int, *, datagrams: int, now: float, eager: bool = True) -> None:
         """A new link, numbered higher than all before. `datagrams`: the largest state frame, in bytes, that fits a
-        datagram on it; 0 when it has none."""
+        datagram on it; 0 when it has none. `eager`: the peer is alive at its other end, as far as this end can know,
+        so the registers go there at once; otherwise when it has introduced itself, unless there is no other link."""
         lane = self._lanes[link] = Lane(link, self.outbox, datagrams, Path(self._path), now)
+        lane.is_eager = eager
         self._path = lane.sender.path
         known = self._known or PeerKnowledge(b"")
         hello = Hello(
@@ -151,6 +161,7 @@ class Session:
             known.low,
             known.boot_id,
             known.lsn,
+            self._local.opened,
         )
         lane.control.append(encode_hello(hello))
         self._activate_newest()
@@ -160,8 +171,13 @@ class Session:
         self._lanes.pop(link, None)
         self._activate_newest()
 
+    @property
+    def active(self) -> int | None:
+        """The link that the registers go on; None while there is none."""
+        return None if self._active is None else self._active.link
+
     def _activate_newest(self) -> None:
-        newest = self._lanes[max(self._lanes)] if self._lanes else None
+        newest = max(self._lanes.values(), key=Lane.standing, default=None)
         if newest is self._active:
             return
         if self._active is not None:
@@ -210,7 +226,7 @@ class Session:
         restored from a backup could not be told from the one it replaced.
         """
         lane = self._lanes.get(link)
-        if lane is None:
+        if lane is None or lane.is_former:
             return []
         parsed = decode_frame(frame)
         if lane.hello is None:
@@ -237,7 +253,7 @@ class Session:
     def receive_control(self, link: int, message: bytes, now: float) -> list[Event]:
         """One control message. Raises ProtocolViolation and then has changed nothing."""
         lane = self._lanes.get(link)
-        if lane is None:
+        if lane is None or lane.is_former:
             return []
         kind, body = decode_control(message)
         if kind == HELLO:
@@ -261,10 +277,16 @@ class Session:
             lane.hello = hello
             lane.outdated()
             return []
+        if self._is_former(hello):
+            lane.hello = hello
+            lane.is_former = True
+            self._activate_newest()
+            return [FormerProcess()]
         position = Position(self._known.store_id if self._known else b"", self._complete_for)
         decision = decide(self._local, self.last_lsn, position, hello)
         lane.hello = hello
         events = self._meet(hello)
+        self._activate_newest()
         if decision is Resume.ROLLED_BACK:
             self._rolled_back = True
             if self._active is not None:
@@ -279,11 +301,26 @@ class Session:
         lane.resume = decision if decision is not Resume.NOTHING else None
         return events
 
+    def _is_former(self, hello: Hello) -> bool:
+        """Whether the peer's present process, which is here on another link, began after the one that says this."""
+        known = self._known
+        if known is None or (hello.store_id, hello.boot_id) == (known.store_id, known.boot_id):
+            return False
+        is_here = any(
+            lane.hello is not None and (lane.hello.store_id, lane.hello.boot_id) == (known.store_id, known.boot_id)
+            for lane in self._lanes.values()
+        )
+        is_older = hello.store_id == known.store_id and 0 < hello.opened < self._opened
+        return is_here and (is_older or (hello.store_id, hello.boot_id) in self._former)
+
     def _meet(self, hello: Hello) -> list[Event]:
         """Note the peer's store and boot. What a former boot acknowledged late may not be true of this one."""
         known = self._known
+        self._opened = hello.opened
         if known is not None and (known.store_id, known.boot_id) == (hello.store_id, hello.boot_id):
             return []
+        if known is not None:
+            self._former.append((known.store_id, known.boot_id))
         same = known is not None and known.store_id == hello.store_id
         low = known.low if known is not None and same else 0
         self._known = PeerKnowledge(hello.store_id, low, hello.boot_id, hello.last_lsn)
