@@ -73,3 +73,10 @@ async def test_the_examples_are_valid():
     assert check_twin(twin).problems == ()
     assert check_model(model).problems == ()
     assert check_twin(merge_patch(twin, patch)).problems == ()
+
+
+async def test_what_is_not_there_names_the_description() -> None:
+    async with in_process() as site:
+        answer = await site.client.get("/")
+    assert answer.status_code == 404
+    assert "/openapi.json" in answer.json()["detail"]

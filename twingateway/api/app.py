@@ -16,8 +16,9 @@ Device twins: what each device is to be (`desired`) and what it says it is (`rep
 * Every error is a problem document (RFC 9457) with a stable `code`.
 * `?namespace=` chooses the tenant; without it, the node's own. The token is the node's, so it opens all of them.
 * Times are Unix milliseconds; versions are `incarnation.epoch.seq`.
-* Desired values are written at the root node only; any other answers 409 and names it. The node that holds a device
-  can override them (`/twins/{name}/overrides`), also while the root cannot be reached.
+* A PATCH may be sent to any node and is made at the root; all other writes are for the root alone, any other node
+  answers 409 and names it. The node that holds a device can override its desired values
+  (`/twins/{name}/overrides`), also while the root cannot be reached.
 """
 
 

@@ -31,7 +31,9 @@ def install(app: FastAPI) -> None:
     async def http(request: Request, error: HTTPException) -> Response:
         path = request.url.path
         if error.status_code == 404:
-            return problem(404, "Not found", f"there is nothing at {path}", code="not-found")
+            return problem(
+                404, "Not found", f"there is nothing at {path}; /openapi.json says what there is", code="not-found"
+            )
         if error.status_code != 405:
             return problem(error.status_code, str(error.detail), f"{request.method} {path}")
         allow = allowed(app.routes, request.scope)
