@@ -1,10 +1,13 @@
 """What goes ahead of a handshake: reported registers of a process that is known, which may come at any time."""
 
+from copy import deepcopy
+
 import pytest
 
-from tests.sync.world import World, key, register
+from tests.sync.world import BLOCK, World, key, register
 from twingateway.errors import ProtocolViolation
 from twingateway.sync.cbor import encode
+from twingateway.sync.events import LocalRolledBack
 from twingateway.sync.frame import Answer, Frame, Names, encode_frame
 from twingateway.twin.register import Section, StoredRegister
 
@@ -31,17 +34,37 @@ def test_new_values_are_shown_ahead_of_the_link_and_sent_again_on_it(world):
     world.deliver_early(0)
     assert shown(world, key("d0")) == 21.5
     assert len(world.edge.session.outbox) == 1, "nobody has acknowledged it"
-    known = world.cloud.session.known
     world.calm()
     world.check_equal()
-    assert known.lsn < world.cloud.session.known.lsn, "what came early said nothing of how far the edge is"
+
+
+def test_a_store_put_back_to_before_what_it_said_early_is_noticed(world):
+    """Else it would issue the same numbers for other values."""
+    backup = deepcopy(world.edge.disk)
+    backup.boots = {world.edge.boot_id: -(-backup.next_lsn // BLOCK) * BLOCK}
+    for number in range(3 * BLOCK):
+        world.edge.write(key("d0"), number)
+    world.edge.commit()
+    world.record_early()
+    world.deliver_early(0)
+    assert shown(world, key("d0")) == 3 * BLOCK - 1
+    world.cloud.commit()
+    world.restart(world.cloud)
+    world.edge.disk = backup
+    world.restart(world.edge)
+    world.connect()
+    world.cloud.events.clear()
+    for _ in range(4):
+        world.pump()
+        world.deliver_streams()
+    assert any(isinstance(event, LocalRolledBack) for event in world.edge.events)
 
 
 def test_the_newest_come_first_and_each_message_is_whole_by_itself(world):
     for number in range(60):
         world.edge.write(key(f"d{number}"), number)
     world.recorded = world.edge.session.early_messages([200, 300])
-    first, second = ({one.value for one in world.cloud.session.read_early(data)} for data in world.recorded)
+    first, second = ({one.value for one in world.cloud.session.read_early(data)[0]} for data in world.recorded)
     assert max(first) == 59
     assert first.isdisjoint(second)
     assert len(first) < len(second)
@@ -82,13 +105,13 @@ def test_what_another_process_of_the_node_says_is_not_used(world):
     world.connect()
     for _ in range(4):
         world.step()
-    assert world.cloud.session.read_early(world.recorded[0]) == ()
+    assert world.cloud.session.read_early(world.recorded[0]) == ((), [])
 
 
 def test_nor_is_anything_from_a_stranger():
     world = World()
     message = encode([b"boot", encode_frame(Frame(1, 0, 0, names=Names({0: "default/d0"}, {})))])
-    assert world.cloud.session.read_early(message) == ()
+    assert world.cloud.session.read_early(message) == ((), [])
 
 
 REPORTED = {0: (Section.REPORTED, "p")}
@@ -119,7 +142,7 @@ def test_what_may_not_be_said_early_is_a_violation(world, what):
 
 def test_a_register_without_its_name_is_left_out(world):
     message = encode([world.edge.boot_id, encode_frame(Frame(1, 0, 0, registers=(ROW,)))])
-    assert world.cloud.session.read_early(message) == ()
+    assert world.cloud.session.read_early(message) == ((), [])
     named = Frame(1, 0, 0, names=Names({0: "default/d0"}, REPORTED), registers=(ROW,))
-    (one,) = world.cloud.session.read_early(encode([world.edge.boot_id, encode_frame(named)]))
+    (one,), _ = world.cloud.session.read_early(encode([world.edge.boot_id, encode_frame(named)]))
     assert one.value == 1

@@ -204,7 +204,9 @@ class World:
 
     def deliver_early(self, at):
         """For the first time or once more."""
-        self.cloud.keep(self.cloud.session.read_early(self.recorded[at]), lambda: None)
+        registers, events = self.cloud.session.read_early(self.recorded[at])
+        self.cloud.take(0, events, self.now, self.edge)
+        self.cloud.keep(registers, lambda: None)
 
     def deliver_streams(self):
         for link, streams in list(self.links.items()):

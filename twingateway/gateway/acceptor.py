@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 
 from twingateway.errors import ProtocolViolation, TwinGatewayError
-from twingateway.gateway.carrier import QUIET_AFTER, Carrier, PeerEvents, told_seconds
+from twingateway.gateway.carrier import QUIET_AFTER, Carrier, PeerEvents, keep_position, told_seconds
 from twingateway.gateway.inbound import Inbound
 from twingateway.gateway.ledger import Ledger
 from twingateway.gateway.peers import Peer, Peers
@@ -22,6 +22,7 @@ from twingateway.mqtt.lanes import EARLY_TOPIC, unwrap_datagram
 from twingateway.mqtt.reasons import ReasonCode
 from twingateway.mqtt.server import ServerConnection
 from twingateway.ports.link import EarlyTaker, Link
+from twingateway.sync.events import LowAdvanced
 
 log = structlog.get_logger("listen")
 
@@ -92,7 +93,10 @@ class Acceptor:
         topic, payload = unwrap_datagram(data)
         if topic != EARLY_TOPIC:
             raise ProtocolViolation(f"{topic!r} does not go ahead of the handshake")
-        registers = peer.session.read_early(payload)
+        registers, events = peer.session.read_early(payload)
+        for event in events:
+            if isinstance(event, LowAdvanced):
+                keep_position(self.peers, self.ledger, peer, event)
         verdicts = self.inbound.judge_all(peer, registers)
         good = [register for register, refusal in zip(registers, verdicts, strict=True) if refusal is None]
         self.ledger.apply(good, origin=peer.name, then=lambda: None)

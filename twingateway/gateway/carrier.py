@@ -62,6 +62,15 @@ def told_seconds(text: str, limits: tuple[float, float]) -> float | None:
     return interval if limits[0] <= interval <= limits[1] else None
 
 
+def keep_position(
+    peers: Peers, ledger: Ledger, peer: Peer, event: sync_events.LowAdvanced | sync_events.PeerStoreChanged
+) -> None:
+    """How far the peer's store has got, told in its next hello."""
+    record = PeerRecord(peer.name, event.store_id, event.low, event.boot_id, event.lsn)
+    peers.remember(record)
+    ledger.remember(record)
+
+
 class Connection(Protocol):
     """What the client's and the server's MQTT connection have in common."""
 
@@ -381,9 +390,7 @@ class Carrier:
         peer.session.compare(self._number, self._peers.origin(peer))
 
     def _on_position(self, peer: Peer, event: sync_events.LowAdvanced | sync_events.PeerStoreChanged) -> None:
-        record = PeerRecord(peer.name, event.store_id, event.low, event.boot_id, event.lsn)
-        self._peers.remember(record)
-        self._ledger.remember(record)
+        keep_position(self._peers, self._ledger, peer, event)
 
     # --- sending -------------------------------------------------------------------------------------------------
 

@@ -4,8 +4,9 @@ It can be recorded and sent again by anybody, so it says nothing that could do h
 receiver takes those that are newer than what it has. No answer, no `low`, no names for later, no link: nobody
 acknowledges it, and everything in it is sent again on the link itself.
 
-A receiver uses it only if it knows the very process that it comes from. Otherwise a store that is put back to an
-older copy later could issue the same versions again, and nobody would know that it had issued them before.
+A receiver uses it only if it knows the very process that it comes from, and notes how far that has got (`top`).
+Otherwise a store that is put back to an older copy later could issue the same versions again, and nobody would know
+that it had issued them before.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ _MOST = 512
 _HEADS = 8
 
 
-def early_messages(boot_id: bytes, outbox: Outbox, rooms: Sequence[int]) -> Iterator[bytes]:
-    """Messages of at most so many bytes, those with the newest registers first."""
+def early_messages(boot_id: bytes, outbox: Outbox, top: int, rooms: Sequence[int]) -> Iterator[bytes]:
+    """Messages of at most so many bytes, those with the newest registers first. `top`: the store's last lsn."""
     waiting = [entry for entry in outbox.newest(_MOST) if entry.register.key.section is Section.REPORTED]
     for room in rooms:
-        builder = FrameBuilder(1, 0, 0, None, NameGiver(), room - len(boot_id) - _HEADS)
+        builder = FrameBuilder(1, top, 0, None, NameGiver(), room - len(boot_id) - _HEADS)
         left: list[Entry] = [entry for entry in waiting if not builder.add(entry)]
         if not builder.registers:
             return
@@ -39,8 +40,8 @@ def early_messages(boot_id: bytes, outbox: Outbox, rooms: Sequence[int]) -> Iter
         yield encode([boot_id, builder.encode()])
 
 
-def read_early(message: bytes) -> tuple[bytes, tuple[Register, ...]]:
-    """(boot id of the sender, registers). Raises ProtocolViolation."""
+def read_early(message: bytes) -> tuple[bytes, int, tuple[Register, ...]]:
+    """(boot id of the sender, its last lsn, registers). Raises ProtocolViolation."""
     item = decode(message, 1)
     if not isinstance(item, list) or len(item) != 2 or not all(isinstance(part, bytes) for part in item):
         raise ProtocolViolation("early data is [boot id, frame]")
@@ -51,4 +52,4 @@ def read_early(message: bytes) -> tuple[bytes, tuple[Register, ...]]:
     registers = Receiver().receive(frame)
     if any(register.key.section is not Section.REPORTED for register in registers):
         raise ProtocolViolation("early data carries reported registers only")
-    return boot_id, registers
+    return boot_id, frame.top, registers

@@ -246,8 +246,10 @@ class Session:
         known, hello = self._known, lane.hello
         if known is None or hello is None or (hello.store_id, hello.boot_id) != (known.store_id, known.boot_id):
             return []
-        new = replace(known, low=max(frame.low, known.low), lsn=max(frame.top, known.lsn))
-        self._known = new
+        return self._advance(replace(known, low=max(frame.low, known.low), lsn=max(frame.top, known.lsn)))
+
+    def _advance(self, new: PeerKnowledge) -> list[Event]:
+        known, self._known = self._known, new
         return [LowAdvanced(new.low, new.boot_id, new.lsn, new.store_id)] if new != known else []
 
     def receive_control(self, link: int, message: bytes, now: float) -> list[Event]:
@@ -347,13 +349,17 @@ class Session:
         unless the peer knows this process; and all of it is sent again when the link is attached."""
         if self._complete_for is None or self._rolled_back:
             return []
-        return list(early_messages(self._local.boot_id, self.outbox, rooms))
+        return list(early_messages(self._local.boot_id, self.outbox, self.top, rooms))
 
-    def read_early(self, message: bytes) -> tuple[Register, ...]:
+    def read_early(self, message: bytes) -> tuple[tuple[Register, ...], list[Event]]:
         """The registers of a message that came ahead of a handshake, to be offered like any others, but not to be
-        answered; none if it is not from the process that last introduced itself. Raises ProtocolViolation."""
-        boot_id, registers = read_early(message)
-        return registers if self._known is not None and self._known.boot_id == boot_id else ()
+        answered; none if it is not from the process that last introduced itself. The events are to be dealt with
+        first. Raises ProtocolViolation."""
+        boot_id, top, registers = read_early(message)
+        known = self._known
+        if known is None or known.boot_id != boot_id:
+            return (), []
+        return registers, self._advance(replace(known, lsn=max(top, known.lsn)))
 
     # --- answers to events ----------------------------------------------------------------------------------------
 
