@@ -14,7 +14,7 @@ from twingateway.gateway.claims import lifecycle_key
 from twingateway.ports.memory_store import MemoryDisk
 from twingateway.ports.store import Changes
 from twingateway.testing.joined import FakeMachine, MemoryNode, until
-from twingateway.twin.kept import KEPT_NAME, Kept
+from twingateway.twin.kept import KEPT_NAME, LIFECYCLE_NAME, SLICES, Kept
 from twingateway.twin.register import Register, RegisterKey, Section, Version
 from twingateway.twin.value import Value
 
@@ -356,6 +356,63 @@ async def test_an_older_copy_of_what_was_collected_is_not_applied() -> None:
         new = Register(site_key(), Version(1, 9, 1), "b", 0)
         of.gateway.ledger.apply([new], origin="edge", then=lambda: None)
         assert of.value(Section.TAGS, "site") == "b"
+
+
+async def test_names_too_many_for_one_note_are_told_in_slices_to_who_is_linked_and_who_was_away() -> None:
+    cloud, edge = pair()
+    labels = [f"{n:03}-{'long' * 31}" for n in range(600)]
+    gone, left = set(labels[:90]), set(labels[90:])
+    async with cloud.running():
+        async with edge.running(cloud):
+            await linked(cloud, edge)
+            await patch(cloud, dict.fromkeys(labels, "here"))
+            await until(lambda: names(edge, Section.TAGS) == set(labels))
+            await quiet(cloud, edge)
+            old = backup(edge)
+            await patch(cloud, dict.fromkeys(gone, None))
+            await quiet(cloud, edge)
+            await collect(cloud)
+            for node in (cloud, edge):
+                await until(lambda node=node: stored_names(node, Section.TAGS) == names(node, Section.TAGS) == left)
+            assert names(cloud, Section.LIFECYCLE) == {LIFECYCLE_NAME, *SLICES}
+            version = cloud.gateway.queries.version(PUMP)
+        edge.disk = old
+        async with edge.running(cloud):
+            assert gone < names(edge, Section.TAGS)
+            await until(lambda: names(edge, Section.TAGS) == left)
+            await linked(cloud, edge)
+            assert names(cloud, Section.TAGS) == left
+            assert cloud.gateway.queries.version(PUMP) == version
+
+
+async def test_what_is_left_of_a_device_of_many_names_is_told_under_a_new_grant() -> None:
+    said = {f"{n:03}-{'long' * 31}": n for n in range(600)}
+    cloud, edge = pair()
+    edge.machines["pump"].values = dict(said)
+    async with cloud.running():
+        async with edge.running(cloud):
+            await linked(cloud, edge)
+            await until(lambda: names(cloud, Section.REPORTED) == set(said))
+        edge.disk = MemoryDisk()
+        async with edge.running(cloud):
+            await linked(cloud, edge)
+            await until(lambda: set(SLICES) < names(cloud, Section.PRESENCE))
+            assert names(cloud, Section.REPORTED) == set(said)
+
+
+def test_each_slice_speaks_of_its_names_alone() -> None:
+    labels = frozenset(f"label-{n}" for n in range(200))
+    whole = Kept(Version(1, 1, 6), {Section.DESIRED: frozenset(), Section.TAGS: labels})
+    parts = whole.sliced()
+    assert [part.part for part in parts] == list(SLICES)
+    assert sorted(name for part in parts for name in part.names[Section.TAGS]) == sorted(labels)
+    for part in parts:
+        assert part.part is not None
+        assert Kept.of(register(part.part, part.to_value(), 7, section=Section.LIFECYCLE)) == part
+    for name in ("label-7", "gone"):
+        key = RegisterKey(PUMP, Section.TAGS, name)
+        for version in (Version(1, 1, 6), Version(1, 1, 7)):
+            assert any(part.is_gone(key, version) for part in parts) == whole.is_gone(key, version)
 
 
 @pytest.mark.parametrize(

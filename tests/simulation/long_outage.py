@@ -96,6 +96,8 @@ class Devices:
         self._machines = [FakeMachine({"v": 0}) for _ in range(count)]
         edge.machines.update({f"d{n}": machine for n, machine in enumerate(self._machines)})
         self.made = 0
+        self.awaited = True
+        """Whether it is noted when each update is made, and seen."""
         self.delays: list[float] = []
         """Seconds of every update that was seen."""
         self._waiting: dict[str, deque[tuple[int, float]]] = {f"d{n}": deque() for n in range(count)}
@@ -104,7 +106,8 @@ class Devices:
         self.made += 1
         device = self.made % len(self._machines)
         self._machines[device].say(v=self.made)
-        self._waiting[f"d{device}"].append((self.made, _now()))
+        if self.awaited:
+            self._waiting[f"d{device}"].append((self.made, _now()))
 
     def shown(self, stored: StoredRegister) -> None:
         number = stored.register.value
@@ -112,13 +115,12 @@ class Devices:
         while waiting and isinstance(number, int) and waiting[0][0] <= number:
             self.delays.append(_now() - waiting.popleft()[1])
 
-    def forget(self) -> int:
-        """Nobody waits for anything that was made before → how many had not been seen."""
-        unseen = sum(map(len, self._waiting.values()))
+    def await_from_now_on(self) -> None:
+        """Nobody waits for anything that was made before."""
+        self.awaited = True
         for waiting in self._waiting.values():
             waiting.clear()
         self.delays.clear()
-        return unseen
 
     @property
     def unseen(self) -> int:
@@ -156,10 +158,9 @@ class Play:
             self.cloud.gateway.ledger.watch(self.devices.shown, Section.REPORTED)
             await self.devices.at_rate(self.plan.rate, 5.0)
             self.edge.path.cut = True
-            before = self.devices.made
+            self.devices.awaited, before = False, self.devices.made
             await self._outage()
             self.outcome.made_in_outage = self.devices.made - before
-            self.devices.forget()
             self.edge.path.cut = False
             await self._way_back()
         self._judge()
@@ -199,7 +200,7 @@ class Play:
             if outcome.converged_s is None and all(self._values(self.cloud)[d] >= value for d, value in last.items()):
                 outcome.converged_s = round(_now() - back, 2)
             await asyncio.sleep(TICK)
-        self.devices.forget()  # what is live from now on
+        self.devices.await_from_now_on()
         await saying
         await drained
         await asyncio.sleep(1.0)

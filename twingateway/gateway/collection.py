@@ -26,7 +26,7 @@ from twingateway.gateway.ownership import Ownership
 from twingateway.gateway.peers import Peers
 from twingateway.gateway.table import TwinTable
 from twingateway.twin.identity import DeviceId
-from twingateway.twin.kept import KEPT_NAME, LIFECYCLE_NAME, LISTED, LISTED_IN
+from twingateway.twin.kept import LIFECYCLE_NAME, LISTED, LISTED_IN, NOTE_NAMES
 from twingateway.twin.register import WRITER, RegisterKey, Section, StoredRegister, Writer
 
 log = structlog.get_logger("store")
@@ -36,7 +36,7 @@ ROUND_SECONDS = 60.0
 #: A note is worth it when there is a tombstone for every so many names that it lists.
 NAMES_PER_TOMBSTONE = 8
 
-_NOTES = frozenset({(Section.LIFECYCLE, LIFECYCLE_NAME), *((home, KEPT_NAME) for home in LISTED)})
+_NOTES = frozenset({(Section.LIFECYCLE, LIFECYCLE_NAME), *((home, name) for home in LISTED for name in NOTE_NAMES)})
 
 
 class Collection:
@@ -147,11 +147,11 @@ class Collection:
         left = len(registers) - len(tombstones)
         if left > NAMES_PER_TOMBSTONE * len(tombstones) or self._is_under_way(tombstones):
             return False
-        note = draw_up(self._table, self._ledger, device, home)
-        if note is None:
+        notes = draw_up(self._table, self._ledger, device, home)
+        if not notes:
             log.debug("too many names to collect the tombstones", device=str(device), names=left)
             return False
-        await self._ledger.write([note])
+        await self._ledger.write(notes)
         self.collected += len(tombstones)
         return True
 

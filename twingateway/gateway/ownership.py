@@ -29,12 +29,12 @@ from twingateway.gateway.claims import (
 )
 from twingateway.gateway.grants import Grants, refuse
 from twingateway.gateway.ledger import Ledger, granted_epoch
-from twingateway.gateway.notes import draw_up
+from twingateway.gateway.notes import draw_up, was_told
 from twingateway.gateway.peers import Peer, Peers
 from twingateway.gateway.table import TwinTable
 from twingateway.twin.ack import Ack
 from twingateway.twin.identity import DeviceId
-from twingateway.twin.kept import KEPT_NAME, Kept
+from twingateway.twin.kept import KEPT_NAME, NOTE_NAMES, Kept
 from twingateway.twin.register import ZERO, Register, RegisterKey, Section, StoredRegister, Version
 
 log = structlog.get_logger("ownership")
@@ -254,7 +254,7 @@ class Ownership:
     def _widened(self, told: Register) -> Register:
         """The note of what is left of a device's registers was made before this process began: what the device said
         since is there as well."""
-        kept = Kept.of(told) if told.key.name == KEPT_NAME else None
+        kept = Kept.of(told) if told.key.name in NOTE_NAMES else None
         if kept is None:
             return told
         device, start = told.key.device, self._ledger.start
@@ -371,9 +371,8 @@ class Ownership:
         what has one is offered anew."""
         held = [s for section in HOLDER_SECTIONS for s in self._table.section(device, section).values()]
         self._ledger.renumber([s for s in held if s.register.version[:2] == self._ledger.basis(s.register.key)])
-        key = RegisterKey(device, Section.PRESENCE, KEPT_NAME)
-        note, (incarnation, epoch) = self._table.get(key), self._ledger.basis(key)
-        is_first = epoch == 1 or (note is not None and note.register.version[:2] == (incarnation, epoch))
+        incarnation, epoch = self._ledger.basis(RegisterKey(device, Section.PRESENCE, KEPT_NAME))
+        is_first = epoch == 1 or was_told(self._table, device, Section.PRESENCE, (incarnation, epoch))
         self._ledger.mint_again(device, HOLDER_SECTIONS)
         if not is_first:
             self._tell_what_is_left(device, Version(incarnation, epoch, 0))
@@ -381,9 +380,7 @@ class Ownership:
     def _tell_what_is_left(self, device: DeviceId, granted: Version) -> None:
         """What was said before this grant, by another holder or with another store, and was not given back to this
         one, is void wherever a copy of it still is."""
-        note = draw_up(self._table, self._ledger, device, Section.PRESENCE, granted)
-        if note is not None:
-            self._ledger.report([note])
+        self._ledger.report(draw_up(self._table, self._ledger, device, Section.PRESENCE, granted))
 
 
 def _merged(told: Iterable[Register], ours: Iterable[Register]) -> list[Register]:

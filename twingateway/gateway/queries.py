@@ -155,10 +155,10 @@ class Queries:
             for section in (Section.DESIRED, Section.TAGS)
             for stored in self._table.section(device, section).values()
         )
-        kept = self._table.kept(device, Section.LIFECYCLE)
+        floors = (kept.floor for kept in self._table.kept(device, Section.LIFECYCLE))
         moved = lifecycle is not None and MOVED in fields(lifecycle.register)
         assigned = lifecycle.register.version if lifecycle is not None and moved else ZERO
-        return max((born, assigned, ZERO if kept is None else kept.floor, *written))
+        return max((born, assigned, *floors, *written))
 
     def desired_version(self, device: DeviceId, name: str) -> Version | None:
         """The version of a desired property, also of one that was removed; None if there never was one."""

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from twingateway.twin.desired import plain
 from twingateway.twin.identity import DeviceId
-from twingateway.twin.kept import KEPT_NAME, LIFECYCLE_NAME, LISTED_IN, Kept
+from twingateway.twin.kept import KEPT_NAME, LIFECYCLE_NAME, LISTED_IN, NOTE_NAMES, SLICES, Kept, slice_of
 from twingateway.twin.register import Register, RegisterKey, Section, StoredRegister
 from twingateway.twin.value import Value
 
@@ -26,6 +26,8 @@ class TwinTable:
     def __init__(self, registers: Iterable[StoredRegister] = (), floor: int = 0) -> None:
         """`floor`: the highest lsn of any register that was removed before."""
         self._twins: dict[DeviceId, _Sections] = {}
+        self._notes: dict[RegisterKey, tuple[Register, Kept | None]] = {}
+        """What the notes say that were asked for."""
         self.highest_lsn = floor
         """The highest lsn that a register here has or had."""
         for stored in registers:
@@ -92,6 +94,7 @@ class TwinTable:
     def forget(self, key: RegisterKey) -> None:
         """Remove a register altogether."""
         self._twins.get(key.device, {}).get(key.section, {}).pop(key.name, None)
+        self._notes.pop(key, None)
 
     def is_ended(self, register: Register) -> bool:
         """Whether it belongs to an incarnation of its device that has ended."""
@@ -104,12 +107,28 @@ class TwinTable:
         return register.version.incarnation < now + is_deleted
 
     def is_collected(self, register: Register) -> bool:
-        """Whether its writer has said that it is gone, tombstone and all."""
-        home = LISTED_IN.get(register.key.section)
-        kept = None if home is None else self.kept(register.key.device, home)
-        return kept is not None and kept.is_gone(register.key, register.version)
+        """Whether its writer has said that it is gone, tombstone and all. All slices are written together: those that
+        arrive before the first of them count when that is here."""
+        device, section, name = register.key
+        home = LISTED_IN.get(section)
+        if home is None:
+            return False
+        said = self.section(device, home)
+        notes = (KEPT_NAME, slice_of(name)) if SLICES[0] in said else (KEPT_NAME,)
+        return any(kept.is_gone(register.key, register.version) for kept in self._kept(said, notes))
 
-    def kept(self, device: DeviceId, home: Section) -> Kept | None:
+    def kept(self, device: DeviceId, home: Section) -> list[Kept]:
         """What the writer of the section `home` has said is left of a twin."""
-        stored = self.section(device, home).get(KEPT_NAME)
-        return None if stored is None else Kept.of(stored.register)
+        return self._kept(self.section(device, home), NOTE_NAMES)
+
+    def _kept(self, said: Mapping[str, StoredRegister], names: Iterable[str]) -> list[Kept]:
+        notes = (self._read(said[name].register) for name in names if name in said)
+        return [kept for kept in notes if kept is not None]
+
+    def _read(self, note: Register) -> Kept | None:
+        """Every register that comes asks for them, so they are not taken apart each time."""
+        register, kept = self._notes.get(note.key, (None, None))
+        if register is not note:
+            kept = Kept.of(note)
+            self._notes[note.key] = note, kept
+        return kept

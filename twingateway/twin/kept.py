@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 
 from twingateway.twin.register import Register, RegisterKey, Section, Version
 from twingateway.twin.value import Value
@@ -17,6 +18,9 @@ from twingateway.twin.value import Value
 #: The registers of a twin's lifecycle section; a holder's `kept` is in the presence section.
 LIFECYCLE_NAME = "state"
 KEPT_NAME = "kept"
+#: Where the names of a twin are too many for one register they are told in these, each of one slice of all names.
+SLICES = tuple(f"{KEPT_NAME}/{digit:x}" for digit in range(16))
+NOTE_NAMES = (KEPT_NAME, *SLICES)
 #: Section of the register → the sections of its writer's that it lists.
 LISTED: Mapping[Section, tuple[Section, ...]] = {
     Section.LIFECYCLE: (Section.DESIRED, Section.TAGS),
@@ -29,17 +33,37 @@ _FLOOR = "floor"
 _NOTHING_SAID: Value = "nothing"
 
 
+def slice_of(name: str) -> str:
+    """The register of `SLICES` that speaks of this name, if any does."""
+    return SLICES[blake2b(name.encode(errors="replace"), digest_size=8).digest()[0] >> 4]
+
+
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """`names`: what is left of each section, as far as it is not newer than `floor` anyway."""
+    """`names`: what is left of each section, as far as it is not newer than `floor` anyway. `part`: the one of
+    `SLICES` that it speaks of, None for all names."""
 
     floor: Version
     names: Mapping[Section, frozenset[str]]
+    part: str | None = None
 
     def is_gone(self, key: RegisterKey, version: Version) -> bool:
         """Whether this version of a register was removed."""
         names = self.names.get(key.section)
-        return names is not None and version <= self.floor and key.name not in names
+        if names is None or version > self.floor or key.name in names:
+            return False
+        return self.part is None or self.part == slice_of(key.name)
+
+    def sliced(self) -> list[Kept]:
+        """The same, each slice by itself."""
+        names: dict[str, dict[Section, set[str]]] = {part: {s: set() for s in self.names} for part in SLICES}
+        for section, listed in self.names.items():
+            for name in listed:
+                names[slice_of(name)][section].add(name)
+        return [
+            Kept(self.floor, {section: frozenset(listed) for section, listed in names[part].items()}, part)
+            for part in SLICES
+        ]
 
     def to_value(self) -> dict[str, Value]:
         lists: dict[str, Value] = {section.value: list[Value](sorted(names)) for section, names in self.names.items()}
@@ -64,4 +88,5 @@ class Kept:
             if not isinstance(listed, list):
                 return None
             names[section] = frozenset(map(str, listed))
-        return cls(floor, names) if floor < register.version else None
+        part = register.key.name if register.key.name in SLICES else None
+        return cls(floor, names, part) if floor < register.version else None
