@@ -13,9 +13,9 @@ import pytest
 from twingateway_modbus.address import AddressSettings, Transport
 from twingateway_modbus.layout import DataType, Order
 from twingateway_modbus.point import Table
-from twingateway_modbus.simulator.faults import Faults
+from twingateway_modbus.simulator.faults import Fault, FaultKind, Faults
 from twingateway_modbus.tools.once import point_of, read_once, write_once
-from twingateway_modbus.tools.serving import Certificate, Serving, serve_profile
+from twingateway_modbus.tools.serving import Certificate, Serving, parse_faults, serve_profile
 
 from twingateway.errors import DeviceUnreachable, InvalidConfig
 from twingateway.pki.authority import create_authority, issue
@@ -113,3 +113,31 @@ async def test_tls_asks_clients_for_their_certificate(
 async def test_what_cannot_be_served_says_why(profile: Path, change: dict[str, Any], complaint: str) -> None:
     with pytest.raises(InvalidConfig, match=complaint):
         await serve_profile(profile, replace(AT_NOON, **change))
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("silence", Fault(FaultKind.SILENCE)),
+        ("drop=0.1", Fault(FaultKind.DROP, 0.1)),
+        ("exception=0.5:6", Fault(FaultKind.EXCEPTION, 0.5, 6)),
+        ("delay=1:0.5", Fault(FaultKind.DELAY, 1.0, 0.5)),
+        ("delay=1:250ms", Fault(FaultKind.DELAY, 1.0, 0.25)),
+    ],
+)
+def test_a_fault_is_a_kind_a_share_and_an_amount(text: str, fault: Fault) -> None:
+    assert parse_faults([text]).faults == (fault,)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("sillence=1", "there is no fault 'sillence'; there are silence, delay, exception, "),
+        ("exception=2", "2 is no share of the replies, 0 to 1; an amount follows a colon"),
+        ("drop=often", "could not convert"),
+        ("delay=1:soon", "not a duration"),
+    ],
+)
+def test_a_fault_that_is_none_is_refused_with_what_there_is(text: str, complaint: str) -> None:
+    with pytest.raises(InvalidConfig, match=complaint):
+        parse_faults([text])

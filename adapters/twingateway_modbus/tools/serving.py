@@ -112,14 +112,28 @@ async def _listen(server: Server, transport: Transport, how: Serving) -> str:
 
 def parse_faults(texts: list[str]) -> Faults:
     """`silence`, `silence=0.1`, `delay=0.5:200ms`, `exception=1:6`. Raises InvalidConfig."""
-    faults = []
-    for text in texts:
-        name, _, rest = text.partition("=")
-        share, _, amount = rest.partition(":")
-        try:
-            kind = FaultKind(name)
-            seconds = parse_duration(amount or 0) if kind is FaultKind.DELAY else float(amount or 0)
-            faults.append(Fault(kind, float(share or 1), seconds))
-        except ValueError as error:
-            raise InvalidConfig(f"{text!r} is not a fault: {error}") from error
-    return Faults(faults)
+    return Faults([_parse_fault(text) for text in texts])
+
+
+def _parse_fault(text: str) -> Fault:
+    name, _, rest = text.partition("=")
+    share, _, amount = rest.partition(":")
+    if name not in list(FaultKind):
+        raise InvalidConfig(f"{text!r}: there is no fault {name!r}; there are {', '.join(FaultKind)}")
+    try:
+        fault = Fault(FaultKind(name), float(share or 1), _amount(FaultKind(name), amount))
+    except ValueError as error:
+        raise InvalidConfig(f"{text!r} is not a fault: {error}") from error
+    if not 0 <= fault.share <= 1:
+        raise InvalidConfig(f"{text!r}: {share} is no share of the replies, 0 to 1; an amount follows a colon")
+    return fault
+
+
+def _amount(kind: FaultKind, text: str) -> float:
+    """A delay's is a duration, or plain seconds."""
+    try:
+        return float(text or 0)
+    except ValueError:
+        if kind is FaultKind.DELAY:
+            return parse_duration(text)
+        raise
