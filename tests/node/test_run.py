@@ -14,7 +14,7 @@ import httpx2
 import pytest
 
 from tests.node.sites import ModbusDevice, free_port, load, write_device, write_site
-from twingateway.errors import InvalidConfig, StoreError
+from twingateway.errors import CertificateError, InvalidConfig, StoreError
 from twingateway.node.parts import Bound
 from twingateway.node.run import Node
 from twingateway.pki.authority import create_authority, issue
@@ -131,6 +131,17 @@ async def test_a_certificate_of_another_node_is_refused_with_both_names(tmp_path
         assert isinstance(error, InvalidConfig)
         assert "default/other" in error.message
         assert "default/lone" in error.message
+
+
+async def test_a_certificate_that_is_not_there_is_named_by_its_section_with_what_makes_it(tmp_path: Path) -> None:
+    create_authority(tmp_path / "pki")
+    issue(tmp_path / "pki", "lone")
+    (tmp_path / "pki" / "lone.key").unlink()
+    identity = "identity: {certificate: pki/lone.crt, key: pki/lone.key, ca: pki/ca.crt}\n"
+    error = await failing(lone(tmp_path, identity + 'uplink: {url: "quic://127.0.0.1:1"}\n'))
+    assert isinstance(error, CertificateError)
+    assert error.message.startswith("identity.key: ")
+    assert "twingateway pki issue" in error.message
 
 
 async def test_two_nodes_do_not_share_a_store(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from twingateway.config.load import LoadedNode
 from twingateway.config.node import BrokerSection, IdentitySection, NodeConfig
 from twingateway.errors import (
     BrokerError,
+    CertificateError,
     InvalidConfig,
     ModelConflict,
     Problem,
@@ -57,8 +58,18 @@ def at(path: str, error: type[TwinGatewayError]) -> Iterator[None]:
 
 def check_identity(config: NodeConfig) -> None:
     """Raises InvalidConfig or CertificateError unless the node's certificate is its own."""
-    if config.identity is not None:
-        load_credential(config, config.identity)
+    if config.identity is None:
+        return
+    for key in ("certificate", "key", "ca"):
+        file = getattr(config.identity, key)
+        if not file.exists():
+            hint = (
+                "`twingateway pki init` makes an authority"
+                if key == "ca"
+                else "`twingateway pki issue` makes certificate and key"
+            )
+            raise CertificateError(f"identity.{key}: there is no file {file}; {hint}", file=str(file))
+    load_credential(config, config.identity)
 
 
 async def add_models(loaded: LoadedNode, gateway: Gateway) -> None:
