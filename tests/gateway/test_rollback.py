@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 
 from twingateway.errors import StoreFull
 from twingateway.gateway.claims import fields, lifecycle_key
 from twingateway.gateway.ledger import DOUBT
+from twingateway.gateway.peers import Peer
+from twingateway.gateway.restored import Restored
 from twingateway.ports.memory_store import MemoryDisk
-from twingateway.ports.store import StoreIdentity
+from twingateway.ports.store import Changes, StoreIdentity
 from twingateway.testing.joined import FakeMachine, MemoryNode, until
 from twingateway.twin.ack import AckState
 from twingateway.twin.identity import DeviceId
-from twingateway.twin.register import Section
+from twingateway.twin.register import Register, Section
 from twingateway.twin.value import Value
 
 PUMP = DeviceId("default", "pump")
@@ -45,6 +49,12 @@ def is_in_doubt(cloud: MemoryNode) -> bool:
     """The root does not know yet whether it has all that it wrote for the pump."""
     lifecycle = cloud.gateway.table.get(lifecycle_key(PUMP))
     return lifecycle is not None and DOUBT in fields(lifecycle.register)
+
+
+def is_adoption(register: Register) -> bool:
+    """Whether the root writes this because it was told of registers that it had lost."""
+    restored = Restored.of(fields(register))
+    return register.key == lifecycle_key(PUMP) and restored is not None and restored.since is not None
 
 
 async def apply(cloud: MemoryNode, **values: Value) -> None:
@@ -234,6 +244,54 @@ async def test_a_move_after_a_restore_brings_no_deleted_device_back() -> None:
             await until(lambda: not cloud.gateway.queries.exists(PUMP))
             await until(lambda: edge.gateway.ownership.is_taken(PUMP))
             assert not edge.gateway.ownership.held(PUMP)
+
+
+async def test_a_claimant_whose_word_came_on_a_former_link_hears_the_judgement_on_the_present_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The root takes the claimants' word, slowly, and both are back by then: what follows from that word is judged
+    last, and is said on the link that there is then. A former holder that did not hear it would go on as holder."""
+    cloud, edge = pair()
+    other = MemoryNode("other")
+    other.machines["pump"] = FakeMachine({"flow": 2.0}, frozenset({"speed", "mode"}))
+    async with edge_and(cloud, edge):
+        old = backup(cloud)
+        await apply(cloud, speed=10)
+    cloud.disk = old
+    came_back: list[str] = []
+    async with cloud.running():
+        await cloud.gateway.commands.move(PUMP, "other")
+        store, adopting, renewed = cloud.gateway.store, asyncio.Event(), asyncio.Event()
+        commit, renew, on_claim = store.commit, store.renew_identity, cloud.gateway.ownership.on_claim
+
+        async def commit_slowly(changes: Changes) -> None:
+            if any(is_adoption(stored.register) for stored in changes.registers):
+                adopting.set()
+                await until(lambda: came_back == ["other", "edge"])
+            await commit(changes)
+
+        async def renew_meanwhile() -> StoreIdentity:
+            await adopting.wait()
+            edge.path.cut = other.path.cut = True
+            renewed.set()
+            return await renew()
+
+        def claimed(peer: Peer, body: Any) -> None:
+            on_claim(peer, body)
+            if renewed.is_set() and peer.name not in came_back:
+                came_back.append(peer.name)
+
+        monkeypatch.setattr(store, "commit", commit_slowly)
+        monkeypatch.setattr(store, "renew_identity", renew_meanwhile)
+        monkeypatch.setattr(cloud.gateway.ownership, "on_claim", claimed)
+        async with edge.running(cloud), other.running(cloud):
+            await until(renewed.is_set)
+            other.path.cut = False
+            await until(lambda: came_back == ["other"])
+            edge.path.cut = False
+            await until(lambda: other.gateway.ownership.held(PUMP))
+            await until(lambda: desired(other, "speed") == 10)
+            await until(lambda: not edge.gateway.ownership.held(PUMP))
 
 
 async def test_a_root_that_lost_its_store_is_made_whole_from_its_edges() -> None:

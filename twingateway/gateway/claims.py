@@ -1,4 +1,5 @@
-"""A claim: one node says that it runs one device. Its record, its wire form, and the register that answers it.
+"""A claim: one node says that it runs one device. Its record, its wire form, what can be made of it, and the register
+that answers it.
 
 The root answers with one register per device, `lifecycle/state`, replicated like any other:
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from twingateway.errors import InvalidValue, ProtocolViolation
@@ -42,6 +44,24 @@ class Claim:
     restored: bool = False
 
 
+class Verdict(Enum):
+    """What the root makes of a claim."""
+
+    GRANT = "grant"
+    KNOWN = "known"  # granted before, nothing to do
+    TELL = "tell"  # granted before, but the claimant does not know it
+    ADOPT = "adopt"  # the claimant knows more of the root's registers than the root
+    RESTORE = "restore"  # the claimant's store is not the one that told what we have
+    HELD = "held"
+    DELETED = "deleted"
+
+
+REFUSALS: dict[Verdict, str] = {
+    Verdict.HELD: "{device} is held by {holder}; move it before another node can hold it",
+    Verdict.DELETED: "{device} was deleted; create it again before a node can hold it",
+}
+
+
 def lifecycle_key(device: DeviceId) -> RegisterKey:
     return RegisterKey(device, Section.LIFECYCLE, LIFECYCLE_NAME)
 
@@ -69,6 +89,16 @@ def send_claims(parent: Peer, claims: Iterable[Claim]) -> None:
         for first in range(0, len(of_one), CLAIMS_AT_ONCE):
             if parent.line is not None:
                 parent.line.send_control("claim", _claim_body(of_one[first : first + CLAIMS_AT_ONCE]))
+
+
+def refuse(peer: Peer, claim: Claim, reason: str, judged_by: Version | None = None) -> None:
+    """Tell a claimant why it does not hold the device. `judged_by`: the lifecycle register's version, since a newer
+    one can overtake this."""
+    if peer.line is not None:
+        body: dict[str, Any] = {"device": str(claim.device), "node": claim.holder, "reason": reason}
+        if judged_by is not None:
+            body["version"] = list(judged_by)
+        peer.line.send_control("claim-refused", body)
 
 
 def _claim_body(claims: list[Claim]) -> dict[str, Any]:

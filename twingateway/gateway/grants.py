@@ -13,9 +13,8 @@ The root judges each claim by one table (`Grants.judge`):
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from enum import Enum
 from typing import Any
 
 import structlog
@@ -24,16 +23,19 @@ from twingateway.errors import ProtocolViolation, StoreError, Unavailable
 from twingateway.gateway import wire
 from twingateway.gateway.claims import (
     HOLDER_SECTIONS,
+    REFUSALS,
     ROOT_SECTIONS,
     Claim,
+    Verdict,
     fields,
     greatest_of_root,
     lifecycle_key,
+    refuse,
     registers_of,
 )
 from twingateway.gateway.ledger import DOUBT, Draft, Ledger, granted_epoch
 from twingateway.gateway.locks import DeviceLocks
-from twingateway.gateway.peers import Peer, Peers
+from twingateway.gateway.peers import Line, Peer, Peers
 from twingateway.gateway.restored import DECIDED, MADE, MOVED_IN, ONLY_MOVED, RESTORED, Restored
 from twingateway.gateway.table import TwinTable
 from twingateway.gateway.tasks import Tasks
@@ -56,24 +58,9 @@ MOST_DEVICES = 100_000
 MOVED = "moved"
 
 
-class Verdict(Enum):
-    GRANT = "grant"
-    KNOWN = "known"  # granted before, nothing to do
-    TELL = "tell"  # granted before, but the claimant does not know it
-    ADOPT = "adopt"  # the claimant knows more of the root's registers than the root
-    RESTORE = "restore"  # the claimant's store is not the one that told what we have
-    HELD = "held"
-    DELETED = "deleted"
-
-
-_REFUSALS: dict[Verdict, str] = {
-    Verdict.HELD: "{device} is held by {holder}; move it before another node can hold it",
-    Verdict.DELETED: "{device} was deleted; create it again before a node can hold it",
-}
-
-
 class Grants:
-    """Judges claims and mints what follows from them. `peer` is None for a claim of the root's own."""
+    """Judges claims and mints what follows from them. What it has to say goes to the peer through which the claimant
+    is reached by then, since that may have come back by another way."""
 
     def __init__(self, peers: Peers, table: TwinTable, ledger: Ledger, tasks: Tasks, locks: DeviceLocks) -> None:
         self._peers = peers
@@ -81,9 +68,9 @@ class Grants:
         self._ledger = ledger
         self._tasks = tasks
         self._locks = locks
-        self._undecided: dict[tuple[str, DeviceId], tuple[Claim, Peer | None]] = {}
+        self._undecided: dict[tuple[str, DeviceId], Claim] = {}
         self._deciding: asyncio.Task[None] | None = None
-        self._refused: dict[DeviceId, tuple[Claim, Peer | None]] = {}
+        self._refused: dict[DeviceId, Claim] = {}
         self._heard: set[DeviceId] = set()
         """Devices whose holder has been heard by this process, and knew nothing that the root does not."""
         self._asked: dict[tuple[DeviceId, str], tuple[Claim, Peer]] = {}
@@ -113,18 +100,23 @@ class Grants:
 
     async def claim(self, claims: list[Claim]) -> None:
         """The root's own devices; decided when it returns, unless the store refuses for now."""
-        await self._decide_soon(claims, None)
+        await self._decide_soon(claims)
         self._go_on()
 
-    def on_claims(self, claims: list[Claim], peer: Peer | None) -> None:
+    def on_claims(self, claims: list[Claim]) -> None:
         for claim in claims:
-            self._undecided[claim.holder, claim.device] = (claim, peer)
+            self._undecided[claim.holder, claim.device] = claim
+        self._go_on()
+
+    def _judge_again(self, claim: Claim) -> None:
+        """A claim of before; what the claimant said since counts."""
+        self._undecided.setdefault((claim.holder, claim.device), claim)
         self._go_on()
 
     def require_few(self, claims: list[Claim], peer: Peer) -> None:
         """Raises ProtocolViolation if a child would hold more with these, or wait for more, than it may."""
         fresh = {claim.device for claim in claims if self._peers.holder(claim.device) is None}
-        fresh.update(claim.device for claim, claimant in self._undecided.values() if claimant is peer)
+        fresh.update(device for holder, device in self._undecided if holder in peer.below)
         fresh.update(device for (device, _), (_, asked) in self._asked.items() if asked is peer)
         held = sum(len(self._peers.held_by(node)) for node in peer.below)
         if fresh and held + len(fresh) > MOST_DEVICES:
@@ -178,34 +170,35 @@ class Grants:
         try:
             while self._undecided:
                 batch, self._undecided = self._undecided, {}
-                by_peer: dict[str, tuple[Peer | None, list[Claim]]] = {}
-                for claim, peer in batch.values():
-                    by_peer.setdefault("" if peer is None else peer.name, (peer, []))[1].append(claim)
-                settled = [await self._decide_soon(claims, peer) for peer, claims in by_peer.values()]
+                by_way: dict[str, list[Claim]] = {}
+                for claim in batch.values():
+                    peer = self._peers.via(claim.holder)
+                    by_way.setdefault(claim.holder if peer is None else peer.name, []).append(claim)
+                settled = [await self._decide_soon(claims) for claims in by_way.values()]
                 if not all(settled):
                     await asyncio.sleep(RETRY_SECONDS)
         finally:
             self._deciding = None
 
-    async def _decide_soon(self, claims: list[Claim], peer: Peer | None) -> bool:
+    async def _decide_soon(self, claims: list[Claim]) -> bool:
         """False if the store refused the grants; they are undecided still."""
         try:
             async with self._locks.hold(claim.device for claim in claims):
-                await self._decide(claims, peer)
+                await self._decide(claims)
         except (StoreError, Unavailable) as error:
             log.warning("claims wait for the store", claims=len(claims), reason=error.message)
             for claim in claims:
-                self._undecided.setdefault((claim.holder, claim.device), (claim, peer))
+                self._undecided.setdefault((claim.holder, claim.device), claim)
             return False
         return True
 
-    async def _decide(self, claims: list[Claim], peer: Peer | None) -> None:
+    async def _decide(self, claims: list[Claim]) -> None:
         by_verdict: dict[Verdict, dict[DeviceId, Claim]] = {verdict: {} for verdict in Verdict}
         for claim in claims:
             same = by_verdict[self._judge(claim)]
             if same.setdefault(claim.device, claim) is not claim:
                 # Of another node below the same child: judged after this one.
-                self._undecided[claim.holder, claim.device] = (claim, peer)
+                self._undecided.setdefault((claim.holder, claim.device), claim)
         granted = list(by_verdict[Verdict.GRANT].values())
         await self._grant(granted)
         late = [claim for claim in granted if not self._was_all_given(claim)]
@@ -215,12 +208,11 @@ class Grants:
             self._heard.update(by_verdict[verdict])
         for device in by_verdict[Verdict.TELL]:
             self.tell_again(device)
-        for verdict in _REFUSALS:
+        for verdict in REFUSALS:
             for claim in by_verdict[verdict].values():
-                self._refuse(claim, verdict, peer)
-        if peer is not None and peer.line is not None:
-            self._ask(peer, list(by_verdict[Verdict.ADOPT].values()))
-            self._give_back(peer, [*by_verdict[Verdict.RESTORE].values(), *late])
+                self._refuse(claim, verdict)
+        self._ask(list(by_verdict[Verdict.ADOPT].values()))
+        self._give_back([*by_verdict[Verdict.RESTORE].values(), *late])
 
     def _judge(self, claim: Claim) -> Verdict:
         current = self._table.get(lifecycle_key(claim.device))
@@ -273,31 +265,34 @@ class Grants:
         epoch = max(before, claim.epoch) + 1
         return {**known, "state": "live", "holder": claim.holder, "store": claim.store, "epoch": epoch}
 
-    def _refuse(self, claim: Claim, verdict: Verdict, peer: Peer | None) -> None:
-        holder = self._peers.holder(claim.device)
-        reason = _REFUSALS[verdict].format(device=claim.device, holder=holder)
+    def _refuse(self, claim: Claim, verdict: Verdict) -> None:
+        holder, peer = self._peers.holder(claim.device), self._peers.via(claim.holder)
+        reason = REFUSALS[verdict].format(device=claim.device, holder=holder)
         self._ledger.notice("claim-refused", reason, claim.device, node=claim.holder)
-        self._refused[claim.device] = (claim, peer)
+        self._refused[claim.device] = claim
         if peer is not None:
             current = self._table.get(lifecycle_key(claim.device))
             refuse(peer, claim, reason, None if current is None else current.register.version)
 
-    def _ask(self, peer: Peer, claims: list[Claim]) -> None:
+    def _reached(self, claims: list[Claim]) -> Iterator[tuple[Peer, Line, str, list[Claim]]]:
+        """The claims by claimant, of those that are there; the others claim again when they are back."""
         for holder in {claim.holder for claim in claims}:
-            names = [claim.device.name for claim in claims if claim.holder == holder]
-            self._asked.update(((c.device, holder), (c, peer)) for c in claims if c.holder == holder)
-            if peer.line is not None:
-                log.warning("asking a holder for this root's own registers", node=holder, devices=len(names))
-                peer.line.send_control("want-root", {"node": holder, "devices": names})
+            peer = self._peers.via(holder)
+            if peer is not None and peer.line is not None:
+                yield peer, peer.line, holder, [claim for claim in claims if claim.holder == holder]
 
-    def _give_back(self, peer: Peer, claims: list[Claim]) -> None:
-        for holder in {claim.holder for claim in claims}:
-            devices = [claim.device for claim in claims if claim.holder == holder]
-            self._given.update((c.device, (c.store, self._said(c.device))) for c in claims if c.holder == holder)
-            told = ((device, registers_of(self._table, device, HOLDER_SECTIONS)) for device in devices)
+    def _ask(self, claims: list[Claim]) -> None:
+        for peer, line, holder, of_one in self._reached(claims):
+            self._asked.update(((claim.device, holder), (claim, peer)) for claim in of_one)
+            log.warning("asking a holder for this root's own registers", node=holder, devices=len(of_one))
+            line.send_control("want-root", {"node": holder, "devices": [claim.device.name for claim in of_one]})
+
+    def _give_back(self, claims: list[Claim]) -> None:
+        for _, line, holder, of_one in self._reached(claims):
+            self._given.update((claim.device, (claim.store, self._said(claim.device))) for claim in of_one)
+            told = ((c.device, registers_of(self._table, c.device, HOLDER_SECTIONS)) for c in of_one)
             for batch in wire.batches(told):
-                if peer.line is not None:
-                    peer.line.send_control("restore", {"node": holder, "devices": batch})
+                line.send_control("restore", {"node": holder, "devices": batch})
 
     # --- a root that lost its store ------------------------------------------------------------------------------
 
@@ -363,15 +358,16 @@ class Grants:
 
     async def _adopt(self, claim: Claim, registers: list[Register], peer: Peer) -> None:
         """Take the root's registers back from a claimant, begin an epoch above all of them, judge the claim anew."""
-        device, before = claim.device, self._lifecycle(claim.device)
-        kept = self._written_since(device)
-        self._ledger.apply(registers, origin=peer.name, then=lambda: None)
+        device = claim.device
         async with self._locks.hold([device]):
+            before, kept = self._lifecycle(device), self._written_since(device)
+            self._ledger.apply(registers, origin=peer.name, then=lambda: None)
             while not await self._begin_epoch(claim, before, kept, registers):
                 await asyncio.sleep(RETRY_SECONDS)
-        log.info("adopted from its holder", device=str(device), registers=len(registers), kept=len(kept))
+        counts = {"registers": len(registers), "kept": len(kept)}
+        log.info("adopted from a claimant", device=str(device), node=claim.holder, **counts)
         self.tell_again(device)
-        self.on_claims([replace(claim, root=ZERO)], peer)
+        self._judge_again(replace(claim, root=ZERO))
 
     async def _begin_epoch(
         self, claim: Claim, before: dict[str, Value], kept: dict[RegisterKey, Draft], registers: list[Register]
@@ -438,22 +434,12 @@ class Grants:
         device = stored.register.key.device
         if stored.register.key != lifecycle_key(device) or device not in self._refused:
             return
-        value, (claim, peer) = fields(stored.register), self._refused[device]
+        value, claim = fields(stored.register), self._refused[device]
         if value.get("state") == "live" and value.get("holder") in (None, claim.holder):
             del self._refused[device]
-            self.on_claims([claim], peer)
+            self._judge_again(claim)
 
 
 def _epoch(lifecycle: dict[str, Value]) -> int:
     epoch = lifecycle.get("epoch")
     return epoch if isinstance(epoch, int) else 0
-
-
-def refuse(peer: Peer, claim: Claim, reason: str, judged_by: Version | None = None) -> None:
-    """Tell a claimant why it does not hold the device. `judged_by`: the lifecycle register's version, since a newer
-    one can overtake this."""
-    if peer.line is not None:
-        body: dict[str, Any] = {"device": str(claim.device), "node": claim.holder, "reason": reason}
-        if judged_by is not None:
-            body["version"] = list(judged_by)
-        peer.line.send_control("claim-refused", body)

@@ -24,10 +24,11 @@ from twingateway.gateway.claims import (
     lifecycle_key,
     parse_claims,
     parse_names,
+    refuse,
     registers_of,
     send_claims,
 )
-from twingateway.gateway.grants import Grants, refuse
+from twingateway.gateway.grants import Grants
 from twingateway.gateway.ledger import Ledger, granted_epoch
 from twingateway.gateway.notes import draw_up, was_told
 from twingateway.gateway.peers import Peer, Peers
@@ -155,7 +156,7 @@ class Ownership:
             self._reached(holder)
         if self._grants is not None:
             self._grants.require_few(claims, peer)
-            self._grants.on_claims(claims, peer)
+            self._grants.on_claims(claims)
             return
         relayed = self._relayed.setdefault(peer.name, {})
         relayed.update(((claim.holder, claim.device), claim) for claim in claims)
@@ -362,7 +363,7 @@ class Ownership:
 
     def _claim_again(self, device: DeviceId) -> None:
         if self._grants is not None:
-            self._grants.on_claims([self._own_claim(device)], None)
+            self._grants.on_claims([self._own_claim(device)])
         elif self._peers.parent is not None:
             self._claim(self._peers.parent, [device])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -188,14 +189,31 @@ class MemoryNode:
                     await self._start_devices(gateway, models or {})
                     if parent is not None:
                         work.start(self._uplink(gateway, parent).run(), "uplink")
+                    _running.append(self)
                     yield gateway
                 finally:
+                    if self in _running:
+                        _running.remove(self)
                     work.cancel()
                     for link in [] if self._listener is None else self._listener.links:
                         if not link.over:
                             link.drop()
         finally:
             disk.in_use = False
+
+    def standing(self) -> str:
+        """For a person: its peers, what waits for them, its repairs, and each twin with what the root said of it."""
+        gateway = self.gateway
+        lines = [f"{self.name}: store {gateway.peers.store_id.hex()[:8]}, {gateway.repair.repairs} repairs"]
+        for peer in gateway.peers:
+            link = "down" if peer.line is None else f"link {peer.line.number}"
+            lines.append(f"  {peer.direction.value} {peer.name}: {link}, {len(peer.session.outbox)} queued")
+        for device in gateway.table.devices():
+            holds = "held here" if gateway.ownership.held(device) else "not held here"
+            lines.append(f"  {device}: {holds}")
+            for register in (stored.register for stored in gateway.table.device(device)):
+                lines.append(f"    {register.key.section}/{register.key.name} {register.version} = {register.value}")
+        return "\n".join(lines)
 
     def vanish(self) -> None:
         """As if the process had been killed: its links fall silent; leave `running` next."""
@@ -240,8 +258,24 @@ class MemoryNode:
         gateway.host.run(devices)
 
 
-async def until(condition: Callable[[], object], timeout: float = 5.0) -> None:
-    """Wait until `condition()` is true; raises TimeoutError."""
-    async with asyncio.timeout(timeout):
-        while not condition():
-            await asyncio.sleep(0.002)
+#: Nodes that run now, for who waits for them in vain.
+_running: list[MemoryNode] = []
+
+
+async def until(condition: Callable[[], object], timeout: float = 30.0) -> None:
+    """Wait until `condition()` is true; raises TimeoutError with what was waited for and how the nodes stand. It only
+    ends what hangs: to come back after a lost link alone can take a node several seconds."""
+    try:
+        async with asyncio.timeout(timeout):
+            while not condition():
+                await asyncio.sleep(0.002)
+    except TimeoutError:
+        standing = "\n".join(node.standing() for node in _running)
+        raise TimeoutError(f"not in {timeout:g} s: {_source(condition)}\n{standing}") from None
+
+
+def _source(condition: Callable[[], object]) -> str:
+    try:
+        return inspect.getsource(condition).strip()
+    except (OSError, TypeError):
+        return repr(condition)
