@@ -13,6 +13,7 @@ from twingateway.ports.journal import Filing
 from twingateway.ports.store import Changes
 from twingateway.testing.joined import until
 from twingateway.twin.entry import ALARM, HISTORY, JournalEntry
+from twingateway.twin.parse_model import parse_model
 
 NOON = int(datetime(2026, 1, 31, 12, tzinfo=UTC).timestamp() * 1000)
 
@@ -111,6 +112,29 @@ async def test_what_is_beyond_its_retention_is_not_shown_though_it_is_not_delete
         assert [item["value"] for item in (await ask(site, **{"from": 0}))["items"]] == [2, 4]
         (step,) = (await ask(site, **{"from": now - 100_000, "step": "100s"}))["items"]
         assert (step["time"], step["count"], step["min"]) == (now - 100_000, 2, 2.0)
+
+
+async def test_each_property_has_history_for_as_long_as_its_model_says() -> None:
+    spec = {"level": {"type": "number", "retention": "60s"}, "flow": {"type": "number", "retention": "1h"}}
+    document = {"apiVersion": "edge.iot.org/v1", "kind": "DeviceModel", "metadata": {"name": "pump", "version": "1"}}
+    async with in_process(models={"pump": "pump@1"}) as site:
+        await site.gateway.models.add("default", parse_model({**document, "spec": {"properties": spec}}))
+        now = site.gateway.clock.wall_ms()
+        for name in (*spec, "torque"):
+            await remember(site, (now - 4_000_000, 1), (now - 99_000, 2), (now - 30_000, 3), name=name)
+
+        async def shown() -> dict[str, list[int]]:
+            asked = {name: await ask(site, property=name, **{"from": 0}) for name in (*spec, "torque")}
+            return {
+                name: [item["value"] for item in page["items"] if item["time"] < now] for name, page in asked.items()
+            }
+
+        before = await shown()
+        assert before == {"level": [3], "flow": [2, 3], "torque": [1, 2, 3]}, "of torque no model says it: 30 days"
+        await site.gateway.relay.prune()
+        assert await shown() == before
+        kept = {name: points for (_, name), points in site.node.disk.journal.history.items()}
+        assert [len([p for p in kept[name] if p.time < now]) for name in (*spec, "torque")] == [1, 2, 3], "deleted"
 
 
 async def test_a_series_that_a_wrong_clock_wrote_is_shown_by_its_own_time() -> None:
