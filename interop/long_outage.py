@@ -1,6 +1,6 @@
 """An outage at full load on a thin link, with history: state first, the journal behind it, memory flat.
 
-    python -m interop.long_outage --outage 60s --after 55s
+    python -m interop.long_outage
 
 Edge and cloud in one namespace with a relay of 1 Mbit/s between them; 1,000 updates a second over 500 devices, all of
 them with history. Needs no root. Exits non-zero when the cloud does not have every device's value within 2 s of the
@@ -139,8 +139,8 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--outage", type=seconds, default=60.0, help="how long (60s)")
-    parser.add_argument("--after", type=seconds, default=55.0, help="how long to go on afterwards (55s)")
+    parser.add_argument("--outage", type=seconds, default=120.0, help="how long (120s)")
+    parser.add_argument("--after", type=seconds, default=60.0, help="how long to go on afterwards (60s)")
     parser.add_argument("--rate", type=float, default=1000, help="updates a second, of all devices (1000)")
     parser.add_argument("--devices", type=int, default=500, help="(500)")
     parser.add_argument("--bandwidth", type=float, default=1e6, help="bits a second each way (1000000)")

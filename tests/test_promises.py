@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PROMISING = ["README.md", "twingateway/sync/PROTOCOL.md"]
 #: A file, a folder or several of them, perhaps with the name of a test in it; or a program to run.
 _TEST = re.compile(r"`(tests/[\w/*.]+)(?:::(\w+))?`")
-_PROGRAM = re.compile(r"`python -m (interop\.\w+)[^`]*`")
+_PROGRAM = re.compile(r"`python -m ((?:interop|tests)[.\w]*)[^`]*`")
 
 
 def promises(file: str) -> list[tuple[str, str]]:
@@ -30,6 +30,11 @@ def is_there(path: str, test: str) -> bool:
     return any(getattr(node, "name", "") == test for node in ast.walk(ast.parse(file.read_text())))
 
 
+def is_program(name: str) -> bool:
+    path = name.replace(".", "/")
+    return (ROOT / f"{path}.py").exists() or (ROOT / path / "__main__.py").exists()
+
+
 @pytest.mark.parametrize("file", PROMISING)
 def test_every_promise_names_what_shows_it(file: str):
     table = promises(file)
@@ -44,7 +49,7 @@ def test_every_promise_names_what_shows_it(file: str):
 def test_every_test_and_program_that_a_document_names_is_there(file: str):
     text = (ROOT / file).read_text()
     missing = [f"{path}::{test}" for path, test in _TEST.findall(text) if not is_there(path, test)]
-    missing += [name for name in _PROGRAM.findall(text) if not (ROOT / f"{name.replace('.', '/')}.py").exists()]
+    missing += [name for name in _PROGRAM.findall(text) if not is_program(name)]
     assert not missing
 
 
@@ -52,3 +57,5 @@ def test_a_name_that_is_not_there_is_missed():
     assert is_there("tests/test_promises.py", "is_there")
     assert not is_there("tests/test_promises.py", "is_nowhere")
     assert not is_there("tests/nowhere.py", "")
+    assert is_program("tests.simulation")
+    assert not is_program("tests.nowhere")
