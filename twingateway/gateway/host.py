@@ -59,7 +59,8 @@ class ConfiguredDevice:
 
 @dataclass(frozen=True, slots=True)
 class AdapterHealth:
-    """One adapter as `GET /adapters` shows it. `error` is empty while it runs."""
+    """One adapter as `GET /adapters` shows it. `devices`: this node's to run, even if they could not be set up.
+    `error` is empty while it runs."""
 
     name: str
     summary: str
@@ -149,15 +150,16 @@ class AdapterHost:
         await asyncio.gather(*(adapter.stop() for adapter in self._adapters.values()))
 
     def health(self) -> list[AdapterHealth]:
-        by_adapter = defaultdict[str, list[_Begun]](list)
-        for device, begun in self._begun.items():
-            by_adapter[self._configured[device].adapter].append(begun)
+        by_adapter = defaultdict[str, list[bool]](list)
+        online = {device: begun.reporter.is_online for device, begun in self._begun.items()}
+        for device, is_online in {**dict.fromkeys(self._faulty, False), **online}.items():
+            by_adapter[self._configured[device].adapter].append(is_online)
         return [
             AdapterHealth(
                 name,
                 adapter.kind.summary,
                 len(by_adapter[name]),
-                sum(begun.reporter.is_online for begun in by_adapter[name]),
+                sum(by_adapter[name]),
                 adapter.error,
             )
             for name, adapter in sorted(self._adapters.items())
