@@ -11,6 +11,7 @@ import pytest
 from tests.gateway.workbench import PUMP, Bench, bench, claim, register, turns
 from twingateway.errors import VersionMismatch
 from twingateway.gateway.claims import lifecycle_key
+from twingateway.gateway.notes import draw_up
 from twingateway.ports.memory_store import MemoryDisk
 from twingateway.ports.store import Changes
 from twingateway.testing.joined import FakeMachine, MemoryNode, until
@@ -398,6 +399,20 @@ async def test_what_is_left_of_a_device_of_many_names_is_told_under_a_new_grant(
             await linked(cloud, edge)
             await until(lambda: set(SLICES) < names(cloud, Section.PRESENCE))
             assert names(cloud, Section.REPORTED) == set(said)
+
+
+async def test_tombstones_among_names_too_many_even_for_slices_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("twingateway.twin.kept.SLICES", SLICES[:1])
+    monkeypatch.setattr("twingateway.twin.kept.slice_of", lambda name: SLICES[0])
+    labels = [f"{n:03}-{'long' * 31}" for n in range(600)]
+    async with bench() as of:
+        await twin_with_a_tombstone(of)
+        await of.gateway.commands.patch(PUMP, {"metadata": {"labels": dict.fromkeys(labels, "here")}})
+        await of.gateway.commands.patch(PUMP, {"metadata": {"labels": dict.fromkeys(labels[:90], None)}})
+        await of.gateway.collection.collect()
+        assert of.gateway.collection.collected == 0
+        assert of.gateway.table.get(site_key()) is not None
+        assert of.gateway.ledger.report(draw_up(of.gateway.table, of.gateway.ledger, PUMP, Section.LIFECYCLE)) == []
 
 
 def test_each_slice_speaks_of_its_names_alone() -> None:
