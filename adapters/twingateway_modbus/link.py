@@ -24,7 +24,7 @@ from twingateway_modbus.connection import Connection, Tap
 from twingateway_modbus.learned import Learned
 from twingateway_modbus.plan import Block
 from twingateway_modbus.point import Table
-from twingateway_modbus.pool import Pool, cells_of, cut
+from twingateway_modbus.pool import Pool, cut
 from twingateway_modbus.quarantine import Quarantine
 from twingateway_modbus.reply import objects_of
 from twingateway_modbus.request import (
@@ -137,7 +137,7 @@ class Link:
     async def _learn(self, pool: Pool, turn: Turn, block: Block) -> None:
         async def ask(half: Block) -> Answer:
             try:
-                await turn.read(cells_of(half))
+                await turn.read(half.cells)
             except DeviceError as error:
                 if Answer.of(error) is Answer.NOTHING:
                     raise

@@ -15,6 +15,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from twingateway_modbus.point import Point, Table
+from twingateway_modbus.request import Cells
 
 #: Cells that nobody asked for but that may be read to join two neighbours.
 MAX_GAP = 16
@@ -90,6 +91,10 @@ class Block:
     @property
     def end(self) -> int:
         return self.address + self.count
+
+    @property
+    def cells(self) -> Cells:
+        return Cells(self.table, self.address, self.count)
 
     def gaps(self) -> list[Range]:
         """What lies between each point, with all before it, and the next; empty where they touch or overlap."""

@@ -75,7 +75,7 @@ class Pool:
         wide = self._wide.get(key)
         if wide is None:
             block = self.block(cells, period)
-            wide = self._wide[key] = cells if block is None else cells_of(block)
+            wide = self._wide[key] = cells if block is None else block.cells
         return wide
 
     def block(self, cells: Cells, period: float) -> Block | None:
@@ -103,10 +103,6 @@ class Pool:
         if read is None or now - read.time > _CONTENT * period:
             return None
         return cut(wide, cells, read.data)
-
-
-def cells_of(block: Block) -> Cells:
-    return Cells(block.table, block.address, block.count)
 
 
 def cut(wide: Cells, cells: Cells, data: bytes) -> bytes:

@@ -94,6 +94,8 @@ class Reader:
         Raises the error that took the device away. `together`: what was just read for another device of the unit will
         do."""
         heard, period = False, item.period if together else 0.0
+        if self._refused_until:
+            self._ask_for_something()
         for block in tuple(item.blocks):
             heard = await self._read(block, deliver, period) or heard
         if self._has_learned:
@@ -105,6 +107,13 @@ class Reader:
             self._learned.save()
         return heard
 
+    def _ask_for_something(self) -> None:
+        """Where everything was refused one block is asked for in each round, by turns: nobody would know otherwise
+        whether the device is still there."""
+        everything = [block.cells for each in self.rounds for block in each.blocks]
+        if all(map(self._is_resting, everything)):
+            del self._refused_until[min(everything, key=self._refused_until.__getitem__)]
+
     async def _read(self, block: Block, deliver: Deliver, period: float) -> bool:
         """A block, in halves if need be."""
         answer = await self._ask(block, deliver, period)
@@ -113,7 +122,7 @@ class Reader:
         return answer is not Answer.NOTHING
 
     async def _ask(self, block: Block, deliver: Deliver, period: float = 0.0) -> Answer:
-        cells = Cells(block.table, block.address, block.count)
+        cells = block.cells
         if self._refused_until and self._is_resting(cells):
             return Answer.EXCEPTION
         try:

@@ -36,7 +36,8 @@ class Cells:
     count: int
 
     def __str__(self) -> str:
-        return f"{self.count} {self.table} {'bits' if self.table.of_bits else 'registers'} at {self.address}"
+        kind = "bit" if self.table.of_bits else "register"
+        return f"{self.count} {self.table} {kind}{'s' * (self.count != 1)} at {self.address}"
 
 
 def read(cells: Cells) -> Request:
@@ -47,7 +48,7 @@ def read(cells: Cells) -> Request:
 def write_registers(address: int, data: bytes, *, multiple: bool = False) -> Request:
     """One register with function 6, several (or one, if `multiple`) in one request with function 16."""
     count = len(data) // 2
-    doing = f"writing {count} holding registers at {address}"
+    doing = f"writing {Cells(Table.HOLDING, address, count)}"
     if count == 1 and not multiple:
         return Request(struct.pack(">BH", WRITE_REGISTER, address) + data, doing)
     return Request(struct.pack(">BHHB", WRITE_REGISTERS, address, count, len(data)) + data, doing)

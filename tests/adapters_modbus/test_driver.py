@@ -79,7 +79,7 @@ async def test_an_address_the_device_does_not_have_marks_only_itself(plant: Plan
     assert recorder.values == {"good": 12, "other": 39}
     assert recorder.presence is True
     assert isinstance(recorder.problems[0], DeviceRefused)
-    assert "bad: illegal data address (2) reading 1 input registers at 41" in recorder.problems[0].message
+    assert "bad: illegal data address (2) reading 1 input register at 41" in recorder.problems[0].message
 
 
 async def test_a_gap_that_cannot_be_read_costs_one_refusal_only(plant: Plant) -> None:
@@ -210,7 +210,7 @@ async def test_a_write_the_device_refuses_says_why(plant: Plant) -> None:
 
     port = await plant.serve(sim_device(1, action=refuse))
     driver, _ = plant.driver(port, {"setpoint": SETPOINT})
-    with pytest.raises(DeviceRefused, match=r"setpoint: illegal data value \(3\) writing 1 holding registers at 20"):
+    with pytest.raises(DeviceRefused, match=r"setpoint: illegal data value \(3\) writing 1 holding register at 20"):
         await driver.write("setpoint", 21)
 
 

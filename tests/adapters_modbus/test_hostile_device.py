@@ -41,7 +41,7 @@ def patience(case: str) -> str:
 GOOD = bytes.fromhex("03 02 002a")
 
 HOSTILE: dict[str, tuple[Callable[[bytes], bytes | None], type[DeviceError], str]] = {
-    "silence": (lambda _: b"", DeviceTimeout, "did not answer within 0.3 s reading 1 holding registers at 20"),
+    "silence": (lambda _: b"", DeviceTimeout, "did not answer within 0.3 s reading 1 holding register at 20"),
     "half a frame": (lambda r: reply(r, GOOD)[:8], DeviceTimeout, "only 8 bytes came"),
     "function": (lambda r: reply(r, b"\x04" + GOOD[1:]), DeviceReplyInvalid, "function 4 instead of 3"),
     "too many registers": (lambda r: reply(r, b"\x03\x04\0\1\0\2"), DeviceReplyInvalid, "4 bytes of values"),

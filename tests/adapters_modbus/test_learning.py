@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ async def test_only_the_address_that_is_missing_is_missing(tmp_path: Path) -> No
     site = Site(tmp_path)
     assert await site.read() == GOOD
     assert [problem.partition(", says")[0] for problem in site.problems] == [
-        "r20: illegal data address (2) reading 1 holding registers at 20"
+        "r20: illegal data address (2) reading 1 holding register at 20"
     ]
     site.close()
 
@@ -117,6 +118,25 @@ async def test_a_value_that_answers_at_last_is_read_with_the_others_again() -> N
     await driver.read()
     assert (20, 1) not in site.asked
     assert len(site.asked) == 2
+    await adapter.stop()
+    site.close()
+
+
+async def test_where_everything_is_refused_something_is_still_asked_in_each_round() -> None:
+    site = Site(None)
+    adapter = make_adapter()
+    properties = {f"r{address}": ONE | {"address": address} for address in (40, 80)}
+    driver, port = make_driver(adapter, await serve(Transport.TCP, site.server), properties)
+    running = asyncio.ensure_future(driver.run())
+    await port.until(lambda r: set(r.bad) == {"r40", "r80"})
+    site.asked.clear()
+    async with asyncio.timeout(5):
+        while len(site.asked) < 6:
+            await asyncio.sleep(0.005)
+    assert set(site.asked) == {(40, 1), (80, 1)}
+    assert port.presence is True
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
     await adapter.stop()
     site.close()
 
