@@ -20,7 +20,7 @@ from aioquic.quic.packet import QuicErrorCode
 
 from tests.sync.world import World, key
 from tests.test_bad_input import Peer, pki, running
-from twingateway.gateway import carrier, grants
+from twingateway.gateway import debts, grants
 from twingateway.link import door
 from twingateway.link.quic_client import QuicDialer
 from twingateway.link.quic_link import QuicLink
@@ -165,7 +165,7 @@ async def test_a_frame_that_is_replayed_counts_once(pki, tmp_path):
 
 
 async def test_one_that_never_acknowledges_is_disconnected_in_the_end(pki, tmp_path, monkeypatch):
-    monkeypatch.setattr(carrier, "UNHEEDED", 0.4)
+    monkeypatch.setattr(debts, "UNHEEDED", 0.4)
     claim = control("claim", node="edge-2", store="s", devices=[["valve", 0, [0, 0, 0], False]])
     async with running(pki, tmp_path) as site:
         line = site.line
@@ -188,7 +188,7 @@ class Owing:
     def __init__(self) -> None:
         self.world = World()
         self.world.connect()
-        self.patience = Patience(carrier.UNDURABLE)
+        self.patience = Patience(debts.UNDURABLE)
         self.world.edge.write(key("valve"), 1)
 
     def ends(self, seconds: float, *, heard: bool = True, commits: float = math.inf) -> bool:
@@ -216,7 +216,7 @@ class Owing:
 
 def test_one_that_sees_and_makes_nothing_durable_is_borne_with_for_ten_minutes() -> None:
     owing = Owing()
-    assert not owing.ends(carrier.UNDURABLE - 5)
+    assert not owing.ends(debts.UNDURABLE - 5)
     assert owing.ends(10)
     assert len(owing.world.edge.session.outbox) == 1, "what it owes is kept for its next link"
 
@@ -224,13 +224,13 @@ def test_one_that_sees_and_makes_nothing_durable_is_borne_with_for_ten_minutes()
 def test_a_dead_path_is_no_debt() -> None:
     owing = Owing()
     assert not owing.ends(60)
-    assert not owing.ends(10 * carrier.UNDURABLE, heard=False)
-    assert not owing.ends(carrier.UNDURABLE - 100)
+    assert not owing.ends(10 * debts.UNDURABLE, heard=False)
+    assert not owing.ends(debts.UNDURABLE - 100)
     assert owing.ends(100), "the seconds before the outage count"
 
 
 def test_one_whose_commits_are_slow_is_not_taken_for_one_that_never_commits() -> None:
-    assert not Owing().ends(10 * carrier.UNDURABLE, commits=0.9 * carrier.UNDURABLE)
+    assert not Owing().ends(10 * debts.UNDURABLE, commits=0.9 * debts.UNDURABLE)
 
 
 @dataclass
@@ -252,8 +252,8 @@ CLAIM = control("claim", node="edge-2", store="s", devices=[["valve", 0, [0, 0, 
 
 
 async def test_one_that_sees_and_makes_nothing_durable_is_disconnected_with_a_reason(pki, tmp_path, monkeypatch):
-    monkeypatch.setattr(carrier, "UNDURABLE", 0.4)
-    monkeypatch.setattr(carrier, "LOOK_AT_DEBTS", 0.0)
+    monkeypatch.setattr(debts, "UNDURABLE", 0.4)
+    monkeypatch.setattr(debts, "LOOK_EVERY", 0.0)
     async with running(pki, tmp_path) as site:
         line = site.line
         peer = Seeing(credential(pki), raw=HELLO + CLAIM)
@@ -271,8 +271,8 @@ async def test_one_that_sees_and_makes_nothing_durable_is_disconnected_with_a_re
 
 
 async def test_one_whose_transport_acknowledges_nothing_is_disconnected_with_a_reason(pki, tmp_path, monkeypatch):
-    monkeypatch.setattr(carrier, "UNHEEDED", 0.4)
-    monkeypatch.setattr(carrier, "LOOK_AT_DEBTS", 0.0)
+    monkeypatch.setattr(debts, "UNHEEDED", 0.4)
+    monkeypatch.setattr(debts, "LOOK_EVERY", 0.0)
     async with running(pki, tmp_path) as site:
         line = site.line
         peer = Flood(credential(pki), raw=HELLO, datagram_said=said(1, Answer()), times=10**6)

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import structlog
 
 from twingateway.errors import LinkError, ProtocolViolation, TwinGatewayError
+from twingateway.gateway.debts import Debts
 from twingateway.gateway.inbound import Inbound
 from twingateway.gateway.journal_lane import JournalEvents, JournalLane
 from twingateway.gateway.ledger import Ledger
@@ -27,7 +28,6 @@ from twingateway.mqtt.streams import STATE_STREAM
 from twingateway.ports.link import CONTROL_STREAM, Link, LinkFacts
 from twingateway.ports.store import PeerRecord
 from twingateway.sync import events as sync_events
-from twingateway.sync.patience import Patience
 
 log = structlog.get_logger("link")
 
@@ -35,14 +35,6 @@ log = structlog.get_logger("link")
 STREAM_BACKLOG = 32 * 1024
 #: Bytes that a peer may leave unread on the control stream before it is taken for one that never reads.
 CONTROL_BACKLOG = 16 * 1024 * 1024
-#: Seconds of saying nothing of what it is sent after which a peer is taken for one that never will. A path that is
-#: dead ends the link sooner, so of these at least half were seconds in which the peer was heard.
-UNHEEDED = 120.0
-#: Seconds in which a peer that is heard makes nothing durable of what it has seen, after which its link is ended: it
-#: may be one that never will. One whose store is full for so long loses nothing by it but a link.
-UNDURABLE = 600.0
-#: How often such debts are looked at, in seconds.
-LOOK_AT_DEBTS = 1.0
 #: MQTT 5 reason codes.
 QUOTA_EXCEEDED, UNSPECIFIED = 0x97, 0x80
 #: How soon to look again at a full state stream, in seconds.
@@ -135,9 +127,7 @@ class Carrier:
         self.quiet = True
         self._heard_at = 0.0
         self._quiet_after: float | None = None
-        self._debts_at = 0.0
-        self._seen_only = Patience(UNDURABLE)
-        self._untaken = Patience(UNHEEDED)
+        self._debts: Debts | None = None
         self._frames = Meter()
         self._mqtt_handlers: dict[type, Callable[[Any, float], None]] = {
             Published: self._on_published,
@@ -251,6 +241,7 @@ class Carrier:
         assert self._link is not None
         self._peer = peer
         self._number = peer.next_link()
+        self._debts = Debts(peer.session, self._number, self.facts)
         peer.lines.append(self)
         room = self._link.datagram_room
         self._by_datagram = room > 0
@@ -294,23 +285,11 @@ class Carrier:
 
     def _watch(self, peer: Peer, now: float) -> None:
         """What has to be looked at now and then, on a link that is open."""
-        unheeded = peer.session.unheeded_since(self._number)
-        if unheeded is not None and now >= unheeded + UNHEEDED:
-            self._violated(ProtocolViolation("what was sent is never acknowledged", reason_code=QUOTA_EXCEEDED))
+        overdue = None if self._debts is None else self._debts.overdue(now, heard=not self.quiet)
+        if overdue is not None:
+            self._violated(ProtocolViolation(overdue, reason_code=QUOTA_EXCEEDED))
         if not self.quiet and self._is_quiet(now):
             self._turn(peer, quiet=True)
-        if now >= self._debts_at + LOOK_AT_DEBTS:
-            self._debts_at = now
-            self._judge(peer, now)
-
-    def _judge(self, peer: Peer, now: float) -> None:
-        """What a peer that is heard owes us for too long."""
-        facts, heard = self.facts(), not self.quiet
-        taken = facts.bytes_acknowledged if facts.bytes_in_flight else None
-        if self._untaken.ends(taken, now, heard=heard):
-            self._violated(ProtocolViolation("what was sent is never taken", reason_code=QUOTA_EXCEEDED))
-        elif self._seen_only.ends(peer.session.undurable_since(self._number), now, heard=heard):
-            self._violated(ProtocolViolation("what was seen is never made durable", reason_code=QUOTA_EXCEEDED))
 
     def _handle(self, events: list[MqttEvent], now: float) -> None:
         self._now = now
