@@ -10,7 +10,6 @@ pulled while fewer than `window` are on their way, and a link that hears nothing
 from __future__ import annotations
 
 import asyncio
-import heapq
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from twingateway.errors import LinkError
+from twingateway.ports.agenda import Agenda
 from twingateway.ports.hand_clock import Scheduler
 from twingateway.ports.link import HandlerFactory, Knocking, Link, LinkFacts, LinkHandler
 
@@ -72,42 +72,13 @@ class MemoryPath:
         return [self.delay + self.jitter * self.chance.random() for _ in range(copies)]
 
 
-class _Agenda:
-    """Calls in order of time, then of entry (an event loop keeps no order between calls of the same time)."""
-
-    def __init__(self, scheduler: Scheduler) -> None:
-        self._scheduler = scheduler
-        self._count = 0
-        self._entries: list[tuple[float, int, Callable[[float], None]]] = []
-        self._scheduled: set[float] = set()
-
-    def now(self) -> float:
-        return self._scheduler.time()
-
-    def add(self, when: float, call: Callable[[float], None]) -> None:
-        self._count += 1
-        heapq.heappush(self._entries, (when, self._count, call))
-        if when not in self._scheduled:
-            self._scheduled.add(when)
-            self._scheduler.call_at(when, self._run, when)
-
-    def _run(self, due: float) -> None:
-        self._scheduled.discard(due)
-        while self._entries and self._entries[0][0] <= due:
-            _, _, call = heapq.heappop(self._entries)
-            call(max(due, self._scheduler.time()))
-
-    def clear(self) -> None:
-        self._entries.clear()
-
-
 class MemoryLink:
     """One end; implements `twingateway.ports.link.Link`. Made in pairs by `memory_pair`."""
 
     def __init__(
         self, scheduler: Scheduler, path: MemoryPath, *, name: str, certificate: bytes, first_stream: int
     ) -> None:
-        self._agenda = _Agenda(scheduler)
+        self._agenda = Agenda(scheduler)
         self._path = path
         self._name = name
         self._certificate = certificate
