@@ -17,7 +17,7 @@ from twingateway_modbus.simulator.faults import Fault, FaultKind, Faults
 
 from tests.adapters_modbus.simulated import make_adapter, make_driver, make_server, serve
 from twingateway.adapter import Driver
-from twingateway.errors import DeviceReplyInvalid
+from twingateway.errors import DeviceRefused, DeviceReplyInvalid
 from twingateway.testing.device_port import RecordingPort
 
 
@@ -157,6 +157,15 @@ async def test_a_fast_property_does_not_wait_for_a_slow_round(site: Site) -> Non
     memory.set(Table.INPUT, 7, [77])
     await port.until(lambda r: r.values["fast"] == 77)
     assert len(port.values) < 16
+
+
+async def test_a_simulated_device_does_not_do_what_it_refuses(site: Site) -> None:
+    properties = {"out": {"table": "holding", "address": 1, "type": "int16", "writable": True}}
+    driver, _ = site.run(properties)
+    site.server.faults[None] = Faults([Fault(FaultKind.EXCEPTION, 1.0, 3)])
+    with pytest.raises(DeviceRefused, match=r"illegal data value \(3\) writing 1 holding register at 1"):
+        await driver.write("out", 99)
+    assert site.server.units[1].get(Table.HOLDING, 1, 1) == [1]
 
 
 async def test_a_write_goes_before_all_polls_that_wait(site: Site) -> None:

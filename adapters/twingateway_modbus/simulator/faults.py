@@ -52,16 +52,20 @@ class Faults:
         self._random = Random(seed)
         self._before: dict[int, bytes] = {}
 
-    def spoil(self, asked: Asked, pdu: bytes, framing: Framing) -> Sending:
-        """The good reply `pdu`, framed, or what becomes of it."""
-        good = framing.frame(asked.transaction, asked.unit, pdu)
-        stale, self._before[asked.unit] = self._before.get(asked.unit, b""), good
+    def choose(self) -> Fault | None:
+        """For one reply."""
         chance = self._random.random()
         for fault in self.faults:
             if chance < fault.share:
-                return self._apply(fault, asked, pdu, framing, stale)
+                return fault
             chance -= fault.share
-        return Sending((good,))
+        return None
+
+    def spoil(self, fault: Fault | None, asked: Asked, pdu: bytes, framing: Framing) -> Sending:
+        """The good reply `pdu`, framed, or what becomes of it."""
+        good = framing.frame(asked.transaction, asked.unit, pdu)
+        stale, self._before[asked.unit] = self._before.get(asked.unit, b""), good
+        return Sending((good,)) if fault is None else self._apply(fault, asked, pdu, framing, stale)
 
     def _apply(self, fault: Fault, asked: Asked, pdu: bytes, framing: Framing, stale: bytes) -> Sending:
         good = framing.frame(asked.transaction, asked.unit, pdu)

@@ -12,7 +12,7 @@ from typing import cast
 from twingateway_modbus.address import FramingName
 from twingateway_modbus.framing import Framing, make_framing
 from twingateway_modbus.simulator.answer import answer
-from twingateway_modbus.simulator.faults import Faults, Sending
+from twingateway_modbus.simulator.faults import FaultKind, Faults, Sending
 from twingateway_modbus.simulator.inbox import Asked, Inbox
 from twingateway_modbus.simulator.memory import Memory
 
@@ -85,13 +85,19 @@ class Server:
 
     def reply(self, asked: Asked) -> Sending | None:
         """What to send, None for nothing."""
-        pdu = self.pdu_for(asked) if asked.pdu else None
+        if not asked.pdu:
+            return None
+        faults = self.faults.get(asked.unit) or self.faults.get(None) or self._none
+        fault = faults.choose()
+        if fault is not None and fault.kind is FaultKind.EXCEPTION and asked.unit in self.units:
+            pdu: bytes | None = asked.pdu  # what is refused is not done
+        else:
+            pdu = self.pdu_for(asked)
         if pdu is None:
             return None
         if self._witness is not None:
             self._witness(asked.unit, asked.pdu)
-        faults = self.faults.get(asked.unit) or self.faults.get(None) or self._none
-        return faults.spoil(asked, pdu, self._framing)
+        return faults.spoil(fault, asked, pdu, self._framing)
 
     def pdu_for(self, asked: Asked) -> bytes | None:
         """What a good device replies, None from one that is not there."""

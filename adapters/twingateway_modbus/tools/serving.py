@@ -73,7 +73,7 @@ async def serve_profile(file: Path, how: Serving) -> None:
     machines = _machines(file, how)
     memories: dict[int, Memory] = {unit: machine.memory for unit, machine in machines.items()}
     server = Server(memories, transport.framing, {None: how.faults})
-    print(f"{len(machines)} units on {await _listen(server, transport, how)}", flush=True)
+    print(f"{len(machines)} unit{'s' * (len(machines) != 1)} on {await _listen(server, transport, how)}", flush=True)
     loop = asyncio.get_running_loop()
     while True:
         if not how.still and how.test is None:
