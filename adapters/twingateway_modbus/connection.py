@@ -127,10 +127,14 @@ class Connection:
             pdu = self._framing.find(sent, self._buffer)
         except ReplyFault as fault:
             self.close()
-            reply.set_exception(DeviceReplyInvalid(f"answered with {fault}"))
+            reply.set_exception(DeviceReplyInvalid(f"answered with {fault}{self._echo_hint(sent)}"))
             return
         if pdu is not None:
             reply.set_result(pdu)
+
+    def _echo_hint(self, sent: Sent) -> str:
+        is_echo = not self._framing.keeps_apart and self._buffer.startswith(sent.frame)
+        return " (it begins with what was sent: does the line echo, and serial not say so?)" if is_echo else ""
 
     def lost(self) -> None:
         self._channel = None

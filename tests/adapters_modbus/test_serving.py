@@ -17,7 +17,8 @@ from twingateway_modbus.simulator.faults import Fault, FaultKind, Faults
 from twingateway_modbus.tools.once import point_of, read_once, write_once
 from twingateway_modbus.tools.serving import Certificate, Serving, parse_faults, serve_profile
 
-from twingateway.errors import DeviceUnreachable, InvalidConfig
+from tests.adapters_modbus.simulated import make_server
+from twingateway.errors import DeviceReplyInvalid, DeviceUnreachable, InvalidConfig
 from twingateway.pki.authority import create_authority, issue
 
 PROFILE = """\
@@ -113,6 +114,15 @@ async def test_tls_asks_clients_for_their_certificate(
 async def test_what_cannot_be_served_says_why(profile: Path, change: dict[str, Any], complaint: str) -> None:
     with pytest.raises(InvalidConfig, match=complaint):
         await serve_profile(profile, replace(AT_NOON, **change))
+
+
+async def test_a_line_that_echoes_unexpectedly_is_recognised() -> None:
+    server = make_server(Transport.RTU, 1)
+    port = server.serve_pty(echo=True)
+    address = AddressSettings.model_validate({"transport": "rtu", "serial": {"port": port}, "timeout": "300ms"})
+    with pytest.raises(DeviceReplyInvalid, match="does the line echo"):
+        await read_once(address, [point_of(Table.HOLDING, 0, DataType.UINT16, Order.ABCD, None, 0)])
+    server.close()
 
 
 @pytest.mark.parametrize(
