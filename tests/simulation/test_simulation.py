@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.part
 @pytest.mark.parametrize("start", range(0, SEEDS, PART))
 def test_every_promise_holds_whatever_happens(start: int) -> None:
     command = [sys.executable, "-m", "tests.simulation", "--start", str(start), "--seeds", str(PART), "--jobs", "1"]

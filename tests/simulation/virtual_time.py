@@ -1,10 +1,15 @@
-"""An asyncio event loop whose time passes only when nothing is left to do: hours in milliseconds, always the same."""
+"""An asyncio event loop whose time passes only when nothing is left to do: hours in milliseconds, always the same.
+
+It waits for nothing but time: no sockets, threads or signals. What is due at the same time goes in the order in which
+it was asked for, and time stands at exactly what was asked for.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import selectors
-from collections.abc import Coroutine
+import heapq
+from collections.abc import Callable, Coroutine
+from contextvars import Context, copy_context
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -14,27 +19,55 @@ class Stuck(Exception):
     """Nothing is scheduled any more, and the work is not done."""
 
 
-class _TimelessSelector(selectors.DefaultSelector):
-    """Advances the loop's time instead of waiting for it."""
+class _Timer(asyncio.TimerHandle):
+    """One that keeps no record of where it came from."""
 
+    def __init__(self, when: float, callback: Callable[..., object], args: tuple[Any, ...], context: Context) -> None:
+        self._when, self._callback, self._args, self._context = when, callback, args, context
+        self._cancelled = False
+        self._source_traceback = None
+
+    def cancel(self) -> None:
+        self._cancelled = True
+        self._callback = self._args = None
+
+
+class VirtualLoop(asyncio.BaseEventLoop):
     def __init__(self) -> None:
         super().__init__()
-        self.now = 0.0
-
-    def select(self, timeout: float | None = None) -> list[Any]:
-        if timeout is None:
-            raise Stuck("every task waits for something that nobody will do")
-        self.now += max(0.0, timeout)
-        return []
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    def __init__(self) -> None:
-        self._timeless = _TimelessSelector()
-        super().__init__(self._timeless)
+        self._now = 0.0
+        self._count = 0
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
 
     def time(self) -> float:
-        return self._timeless.now
+        return self._now
+
+    def call_at(
+        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        self._count += 1
+        handle = _Timer(when, callback, args, copy_context() if context is None else context)
+        heapq.heappush(self._timers, (when, self._count, handle))
+        return handle
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        """It is dropped when its time comes."""
+
+    def _run_once(self) -> None:
+        """Do what is ready, for which time passes first if nothing is."""
+        timers, ready = self._timers, self._ready
+        while timers and timers[0][2].cancelled():
+            heapq.heappop(timers)
+        if not ready and not self._stopping:
+            if not timers:
+                raise Stuck("every task waits for something that nobody will do")
+            self._now = max(self._now, timers[0][0])
+        while timers and timers[0][0] <= self._now:
+            ready.append(heapq.heappop(timers)[2])
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle._cancelled:
+                handle._run()
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

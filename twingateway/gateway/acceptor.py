@@ -11,9 +11,10 @@ from typing import Any
 import structlog
 
 from twingateway.errors import ProtocolViolation, TwinGatewayError
-from twingateway.gateway.carrier import QUIET_AFTER, Carrier, PeerEvents, keep_position, told_seconds
+from twingateway.gateway.carrier import QUIET_AFTER, Carrier, keep_position, told_seconds
 from twingateway.gateway.inbound import Inbound
 from twingateway.gateway.ledger import Ledger
+from twingateway.gateway.peer_events import PeerEvents
 from twingateway.gateway.peers import Peer, Peers
 from twingateway.gateway.relay import Relay
 from twingateway.mqtt.auth import METHOD, Identity, TokenBook, Verifier, decode_claim, encode_claim, identify
@@ -127,7 +128,7 @@ class ChildCarrier(Carrier):
             accept=self._acceptor.objection,
         )
         self._connection.start(now)
-        self._arm(now)
+        self._arm(now, None)
 
     def _on_accepted(self, event: Accepted, now: float) -> None:
         if self._link is not None:
@@ -149,7 +150,7 @@ class ChildCarrier(Carrier):
                 if line.number < self._number:
                     line.close("a newer connection of the same node took over")
 
-    def _own_deadlines(self) -> list[float | None]:
+    def _own_deadlines(self) -> list[float]:
         return [*super()._own_deadlines(), self._attached_at + OVERLAP]
 
     def _on_plain_client(self, event: PlainClient, now: float) -> None:

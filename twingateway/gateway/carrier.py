@@ -7,8 +7,7 @@ nothing beyond the connection (the session does) and makes nothing durable (the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -17,9 +16,10 @@ import structlog
 from twingateway.errors import LinkError, ProtocolViolation, TwinGatewayError
 from twingateway.gateway.debts import Debts
 from twingateway.gateway.inbound import Inbound
-from twingateway.gateway.journal_lane import JournalEvents, JournalLane
+from twingateway.gateway.journal_lane import JournalLane
 from twingateway.gateway.ledger import Ledger
 from twingateway.gateway.meter import Meter
+from twingateway.gateway.peer_events import PeerEvents
 from twingateway.gateway.peers import Direction, Peer, Peers
 from twingateway.mqtt.events import Closing, PeerDisconnected, Published
 from twingateway.mqtt.events import Event as MqttEvent
@@ -77,35 +77,6 @@ class Connection(Protocol):
     def timer(self, now: float) -> list[MqttEvent]: ...
     def next_deadline(self) -> float | None: ...
     def disconnect(self, reason_code: int, reason: str) -> None: ...
-
-
-class PeerEvents(Protocol):
-    """What the gateway does when something about a peer happens."""
-
-    @property
-    def journal(self) -> JournalEvents: ...
-
-    def linked(self, peer: Peer) -> None:
-        """The peer proved who it is and a session runs on a new link."""
-        ...
-
-    def unlinked(self, peer: Peer) -> None:
-        """A link of the peer's is gone."""
-        ...
-
-    def reached(self, peer: Peer) -> None:
-        """The peer went quiet on a link, or was heard of again."""
-        ...
-
-    def control(self, peer: Peer, kind: str, body: Any) -> None:
-        """An application message. Raises ProtocolViolation for one that makes no sense."""
-        ...
-
-    def refused(self, peer: Peer, event: sync_events.PeerRefused) -> None: ...
-
-    def rolled_back(self, peer: Peer) -> None:
-        """The peer was told of numbers that this store does not know: it is an older copy of itself."""
-        ...
 
 
 class Carrier:
@@ -208,9 +179,7 @@ class Carrier:
         self._hear(now)
         connection.heard(now)
         self._now = now
-        with self._contained():
-            topic, payload = unwrap_datagram(data)
-            self._lane(topic, peer, payload, now)
+        self._contained(self._unwrap, peer, data, now)
         self._pump(now)
 
     def next_datagram(self, room: int, now: float) -> bytes | None:
@@ -219,8 +188,7 @@ class Carrier:
         routine = self._journal is None or self._journal.may_report(now)
         frame = self._peer.session.next_frame(self._number, room - _STATE_OVERHEAD, now, routine=routine)
         if frame is None:
-            self._pump_what_is_large(self._peer, now)
-            self._arm(now)
+            self._arm(now, self._pump_what_is_large(self._peer, self._connection, now))
             return None
         self._frames.add(len(frame), now)
         return wrap(STATE_TOPIC, frame)
@@ -293,15 +261,15 @@ class Carrier:
 
     def _handle(self, events: list[MqttEvent], now: float) -> None:
         self._now = now
-        with self._contained():
-            for event in events:
-                self._mqtt_handlers[type(event)](event, now)
+        for event in events:
+            if not self._contained(self._mqtt_handlers[type(event)], event, now):
+                return
 
-    @contextmanager
-    def _contained(self) -> Iterator[None]:
-        """What goes wrong with what this peer sent ends this connection, and nothing else."""
+    def _contained(self, take: Callable[..., None], *arguments: Any) -> bool:
+        """What goes wrong with what this peer sent ends this connection, and nothing else. Whether all went well."""
         try:
-            yield
+            take(*arguments)
+            return True
         except ProtocolViolation as error:
             self._violated(error)
         except TwinGatewayError as error:  # no room for what it sends: it comes again and sends it again
@@ -309,6 +277,11 @@ class Carrier:
         except Exception:
             log.exception("a connection's handler failed", peer=self._name)
             self._violated(ProtocolViolation("internal error", reason_code=UNSPECIFIED))
+        return False
+
+    def _unwrap(self, peer: Peer, datagram: bytes, now: float) -> None:
+        topic, payload = unwrap_datagram(datagram)
+        self._lane(topic, peer, payload, now)
 
     def _on_published(self, event: Published, now: float) -> None:
         if self._peer is None:
@@ -393,7 +366,7 @@ class Carrier:
             self._journal.pump(now)
         self._flush()
         self._link.wake()
-        self._arm(now)
+        self._arm(now, None if peer is None else peer.session.next_deadline(self._number))
 
     def _pump_stream(self, peer: Peer, connection: Connection, link: Link, now: float) -> None:
         # On a link without datagrams all state goes this way: one frame at a time, so that nothing stale waits.
@@ -407,32 +380,35 @@ class Carrier:
         if room <= 0:
             link.wake(now + STREAM_RETRY)
 
-    def _pump_what_is_large(self, peer: Peer, now: float) -> None:
-        """Something is due that no datagram takes."""
+    def _pump_what_is_large(self, peer: Peer, connection: Connection, now: float) -> float | None:
+        """What is due that no datagram takes; the session's next deadline."""
         due = peer.session.next_deadline(self._number)
-        if due is not None and due <= now and self._connection is not None and self._link is not None:
-            self._pump_stream(peer, self._connection, self._link, now)
+        if due is not None and due <= now and self._link is not None:
+            self._pump_stream(peer, connection, self._link, now)
             self._flush()
+            due = peer.session.next_deadline(self._number)
+        return due
 
     def _flush(self) -> None:
         if self._connection is not None and self._link is not None:
             for stream, data in self._connection.to_send():
                 self._link.write(stream, data)
 
-    def _arm(self, now: float) -> None:
+    def _arm(self, now: float, due: float | None) -> None:
+        """Ask for the next call of `timer`; `due`: the session's deadline."""
         if self._link is None or self._connection is None:
             return
-        deadlines = [self._connection.next_deadline()]
-        if self._peer is not None:
-            deadlines.append(self._peer.session.next_deadline(self._number))
-            deadlines += self._own_deadlines()
+        deadlines = [] if self._peer is None else self._own_deadlines()
+        for other in (self._connection.next_deadline(), due):
+            if other is not None:
+                deadlines.append(other)
         # A deadline that has come means "as soon as there is room": the link asks by itself when there is.
-        earliest = min((d for d in deadlines if d is not None and d > now), default=None)
-        if earliest is not None:
-            self._link.wake(earliest)
+        to_come = [deadline for deadline in deadlines if deadline > now]
+        if to_come:
+            self._link.wake(min(to_come))
 
-    def _own_deadlines(self) -> list[float | None]:
-        return [None if self._quiet_after is None else self._heard_at + self._quiet_after]
+    def _own_deadlines(self) -> list[float]:
+        return [] if self._quiet_after is None else [self._heard_at + self._quiet_after]
 
     def _violated(self, error: ProtocolViolation) -> None:
         log.warning("protocol violation", peer=self._name, reason=error.message, code=error.reason_code)

@@ -74,6 +74,13 @@ class JournalLane:
         journal = self._peer.journal
         while (answer := journal.next_answer(self._number)) is not None:
             self._publish(*answer)
+        if journal.has_batch:
+            self._pump_batches(now)
+        if journal.hungry:
+            self._events.hungry()
+
+    def _pump_batches(self, now: float) -> None:
+        journal = self._peer.journal
         alarms = BACKLOG - self._unsent_alarms()
         while alarms > 0 and (batch := journal.next_batch(self._number, alarms_only=True)) is not None:
             self._publish(*batch)
@@ -84,8 +91,6 @@ class JournalLane:
             room -= len(batch[1])
         if room <= 0:
             self._link.wake(now + RETRY)
-        if journal.hungry:
-            self._events.hungry()
 
     def may_report(self, now: float) -> bool:
         """Whether the next packet may carry routine reports; asked once for each."""

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from twingateway.errors import LinkError, NotAuthorized
-from twingateway.gateway.carrier import QUIET_AFTER, Carrier, PeerEvents, told_seconds
+from twingateway.gateway.carrier import QUIET_AFTER, Carrier, told_seconds
 from twingateway.gateway.dialling import TAKEN_OVER, Dialling, Parent
 from twingateway.gateway.inbound import Inbound
 from twingateway.gateway.ledger import Ledger
+from twingateway.gateway.peer_events import PeerEvents
 from twingateway.gateway.peers import Peer, Peers
 from twingateway.gateway.route import Attempt
 from twingateway.mqtt.auth import Credential
@@ -292,5 +293,5 @@ class UplinkCarrier(Carrier):
             self._settled = True
             self._uplink.settled(self)
 
-    def _own_deadlines(self) -> list[float | None]:
+    def _own_deadlines(self) -> list[float]:
         return [*super()._own_deadlines(), self._looked_at + LOOK_EVERY]

@@ -122,8 +122,8 @@ class ClientConnection(Connection):
     def _connect_timed_out(self) -> None:
         self._fail(ReasonCode.KEEP_ALIVE_TIMEOUT, "the server did not answer CONNECT in time")
 
-    def _deadlines(self) -> list[float | None]:
-        return [*super()._deadlines(), self._keep_alive.ping_at if self.open else None]
+    def _next_of_phase(self) -> float | None:
+        return self._keep_alive.ping_at if self.open else self._connect_by
 
     def _prove(self, stream: int, packet: mqtt5.AuthPacket, now: float) -> None:
         if self._credential is None:

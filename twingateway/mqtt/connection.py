@@ -81,7 +81,11 @@ class Connection(ABC):
 
     def next_deadline(self) -> float | None:
         """When to call `timer`, at the latest."""
-        return min((at for at in self._deadlines() if at is not None), default=None)
+        if self.closed:
+            return None
+        dead_at = self._keep_alive.dead_at
+        other = self._next_of_phase()
+        return dead_at if other is None or (dead_at is not None and dead_at < other) else other
 
     def timer(self, now: float) -> list[Event]:
         """Time has passed."""
@@ -115,10 +119,9 @@ class Connection(ABC):
     @abstractmethod
     def _connect_timed_out(self) -> None: ...
 
-    def _deadlines(self) -> list[float | None]:
-        if self.closed:
-            return []
-        return [self._keep_alive.dead_at, None if self.open else self._connect_by]
+    def _next_of_phase(self) -> float | None:
+        """What is due beside the end of the peer's keep-alive, in the present phase."""
+        return None if self.open else self._connect_by
 
     def _run(self, stream: int, data: bytes, now: float) -> None:
         for packet in self._streams.read(stream, data):

@@ -49,6 +49,8 @@ class Streams:
 
     def to_send(self) -> list[tuple[int, bytes]]:
         """(stream, whole packets) in the order written; neighbours on one stream are joined up to JOINED bytes."""
+        if not self._outgoing:
+            return []
         joined: list[tuple[int, bytearray]] = []
         for stream, data in self._outgoing:
             if not joined or joined[-1][0] != stream or len(joined[-1][1]) + len(data) > JOINED:

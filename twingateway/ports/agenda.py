@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
+from typing import Any
 
 from twingateway.ports.hand_clock import Scheduler
 
@@ -14,24 +15,28 @@ class Agenda:
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
         self._count = 0
-        self._entries: list[tuple[float, int, Callable[[float], None]]] = []
+        self._entries: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._scheduled: set[float] = set()
 
     def now(self) -> float:
         return self._scheduler.time()
 
-    def add(self, when: float, call: Callable[[float], None]) -> None:
+    def add(self, when: float, call: Callable[..., None], *arguments: Any) -> None:
+        """Call with these arguments and the time."""
         self._count += 1
-        heapq.heappush(self._entries, (when, self._count, call))
+        heapq.heappush(self._entries, (when, self._count, call, arguments))
         if when not in self._scheduled:
             self._scheduled.add(when)
             self._scheduler.call_at(when, self._run, when)
 
     def _run(self, due: float) -> None:
-        self._scheduled.discard(due)
-        while self._entries and self._entries[0][0] <= due:
-            _, _, call = heapq.heappop(self._entries)
-            call(max(due, self._scheduler.time()))
+        entries = self._entries
+        try:
+            while entries and entries[0][0] <= due:
+                _, _, call, arguments = heapq.heappop(entries)
+                call(*arguments, max(due, self._scheduler.time()))
+        finally:
+            self._scheduled.discard(due)  # only now: what is added for this very time has had its turn
 
     def clear(self) -> None:
         self._entries.clear()

@@ -4,7 +4,8 @@ hand-driven time.
 Strategy: each end has an agenda, a heap of calls in order of time and then of entry, which one scheduler
 drives: the event loop, or a `HandClock` that a test advances. Stream bytes are never lost, only late: a lost
 piece is sent again and those behind it wait. A datagram is lost or delivered. As with QUIC, datagrams are
-pulled while fewer than `window` are on their way, and a link that hears nothing for `idle_timeout` ends.
+pulled while fewer than `window` are on their way: when the handler asks for it, when something arrives, and when
+there is room again. A link that hears nothing for `idle_timeout` ends.
 """
 
 from __future__ import annotations
@@ -12,9 +13,8 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from twingateway.errors import LinkError
 from twingateway.ports.agenda import Agenda
@@ -94,6 +94,7 @@ class MemoryLink:
         self._paused: dict[int, list[bytes]] = {}
         self._refused: set[int] = set()
         self._round_due = False
+        self._window_full = False
         self._wake_at: float | None = None
         self._heard_at = 0.0
         self._sent = 0
@@ -134,7 +135,7 @@ class MemoryLink:
         waiting.append(bytes(data))
         self._unsent[stream] = self._unsent.get(stream, 0) + len(data)
         if len(waiting) == 1:
-            self._expect(self._agenda.now(), self._send_stream, stream)
+            self._agenda.add(self._agenda.now(), self._send_stream, stream)
 
     def admit(self, holder: bytes) -> None:
         """There are no strangers to be counted here, and no early data."""
@@ -170,12 +171,12 @@ class MemoryLink:
 
     def resume(self, stream: int) -> None:
         for data in self._paused.pop(stream, []):
-            self._expect(self._agenda.now(), self._stream_arrives, stream, data)
+            self._agenda.add(self._agenda.now(), self._stream_arrives, stream, data)
 
     def refuse(self, stream: int) -> None:
         if stream not in self._refused and self._peer is not None:
             self._refused.add(stream)
-            self._peer._expect(self._agenda.now() + self._path.delay, self._peer._stream_ends, stream)
+            self._peer._agenda.add(self._agenda.now() + self._path.delay, self._peer._stream_ends, stream)
 
     def keep_alive(self, every: float) -> None:
         """Both ends hear each other anyway, see `_watch`."""
@@ -186,7 +187,7 @@ class MemoryLink:
         """End the link at once at both ends, with a LinkError."""
         for end in (self, self._peer):
             if end is not None:
-                end._expect(end._agenda.now(), end._finish, LinkError(reason))
+                end._agenda.add(end._agenda.now(), end._finish, LinkError(reason))
 
     def vanish(self) -> None:
         """Fall silent, as a process that is killed: no further call at this end; the peer finds out by itself."""
@@ -202,7 +203,8 @@ class MemoryLink:
         self._agenda.add(connects_at, self._connect)
 
     def _connect(self, now: float) -> None:
-        self._tell(lambda handler: handler.connected(self, now))
+        if (handler := self._told) is not None:
+            handler.connected(self, now)
         self._agenda.add(now + self._path.idle_timeout / 10, self._watch)
         self._ask_for_round()
 
@@ -223,36 +225,33 @@ class MemoryLink:
         while waiting and not self.over and self._peer is not None:
             if self._path.loses(up=self._goes_up):
                 self._lost += 1
-                self._expect(now + 2 * delay + RESEND_AFTER, self._send_stream, stream)
+                self._agenda.add(now + 2 * delay + RESEND_AFTER, self._send_stream, stream)
                 return
             data = waiting.popleft()
             self._sent += len(data)
             arrival = self._arrived_by[stream] = max(now + delay, self._arrived_by.get(stream, 0.0))
-            self._peer._expect(arrival, self._peer._stream_arrives, stream, data)
-            self._expect(now + 2 * delay, self._acknowledge, stream, len(data))
+            self._peer._agenda.add(arrival, self._peer._stream_arrives, stream, data)
+            self._agenda.add(now + 2 * delay, self._acknowledge, stream, len(data))
 
     def _acknowledge(self, stream: int, size: int, now: float) -> None:
         if self._path.blocks(up=not self._goes_up):
-            self._expect(now + RESEND_AFTER, self._acknowledge, stream, size)
+            self._agenda.add(now + RESEND_AFTER, self._acknowledge, stream, size)
             return
         self._unsent[stream] -= size
         if self._closing is not None:
             self._close_when_done(now)
-        self._ask_for_round()
-
-    def _expect(self, when: float, call: Callable[..., None], *arguments: Any) -> None:
-        self._agenda.add(when, lambda now: call(*arguments, now))
 
     def _stream_arrives(self, stream: int, data: bytes, now: float) -> None:
         self._hear(len(data), now)
         if stream in self._paused:
             self._paused[stream].append(data)
-        elif stream not in self._refused:
-            self._tell(lambda handler: handler.stream_data(stream, data, False, now))
+        elif stream not in self._refused and (handler := self._told) is not None:
+            handler.stream_data(stream, data, False, now)
         self._ask_for_round()
 
     def _stream_ends(self, stream: int, now: float) -> None:
-        self._tell(lambda handler: handler.stream_data(stream, b"", True, now))
+        if (handler := self._told) is not None:
+            handler.stream_data(stream, b"", True, now)
 
     # --- datagrams ------------------------------------------------------------------------------------------------
 
@@ -264,8 +263,12 @@ class MemoryLink:
     def _round(self, now: float) -> None:
         self._round_due = False
         room = self._path.datagram_room
-        while room and not self.over and self._closing is None and self._on_the_way < self._path.window:
-            data = self._tell(lambda handler: handler.next_datagram(room, now))
+        while room and not self.over and self._closing is None:
+            self._window_full = self._on_the_way >= self._path.window
+            if self._window_full:
+                return
+            handler = self._told
+            data = None if handler is None else handler.next_datagram(room, now)
             if data is None:
                 return
             if len(data) > room:
@@ -283,15 +286,17 @@ class MemoryLink:
             self._lost += 1
         elif self._peer is not None:
             for flight in self._path.flights():
-                self._peer._expect(now + flight, self._peer._datagram_arrives, data)
+                self._peer._agenda.add(now + flight, self._peer._datagram_arrives, data)
 
     def _landed(self, now: float) -> None:
         self._on_the_way -= 1
-        self._ask_for_round()
+        if self._window_full:
+            self._ask_for_round()
 
     def _datagram_arrives(self, data: bytes, now: float) -> None:
         self._hear(len(data), now)
-        self._tell(lambda handler: handler.datagram(data, now))
+        if (handler := self._told) is not None:
+            handler.datagram(data, now)
         self._ask_for_round()
 
     # --- time and the end -----------------------------------------------------------------------------------------
@@ -299,7 +304,8 @@ class MemoryLink:
     def _on_time(self, now: float) -> None:
         if self._wake_at is not None and now >= self._wake_at:
             self._wake_at = None
-            self._tell(lambda handler: handler.timer(now))
+            if (handler := self._told) is not None:
+                handler.timer(now)
             self._ask_for_round()
 
     def _hear(self, size: int, now: float) -> None:
@@ -314,19 +320,21 @@ class MemoryLink:
             return
         if self._peer is not None and not self._path.blocks(up=self._goes_up):
             error = None if code == 0 else LinkError(f"{self._name} closed the link: {reason} ({code:#x})")
-            self._peer._expect(now + self._path.delay, self._peer._finish, error)
+            self._peer._agenda.add(now + self._path.delay, self._peer._finish, error)
         self._finish(None, now)
 
     def _finish(self, error: LinkError | None, now: float) -> None:
         if not self.over:
-            self._tell(lambda handler: handler.closed(error, now))
+            if self._handler is not None:
+                self._handler.closed(error, now)
             self.over = True
             self._agenda.clear()
 
-    def _tell(self, call: Callable[[LinkHandler], Any]) -> Any:
-        """Call the handler unless the link is over. What it raises reaches the scheduler: here, a test should
-        see it."""
-        return None if self.over or self._handler is None else call(self._handler)
+    @property
+    def _told(self) -> LinkHandler | None:
+        """Who is told what happens, nobody once the link is over. What it raises reaches the scheduler: here, a test
+        should see it."""
+        return None if self.over else self._handler
 
 
 def memory_pair(

@@ -49,6 +49,10 @@ class FrameBuilder:
         return self._head[0]
 
     @property
+    def top(self) -> int:
+        return self._head[1]
+
+    @property
     def names(self) -> Names | None:
         return Names(self._devices, self._fields) if self._devices or self._fields else None
 

@@ -17,26 +17,23 @@ TURN = 8
 class FairQueue:
     """A queue in all but its order: `first` is what `popleft` takes."""
 
-    __slots__ = ("_current", "_length", "_turn", "_waiting")
+    __slots__ = ("_current", "_turn", "_waiting", "length")
 
     def __init__(self) -> None:
         self._waiting: dict[DeviceId, deque[Entry]] = {}  # in the order of their turns
         self._current: deque[Entry] = deque()  # of whose turn it is
-        self._length = 0
+        self.length = 0
         self._turn = 0
-
-    def __len__(self) -> int:
-        return self._length
 
     def append(self, entry: Entry) -> None:
         device = entry.register.key.device
         waiting = self._waiting.get(device)
         if waiting is None:
             waiting = self._waiting[device] = deque()
-            if not self._length:
+            if not self.length:
                 self._current = waiting
         waiting.append(entry)
-        self._length += 1
+        self.length += 1
 
     @property
     def first(self) -> Entry:
@@ -45,14 +42,14 @@ class FairQueue:
 
     def popleft(self) -> None:
         self._current.popleft()
-        self._length -= 1
+        self.length -= 1
         self._turn += 1
         if not self._current or self._turn >= TURN:
             self._pass_on()
 
     def clear(self) -> None:
         self._waiting.clear()
-        self._length = self._turn = 0
+        self.length = self._turn = 0
 
     def _pass_on(self) -> None:
         device = next(iter(self._waiting))

@@ -229,6 +229,11 @@ class JournalSession:
         channels = self._links.get(link, {}).items() if ALARM in self._senders else ()
         return next((channel for channel, known in channels if known.class_name == ALARM), None)
 
+    @property
+    def has_batch(self) -> bool:
+        """Whether `next_batch` has something to say on the newest link."""
+        return any(sender.has_batch for sender in self._senders.values())
+
     def next_batch(self, link: int, *, alarms_only: bool = False) -> tuple[int, bytes] | None:
         """The next batch of the first class that has one: to be sent only while little else is unsent, but for
         alarms."""

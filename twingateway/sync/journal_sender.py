@@ -80,10 +80,15 @@ class ClassSender:
         self._track = track
         self._seek = last
 
+    @property
+    def has_batch(self) -> bool:
+        """Whether there is something to send, and the window is not full."""
+        return bool(self._buffer) and self._seek is None and self._unacknowledged < WINDOW
+
     def next_batch(self) -> bytes | None:
-        """The next message, None while there is nothing to send or the window is full."""
+        """The next message, None while there is none."""
         track = self._track
-        if track is None or self._seek is not None or not self._buffer or self._unacknowledged >= WINDOW:
+        if track is None or not self.has_batch:
             return None
         entries: list[JournalEntry] = []
         size = 0

@@ -8,20 +8,23 @@ goes out then but probes, small frames with the newest state, every 50 ms for a 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable
+from typing import TypeAlias
 
 from twingateway.sync.builder import FrameBuilder
 from twingateway.sync.events import Event
 from twingateway.sync.frame import MAX_FRAME, Frame
 from twingateway.sync.hello import Hello
-from twingateway.sync.outbox import Outbox, Queue
+from twingateway.sync.outbox import DATAGRAM_QUEUES, Outbox, Queue
 from twingateway.sync.path import FLUSH, Path
 from twingateway.sync.receiver import Receiver
 from twingateway.sync.resume import Resume
 from twingateway.sync.sender import Sender
 from twingateway.twin.register import Register
 
-_DATAGRAM_QUEUES = (Queue.URGENT, Queue.RESEND, Queue.ROUTINE)
+#: Asked when a frame is begun: `Session.top` and `Session.low`.
+Position: TypeAlias = Callable[[], tuple[int, int]]
+
 #: Less than this is no room for a frame.
 _MIN_ROOM = 128
 #: What a frame takes besides its answer and registers.
@@ -125,24 +128,24 @@ class Lane:
 
     def next_deadline(self) -> float | None:
         """See `Session.next_deadline`."""
-        return min(self._deadlines(), default=None)
-
-    def _deadlines(self) -> Iterator[float]:
+        sender, flush_at = self.sender, self._flush_at
         silent = self.is_silent(self._now)
-        if self.receiver.has_answer or self.sender.waiting(Queue.STREAM, *(() if silent else _DATAGRAM_QUEUES)):
-            yield self._flush_at
+        due = []
+        if self.receiver.has_answer or sender.large or (sender.small and not silent):
+            due.append(flush_at)
         if self._announcements and self.low_holds:
-            yield max(self._announce_at, self._flush_at)
+            due.append(max(self._announce_at, flush_at))
         if silent:
-            yield self._probe_at
-        elif self.sender.active:
-            if self._silent_from is not None and self._outbox:
-                yield self._silent_from
-            yield from self.sender.next_due(self._flush_at)
+            due.append(self._probe_at)
+        elif sender.active:
+            if self._outbox and (silent_from := self._silent_from) is not None:
+                due.append(silent_from)
+            due += sender.next_due(flush_at)
+        return min(due) if due else None
 
     # --- out ----------------------------------------------------------------------------------------------------
 
-    def next_frame(self, room: int, now: float, top: int, low: int, *, routine: bool = True) -> bytes | None:
+    def next_frame(self, room: int, now: float, position: Position, *, routine: bool = True) -> bytes | None:
         room = min(room, self.datagrams)
         if room < _MIN_ROOM:
             return None
@@ -150,16 +153,17 @@ class Lane:
         self.sender.tick(now)
         if self.is_silent(now):
             if now >= self._probe_at:
-                return self._probe(room, now, top, low)
-            return self._bare(room, now, top, low) if now >= self._flush_at else None
-        queues = _DATAGRAM_QUEUES if routine else (Queue.URGENT,)
-        if now >= self._flush_at or self.sender.waiting(*queues) * _BYTES_PER_REGISTER >= room:
-            return self._ordinary(room, now, top, low, queues)
+                return self._probe(room, now, position)
+            return self._bare(room, now, position) if now >= self._flush_at else None
+        waiting = self.sender.small if routine else self.sender.urgent
+        if now >= self._flush_at or waiting * _BYTES_PER_REGISTER >= room:
+            return self._ordinary(room, now, position, routine)
         return None
 
-    def _start(self, room: int, top: int, low: int) -> FrameBuilder:
+    def _start(self, room: int, position: Position) -> FrameBuilder:
         """A frame with nothing in it yet but what is to be answered."""
         answer = self.receiver.answer(room - _HEAD)
+        top, low = position()
         told = low if self.low_holds else 0
         return FrameBuilder(self.sender.number + 1, top, told, answer, self.sender.giver, room)
 
@@ -177,28 +181,34 @@ class Lane:
     def _announcing(self, now: float) -> bool:
         return self._announcements > 0 and self.low_holds and now >= self._announce_at
 
-    def _ordinary(self, room: int, now: float, top: int, low: int, queues: tuple[Queue, ...]) -> bytes | None:
-        builder = self._start(room, top, low)
-        if self.sender.active:
-            self.sender.fill(builder, queues)
-            if Queue.ROUTINE in queues:
-                self.sender.fill_repeats(builder, now)
+    def _ordinary(self, room: int, now: float, position: Position, routine: bool) -> bytes | None:
+        sender = self.sender
+        registers = sender.active and (sender.small > 0 or sender.has_repeats(now))
+        if not (registers or self.receiver.has_answer or self._announcing(now)):
+            return None
+        builder = self._start(room, position)
+        if registers:
+            sender.fill(builder, DATAGRAM_QUEUES if routine else (Queue.URGENT,))
+            if routine:
+                sender.fill_repeats(builder, now)
         if builder.worthwhile or self._announcing(now):
             return self._finish(builder, now)
         return None
 
-    def _bare(self, room: int, now: float, top: int, low: int) -> bytes | None:
+    def _bare(self, room: int, now: float, position: Position) -> bytes | None:
         """Nothing but acknowledgements."""
-        builder = self._start(room, top, low)
+        if not self.receiver.has_answer:
+            return None
+        builder = self._start(room, position)
         return self._finish(builder, now) if builder.worthwhile else None
 
-    def _probe(self, room: int, now: float, top: int, low: int) -> bytes:
-        builder = self._start(min(room, _PROBE_ROOM), top, low)
+    def _probe(self, room: int, now: float, position: Position) -> bytes:
+        builder = self._start(min(room, _PROBE_ROOM), position)
         newest = list(self._outbox.newest(8))
         for entry in newest:
             self.sender.pack(builder, entry)
         if not builder.registers:
-            builder = FrameBuilder(builder.number, top, 0, None, self.sender.giver, room)
+            builder = FrameBuilder(builder.number, builder.top, 0, None, self.sender.giver, room)
             if not any(self.sender.pack(builder, entry) for entry in newest):
                 builder.add_name(newest[0])
         silent_for = now - (self._silent_from or now)
@@ -207,22 +217,22 @@ class Lane:
         self._probe_at = now + self._probe_every
         return self._finish(builder, now)
 
-    def next_stream_frame(self, now: float, top: int, low: int) -> bytes | None:
+    def next_stream_frame(self, now: float, position: Position) -> bytes | None:
         self._now = now
         self.sender.tick(now)
-        full = self.sender.waiting(*_DATAGRAM_QUEUES) * _BYTES_PER_REGISTER >= _STREAM_ROOM
-        if now < self._flush_at and not full and not self.sender.waiting(Queue.STREAM):
+        full = self.sender.small * _BYTES_PER_REGISTER >= _STREAM_ROOM
+        if now < self._flush_at and not full and not self.sender.large:
             return None
         large = self.sender.stream_size()
         if self.datagrams:
-            return self._stream((Queue.STREAM,), large, now, top, low) if large else None
+            return self._stream((Queue.STREAM,), large, now, position) if large else None
         self._stream_turn = bool(large) and not self._stream_turn
         if self._stream_turn:
-            return self._stream((Queue.STREAM, *_DATAGRAM_QUEUES), large, now, top, low)
-        return self._stream((*_DATAGRAM_QUEUES, Queue.STREAM), large, now, top, low)
+            return self._stream((Queue.STREAM, *DATAGRAM_QUEUES), large, now, position)
+        return self._stream((*DATAGRAM_QUEUES, Queue.STREAM), large, now, position)
 
-    def _stream(self, queues: tuple[Queue, ...], large: int, now: float, top: int, low: int) -> bytes | None:
-        builder = self._start(min(_STREAM_ROOM + large, MAX_FRAME), top, low)
+    def _stream(self, queues: tuple[Queue, ...], large: int, now: float, position: Position) -> bytes | None:
+        builder = self._start(min(_STREAM_ROOM + large, MAX_FRAME), position)
         if self.sender.active:
             self.sender.fill(builder, queues)
         if builder.worthwhile or self._announcing(now):

@@ -36,6 +36,10 @@ class Queue(Enum):
     )  # members are single; Enum's own is written in Python and the queues are looked up often
 
 
+#: What waits in these may go in a datagram; the first go first.
+DATAGRAM_QUEUES = (Queue.URGENT, Queue.RESEND, Queue.ROUTINE)
+
+
 class Entry:
     """One register on its way. All but `register`, `lsn`, `size`, `urgent` and `live` belong to the active link."""
 

@@ -42,6 +42,9 @@ class Ranges:
         first = max(first, self.floor)
         if first > last:
             return []
+        within = bisect_right(self._firsts, first) - 1
+        if within >= 0 and last <= self._lasts[within]:
+            return []
         # The intervals left..right-1 overlap the new one or touch it.
         left = bisect_left(self._lasts, first - 1)
         right = bisect_right(self._firsts, last + 1)

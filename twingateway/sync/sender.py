@@ -13,7 +13,7 @@ walks the outbox.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from twingateway.errors import ProtocolViolation
 from twingateway.sync.builder import FrameBuilder
@@ -21,7 +21,7 @@ from twingateway.sync.events import Durable, Event, PeerRefused
 from twingateway.sync.fair import FairQueue
 from twingateway.sync.frame import UNKNOWN_NAME, Answer, Exceptions, Names
 from twingateway.sync.names import NameGiver
-from twingateway.sync.outbox import Entry, Outbox, Queue
+from twingateway.sync.outbox import DATAGRAM_QUEUES, Entry, Outbox, Queue
 from twingateway.sync.path import Path
 from twingateway.sync.ranges import Ranges
 from twingateway.twin.register import Register
@@ -63,6 +63,8 @@ class Sender:
         self._outbox = outbox
         self._datagrams = datagrams
         self._queues: dict[Queue, FairQueue] = {queue: FairQueue() for queue in Queue if queue is not Queue.NONE}
+        self._small = tuple(self._queues[queue] for queue in DATAGRAM_QUEUES)
+        self._large = self._queues[Queue.STREAM]
         self._repeats: deque[tuple[float, float, Entry, Register]] = deque()  # due, sent
         self._records: OrderedDict[int, Record] = OrderedDict()
         self._unseen: OrderedDict[int, Record] = OrderedDict()  # those with a resend timer, in the order of sending
@@ -124,9 +126,21 @@ class Sender:
         entry.queue = queue
         self._queues[queue].append(entry)
 
-    def waiting(self, *queues: Queue) -> int:
-        """About how many registers wait in these queues."""
-        return sum(len(self._queues[queue]) for queue in queues)
+    @property
+    def small(self) -> int:
+        """About how many registers wait that a datagram may take."""
+        urgent, resend, routine = self._small
+        return urgent.length + resend.length + routine.length
+
+    @property
+    def urgent(self) -> int:
+        """About how many of these are urgent."""
+        return self._small[0].length
+
+    @property
+    def large(self) -> int:
+        """About how many registers wait for a stream."""
+        return self._large.length
 
     @property
     def in_flight(self) -> int:
@@ -146,24 +160,26 @@ class Sender:
 
     def stream_size(self) -> int:
         """Bytes that the first register waiting for a stream takes, 0 if none waits."""
-        queue = self._queues[Queue.STREAM]
-        while queue:
+        queue = self._large
+        while queue.length:
             entry = queue.first
             if entry.queue is Queue.STREAM and entry.live:
                 return entry.size
             queue.popleft()
         return 0
 
-    def next_due(self, flush_at: float) -> Iterator[float]:
+    def next_due(self, flush_at: float) -> list[float]:
         """When a timer wants `tick` or a repeat wants a frame, which goes not before `flush_at`."""
+        due = []
         if self._repeats:
-            yield max(self._repeats[0][0], flush_at)
+            due.append(max(self._repeats[0][0], flush_at))
         if self._unseen:
-            yield next(iter(self._unseen.values())).sent_at + self.path.resend_after
+            due.append(next(iter(self._unseen.values())).sent_at + self.path.resend_after)
         if self._streamed:
-            yield next(iter(self._streamed.values())).sent_at + _STREAM_PATIENCE
+            due.append(next(iter(self._streamed.values())).sent_at + _STREAM_PATIENCE)
         if self._undurable:
-            yield next(iter(self._undurable.values())) + self._durable_wait
+            due.append(next(iter(self._undurable.values())) + self._durable_wait)
+        return due
 
     def has_repeats(self, now: float) -> bool:
         """Whether a copy is due."""
@@ -182,7 +198,7 @@ class Sender:
         """New and lost registers, as many as fit, in the order of the queues."""
         for name in queues:
             queue = self._queues[name]
-            while queue:
+            while queue.length:
                 entry = queue.first
                 wanted = entry.queue is name and entry.live and not entry.seen
                 if wanted and not self.pack(builder, entry):
@@ -271,6 +287,8 @@ class Sender:
 
     def tick(self, now: float) -> None:
         """Expire what has waited long enough."""
+        if not (self._unseen or self._streamed or self._undurable):
+            return
         for timed, patience in ((self._unseen, self.path.resend_after), (self._streamed, _STREAM_PATIENCE)):
             while timed:
                 record = next(iter(timed.values()))

@@ -129,7 +129,7 @@ class Session:
     def low(self) -> int:
         """Every lsn up to this one is durable here, and durable at the peer or none of its business, if the outbox is
         complete."""
-        return self._told(min(self.outbox.low(self.last_lsn), self.top))
+        return self._position()[1]
 
     @property
     def top(self) -> int:
@@ -137,6 +137,11 @@ class Session:
         store that was replaced by an older copy."""
         unsettled = self._unsettled()
         return self._told(self.last_lsn if unsettled is None else min(self.last_lsn, unsettled - 1))
+
+    def _position(self) -> tuple[int, int]:
+        """`top` and `low`."""
+        top = self.top
+        return top, self._told(min(self.outbox.low(self.last_lsn), top))
 
     def _told(self, lsn: int) -> int:
         gap = self._local.gap(lsn)
@@ -245,6 +250,8 @@ class Session:
         """How far the peer's store has got, if this link's hello said which store that is."""
         known, hello = self._known, lane.hello
         if known is None or hello is None or (hello.store_id, hello.boot_id) != (known.store_id, known.boot_id):
+            return []
+        if frame.low <= known.low and frame.top <= known.lsn:
             return []
         return self._advance(replace(known, low=max(frame.low, known.low), lsn=max(frame.top, known.lsn)))
 
@@ -428,13 +435,13 @@ class Session:
         """The next state frame of at most `room` bytes for a datagram, built from the outbox at this very moment.
         Without `routine` with what is urgent only."""
         lane = self._lanes.get(link)
-        return lane.next_frame(room, now, self.top, self.low, routine=routine) if lane is not None else None
+        return lane.next_frame(room, now, self._position, routine=routine) if lane is not None else None
 
     def next_stream_frame(self, link: int, now: float) -> bytes | None:
         """The next state frame for the data stream: registers too big for a datagram, or everything where there are
         no datagrams. Call it only while few bytes are unsent on that stream."""
         lane = self._lanes.get(link)
-        return lane.next_stream_frame(now, self.top, self.low) if lane is not None else None
+        return lane.next_stream_frame(now, self._position) if lane is not None else None
 
     def next_deadline(self, link: int) -> float | None:
         """When `next_frame` or `next_stream_frame` may have something to say though nothing new was put (resend,
