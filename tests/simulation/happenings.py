@@ -360,5 +360,5 @@ HAPPENINGS: dict[Happening, int] = {
     fill_disk: 1,
     jump: 1,
 }
-#: The same where operators override: in one world of three.
+#: The same where operators override: in two worlds of three.
 OVERRIDING: dict[Happening, int] = {**HAPPENINGS, override: 8, contest: 12, withdraw: 4, resolve: 4}

@@ -23,11 +23,12 @@ from tests.simulation.topology import WIRES
 from tests.simulation.writes import ANYBODY, DONE, HOLDER, LOST, OPEN, REFUSED, UNKNOWN, Key, Write, Writes
 from twingateway.ports.memory_store import MemoryDisk
 from twingateway.twin.conflict import Outcome, Verdict
+from twingateway.twin.desired import origin_of, plain
 from twingateway.twin.entry import EVENT
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.model import ConflictPolicy
 from twingateway.twin.override import Override, OverrideId
-from twingateway.twin.register import RegisterKey, Section
+from twingateway.twin.register import Register, RegisterKey, Section
 from twingateway.twin.value import Value
 
 #: What may follow a verdict on the same override.
@@ -75,6 +76,8 @@ class LocalEdits:
     by_key: dict[Key, list[LocalEdit]] = field(default_factory=dict)
     root_replaced: float = -1.0
     problems: list[str] = field(default_factory=list)
+    _desired: dict[Key, Register] = field(default_factory=dict)
+    """What the root desired when it was last looked at."""
 
     def policy(self, device: str, name: str) -> ConflictPolicy:
         policies = list(ConflictPolicy)
@@ -108,6 +111,9 @@ class LocalEdits:
         for device in WIRES:
             for name in WRITABLE:
                 self._look(root, (device, name), now)
+                desired = root.registers.get(RegisterKey(DeviceId("default", device), Section.DESIRED, name))
+                if desired is not None:
+                    self._desired[device, name] = desired.register
 
     def _look(self, root: MemoryDisk, key: Key, now: float) -> None:
         override, verdict = _read(root, key)
@@ -116,9 +122,9 @@ class LocalEdits:
             return
         edit.id, edit.told = override.id, min(edit.told, now)
         if verdict is not None and verdict.override == override.id:
-            self._see(edit, verdict, now)
+            self._see(edit, verdict, override, now)
 
-    def _see(self, edit: LocalEdit, verdict: Verdict, now: float) -> None:
+    def _see(self, edit: LocalEdit, verdict: Verdict, override: Override, now: float) -> None:
         before, edit.verdict = edit.verdict, verdict.outcome
         again = self.root_replaced >= edit.judged_at >= 0
         if before is verdict.outcome and not (again and edit.write is not None and edit.write.outcome == LOST):
@@ -128,6 +134,8 @@ class LocalEdits:
                 self.problems.append(f"{edit.key}: {edit.value} was {before}, and then {verdict.outcome}")
             if not verdict.by and verdict.outcome not in BY_ITSELF[self.policy(*edit.key)]:
                 self.problems.append(f"{edit.key}: {edit.value} is {verdict.outcome}: not {self.policy(*edit.key)}")
+            if verdict.outcome is Outcome.ACCEPTED and not verdict.by:
+                self._see_accepted(edit, override)
         edit.judged_at = now
         if verdict.outcome is Outcome.ACCEPTED:
             if edit.write is None:
@@ -135,6 +143,16 @@ class LocalEdits:
             edit.write.outcome, edit.write.ended = (UNKNOWN, inf) if again else (DONE, now)
         elif verdict.outcome is Outcome.WITHDRAWN:
             self._take_back(edit)
+
+    def _see_accepted(self, edit: LocalEdit, override: Override) -> None:
+        """By itself a value is accepted over what the cloud wrote meanwhile only if the edge wins."""
+        desired = self._desired.get(edit.key)
+        if desired is None or desired.value is None or self.root_replaced >= 0:
+            return
+        is_of_line = origin_of(desired.value).override.startswith(f"{override.id.line}.")
+        is_at_odds = desired.version > override.base and not is_of_line and plain(desired.value) != edit.value
+        if is_at_odds and self.policy(*edit.key) is not ConflictPolicy.EDGE_WINS:
+            self.problems.append(f"{edit.key}: {edit.value} is accepted over {plain(desired.value)} of the cloud")
 
     def _take_back(self, edit: LocalEdit) -> None:
         for each in self.by_key[edit.key]:

@@ -32,17 +32,20 @@ def test_every_promise_holds_whatever_happens(start: int) -> None:
         ("MemoryJournal.receive = twice", "came twice"),
         ("Overrides._keep = forgetful", "is gone"),
         ("Verdicts._try_to_judge = forgetful", "is not judged"),
+        ("conflict._BY_POLICY[ConflictPolicy.CLOUD_WINS] = conflict.Outcome.ACCEPTED", "is accepted over"),
     ],
 )
 def test_a_broken_promise_is_seen_and_can_be_replayed(broken: str, seen: str) -> None:
     """The oracle itself is tried: a root that forgets what it acknowledged, or takes entries twice, an edge that
-    keeps no override, a root that judges none: all are found out."""
+    keeps no override, a root that judges none, or for the edge where the cloud is to win: all are found out."""
     code = f"""
 from tests.simulation import __main__ as m
 from twingateway.gateway.commands import Commands
 from twingateway.gateway.overrides import Overrides
 from twingateway.gateway.verdicts import Verdicts
 from twingateway.ports.memory_journal import MemoryJournal
+from twingateway.twin import conflict
+from twingateway.twin.model import ConflictPolicy
 
 async def forgetful(self, *given, **named): return None
 def twice(self, filings):

@@ -34,8 +34,8 @@ TROUBLE, EVENTS, QUIET = 3.0, 50, 45
 STEADY, PATIENT = 3, 10
 #: Bytes of journal that may wait where its cap is to be met.
 SMALL_QUEUE = 1500
-#: In one world of so many operators override what the cloud wants.
-OVERRIDDEN = 3
+#: In all worlds but one of so many operators override what the cloud wants.
+UNDISTURBED = 3
 
 
 class SimulatedClock:
@@ -239,7 +239,7 @@ async def _trouble(world: World) -> None:
     for name in world.nodes:
         world.start(name)
     await asyncio.sleep(0.3)
-    chances = OVERRIDING if world.seed % OVERRIDDEN == OVERRIDDEN - 1 else HAPPENINGS
+    chances = OVERRIDING if world.seed % UNDISTURBED else HAPPENINGS
     happenings, weights = list(chances), list(chances.values())
     under_way = []
     for _ in range(EVENTS):

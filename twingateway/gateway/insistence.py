@@ -10,6 +10,7 @@ the nodes below it what the parent takes for outdated: that is said again in a n
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from twingateway.errors import StoreError, Unavailable
 from twingateway.gateway.claims import HOLDER_SECTIONS
@@ -34,6 +35,8 @@ class Insistence:
         self._tasks = tasks
         self._waiting: set[DeviceId] = set()
         self._pauses: dict[DeviceId, float] = {}
+        self._held: dict[DeviceId, list[Callable[[], None]]] = {}
+        """What was refused must not be forgotten by a crash before it is offered again."""
 
     def refused(self, peer: Peer, event: PeerRefused) -> None:
         key = event.key
@@ -44,6 +47,9 @@ class Insistence:
             return
         if event.code not in _PASSING or key.section not in HOLDER_SECTIONS:
             return
+        stored = self._table.get(key)
+        if stored is not None and stored.register.version == event.version:
+            self._held.setdefault(key.device, []).append(self._ledger.hold(stored))
         if key.device not in self._waiting:
             self._waiting.add(key.device)
             self._tasks.start(self._offer_again(key.device), f"offering {key.device} again")
@@ -69,3 +75,5 @@ class Insistence:
         self._ledger.renumber(
             [stored for section in HOLDER_SECTIONS for stored in self._table.section(device, section).values()]
         )
+        for release in self._held.pop(device, []):
+            release()

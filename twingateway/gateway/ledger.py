@@ -251,6 +251,11 @@ class Ledger:
         self._offer(fresh, None)
         return fresh
 
+    def hold(self, stored: StoredRegister) -> Callable[[], None]:
+        """Tell no peer that it has everything up to this one, though it waits in no outbox; until the returned
+        function is called. Should the process end before that, the next one sends it."""
+        return self._unsettled.hold(stored)
+
     def drop(self, registers: Sequence[StoredRegister]) -> None:
         """Remove registers altogether, here and soon in the store: something else says that they are gone, and goes
         wherever they went. Listeners hear of those that had a value."""

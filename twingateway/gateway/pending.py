@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from heapq import heappop, heappush
 
 from twingateway.twin.register import StoredRegister
 
@@ -14,6 +15,8 @@ class Pending:
     def __init__(self) -> None:
         self._lsns: set[int] = set()
         self._order: deque[int] = deque()
+        self._held: list[int] = []
+        self._holding: Counter[int] = Counter()
 
     def add(self, registers: Iterable[StoredRegister]) -> None:
         lsns = [stored.lsn for stored in registers]
@@ -23,9 +26,24 @@ class Pending:
     def remove(self, registers: Iterable[StoredRegister]) -> None:
         self._lsns.difference_update([stored.lsn for stored in registers])
 
+    def hold(self, stored: StoredRegister) -> Callable[[], None]:
+        """One that was settled and is not any more, until the returned function is called."""
+        lsn = stored.lsn
+        heappush(self._held, lsn)
+        self._holding[lsn] += 1
+
+        def release() -> None:
+            self._holding[lsn] -= 1
+
+        return release
+
     @property
     def lowest(self) -> int | None:
-        order, lsns = self._order, self._lsns
+        order, lsns, held = self._order, self._lsns, self._held
         while order and order[0] not in lsns:
             order.popleft()
-        return order[0] if order else None
+        while held and self._holding[held[0]] <= 0:
+            del self._holding[heappop(held)]
+        if not held:
+            return order[0] if order else None
+        return min(order[0], held[0]) if order else held[0]
