@@ -133,7 +133,8 @@ async def _main(options: argparse.Namespace) -> None:
     if options.chart:
         save_distribution(options.chart, title, delays)
     if options.json:
-        print(json.dumps([asdict(result) for result in results]))
+        for result in results:
+            print(json.dumps(asdict(result)))
 
 
 def _contenders(text: str) -> list[str]:
@@ -154,7 +155,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=seconds, default=15.0, help="how long updates are made (15)")
     parser.add_argument("--patience", type=seconds, default=15.0, help="how long to wait for the last ones (15)")
     parser.add_argument("--contenders", type=_contenders, default=list(CONTENDERS), help=",".join(CONTENDERS))
-    parser.add_argument("--json", action="store_true", help="the last line is a list with one object a contender")
+    parser.add_argument("--json", action="store_true", help="the last lines are one object a contender")
     parser.add_argument("--chart", type=Path, help="write the distribution as SVG to this file")
     parser.add_argument("--keep-logs", type=Path, help="copy the processes' logs into this folder")
     options: Any = parser.parse_args()
