@@ -132,6 +132,21 @@ async def test_a_region_adds_what_its_child_said_last() -> None:
         assert [names(body) for body in line.of("restore")][1:] == [["override/speed"]], "it holds the device no more"
 
 
+async def test_a_region_gives_back_what_only_it_was_told_before_it_passes_the_claim_on() -> None:
+    async with bench("region", root=False) as b:
+        _, up = b.parent()
+        edge, line = b.child("edge")
+        take(b, lifecycle("edge", "aa", 8, 1))
+        take(b, override(99, 31), origin="edge")
+        claim = {"node": "edge", "store": "bb", "devices": [["pump", 0, [0, 0, 0], False]]}
+        b.gateway.sessions.control(edge, "claim", claim)
+        assert [names(body) for body in line.of("restore")] == [["override/speed"]]
+        assert up.of("claim") == []
+        b.gateway.sessions.control(edge, "claim", claim | {"devices": [["pump", 0, [0, 0, 0], True]]})
+        assert [body["store"] for body in up.of("claim")] == ["bb"]
+        assert len(line.of("restore")) == 1
+
+
 async def test_who_loses_a_device_forgets_all_overrides_of_it() -> None:
     async with bench("edge", root=False) as b:
         b.parent()

@@ -530,3 +530,18 @@ async def test_it_travels_through_a_region() -> None:
             assert leaf.machines["valve"].written == [(SPEED, 99)]
             with pytest.raises(NotHolder, match="leaf"):
                 await region.gateway.overrides.set(valve, SPEED, 5, "olaf")
+
+
+async def test_one_that_is_withdrawn_before_it_came_to_the_device_changes_nothing_there() -> None:
+    async with joined() as both:
+        assert both.pump.port is not None
+        both.pump.port.offline(DeviceUnreachable("unplugged"))
+        both.cut()
+        await both.override(99)
+        await until(lambda: "unplugged" in str(both.holder.queries.overrides(PUMP)))
+        await both.holder.overrides.withdraw(PUMP, SPEED, "olaf")
+        both.pump.say(flow=1.5)
+        both.heal()
+        await both.calm(lambda: both.ack() == "applied")
+        await quiet(both)
+        assert both.written == [], "it has what is desired"

@@ -256,7 +256,9 @@ class Actuator:
         begins = self._uncertain.get(wish.name) != wish.mark
         if is_news or begins:
             delivered = self._timed(Ack(wish.version, AckState.DELIVERED)) if is_news else None
-            if not await self._wishes.announce(self._device, wish, delivered, attempt=begins):
+            covered = self._wishes.overrules(self._device, wish, attempt=True) if begins else None
+            overruled = None if covered is None else self._timed(covered)
+            if not await self._wishes.announce(self._device, wish, delivered, attempt=begins, overruled=overruled):
                 return False
             self._uncertain[wish.name] = wish.mark
         self._done[wish.name] = wish.mark

@@ -25,6 +25,8 @@ from twingateway.twin.value import Value
 
 HOLDER_SECTIONS = (Section.REPORTED, Section.ACK, Section.PRESENCE, Section.OVERRIDE)
 ROOT_SECTIONS = (Section.DESIRED, Section.TAGS, Section.VERDICT, Section.LIFECYCLE)
+#: What of a holder's word nobody else can say again.
+SAID_ONCE = (Section.ACK, Section.OVERRIDE)
 #: Claims in one message.
 CLAIMS_AT_ONCE = 1000
 #: Characters of a text from a peer that are shown.

@@ -25,6 +25,7 @@ from twingateway.gateway.claims import (
     HOLDER_SECTIONS,
     REFUSALS,
     ROOT_SECTIONS,
+    SAID_ONCE,
     Claim,
     Verdict,
     fields,
@@ -46,8 +47,6 @@ from twingateway.twin.value import Value
 
 log = structlog.get_logger("ownership")
 
-#: What of a holder's word nobody else can say again.
-SAID_ONCE = (Section.ACK, Section.OVERRIDE)
 #: What clients write.
 WRITTEN = frozenset({Section.DESIRED, Section.TAGS})
 #: Seconds between two attempts at a store that refuses.

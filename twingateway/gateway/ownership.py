@@ -17,6 +17,7 @@ from twingateway.gateway import wire
 from twingateway.gateway.claims import (
     HOLDER_SECTIONS,
     ROOT_SECTIONS,
+    SAID_ONCE,
     SHOWN,
     Claim,
     fields,
@@ -162,8 +163,21 @@ class Ownership:
         relayed.update(((claim.holder, claim.device), claim) for claim in claims)
         if len(relayed) > MAX_RELAYED:
             raise ProtocolViolation(f"more than {MAX_RELAYED} claims", 0x97)
+        unaware = {claim.device: claim for claim in claims if self._knows_more(claim)}
+        told = ((device, self._with_newer(device, holder, [])) for device in unaware)
+        for batch in wire.batches(told):
+            self._passed_down("restore", {"node": holder, "devices": batch})
         if self._peers.parent is not None:
-            self._relay(self._peers.parent, claims)
+            self._relay(self._peers.parent, [claim for claim in claims if claim.device not in unaware])
+
+    def _knows_more(self, claim: Claim) -> bool:
+        """A holder that lost its store is to have first what it had said last here, of which the root may have heard
+        nothing; then it claims again."""
+        lifecycle = self._table.get(lifecycle_key(claim.device))
+        if claim.restored or lifecycle is None or fields(lifecycle.register).get("store") == claim.store:
+            return False
+        ours = registers_of(self._table, claim.device, SAID_ONCE)
+        return self._peers.holder(claim.device) == claim.holder and bool(ours)
 
     def _relay(self, parent: Peer, claims: Iterable[Claim]) -> None:
         """Pass claims on, with what this node knows of the root's registers if that is more than the claimant."""

@@ -124,14 +124,19 @@ class Wishes:
         override = self._origin(device, wish)
         return override is not None and override.attempted
 
-    def overrules(self, device: DeviceId, wish: Wish) -> Ack | None:
-        """What is to be said of the desired value that this override covers; None if nothing is."""
+    def overrules(self, device: DeviceId, wish: Wish, *, attempt: bool = False) -> Ack | None:
+        """What is to be said of the desired value that this override covers; None if nothing is. One that was applied
+        is at the device until the override is attempted (`attempt`: it is about to be)."""
         desired = self._desired(device, wish.name)
         if not wish.is_override or desired is None or desired.value is None:
             return None
         ack = self.desired_ack(device, wish.name)
         known = ack is not None and ack.version == desired.version
         if ack is not None and known and (ack.code == OVERRIDDEN or ack.state in _NEVER_THERE):
+            return None
+        override = override_of(self._table, device, wish.name)
+        may_be_there = attempt or (override is not None and override.attempted)
+        if ack is not None and known and ack.state is AckState.APPLIED and not may_be_there:
             return None
         message = f"the device follows the local override {wish.override}"
         return Ack(desired.version, AckState.DELIVERED, OVERRIDDEN, message)
@@ -150,9 +155,12 @@ class Wishes:
         await self._ledger.write([Draft(RegisterKey(device, Section.ACK, name), ack.to_value())], vital=True)
         return True
 
-    async def announce(self, device: DeviceId, wish: Wish, delivered: Ack | None, *, attempt: bool) -> bool:
-        """Keep, in one commit, that it was `delivered` and (`attempt`) that it may reach the device from now on.
-        False if it was replaced meanwhile. Raises StoreError or Unavailable."""
+    async def announce(
+        self, device: DeviceId, wish: Wish, delivered: Ack | None, *, attempt: bool, overruled: Ack | None = None
+    ) -> bool:
+        """Keep, in one commit, that it was `delivered`, (`attempt`) that it may reach the device from now on, and
+        what that makes of the desired value that it covers (`overruled`). False if it was replaced meanwhile. Raises
+        StoreError or Unavailable."""
         if wish.is_override:
             return await self._update(
                 device,
@@ -161,6 +169,7 @@ class Wishes:
                     override if delivered is None else override.with_ack(delivered),
                     attempted=override.attempted or attempt,
                 ),
+                overruled,
             )
         acks = [] if delivered is None else [Draft(RegisterKey(device, Section.ACK, wish.name), delivered.to_value())]
         attempts = [Attempt(device, wish.name, wish.version)] if attempt else []
@@ -191,14 +200,19 @@ class Wishes:
         ack = self.ack(device, wish)
         return ack is None or not ack.settled or self.overrules(device, wish) is not None
 
-    async def _update(self, device: DeviceId, wish: Wish, change: Callable[[Override], Override]) -> bool:
+    async def _update(
+        self, device: DeviceId, wish: Wish, change: Callable[[Override], Override], overruled: Ack | None = None
+    ) -> bool:
         """Under the device's lock: of an override that is being set meanwhile, nothing may be lost."""
         async with self._locks.hold([device]):
             override = override_of(self._table, device, wish.name)
             if override is None or str(override.id) != wish.override:
                 return False
             key = RegisterKey(device, Section.OVERRIDE, wish.name)
-            await self._ledger.write([Draft(key, _fitting(change(override)))], vital=True)
+            drafts = [Draft(key, _fitting(change(override)))]
+            if overruled is not None:
+                drafts.append(Draft(RegisterKey(device, Section.ACK, wish.name), overruled.to_value()))
+            await self._ledger.write(drafts, vital=True)
             return True
 
 
