@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
 
 import pytest
@@ -227,3 +228,13 @@ async def test_a_device_that_falls_silent_is_stale_at_the_cloud_until_it_speaks(
         assert cloud.gateway.queries.presence(PUMP).since > 0
         edge.machines["pump"].say(flow=1.5)
         await until(lambda: cloud.gateway.queries.presence(PUMP).state == "online")
+
+
+async def test_a_process_that_is_killed_while_it_dials_says_nothing_more() -> None:
+    cloud, edge = MemoryNode("cloud"), MemoryNode("edge")
+    edge.path.delay = 0.05
+    async with cloud.running(), edge.running(cloud):
+        await until(lambda: edge._dialling)
+        edge.vanish()
+        await asyncio.sleep(0.3)
+        assert not list(cloud.gateway.peers), "its link came to nothing"

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from twingateway.adapter import Adapter, AdapterContext, AdapterKind, Device, DevicePort, Driver, Value, Written
-from twingateway.errors import DeviceError, DeviceRefused, NotAuthorized
+from twingateway.errors import DeviceError, DeviceRefused, LinkError, NotAuthorized
 from twingateway.gateway.acceptor import Acceptor
 from twingateway.gateway.clock import Clock, SystemClock
 from twingateway.gateway.context import Context
@@ -145,6 +145,8 @@ class MemoryNode:
         self._open_store = open_store
         self._clock = clock or SystemClock()
         self._dialled: list[MemoryLink] = []
+        self._dialling: list[MemoryDialer] = []
+        self._gone = False
         self.machines: dict[str, FakeMachine] = {}
         self.kind = fake_kind(self.machines)
         """The adapter of the machines; may be replaced before `running`."""
@@ -169,6 +171,7 @@ class MemoryNode:
         self, parent: MemoryNode | None = None, models: Mapping[str, str] | None = None
     ) -> AsyncIterator[Gateway]:
         """Run until left; leaving is a crash: nothing is drained. `models`: device → model reference."""
+        self._gone = False
         disk = self.disk
         store = self._open_store(disk)
         try:
@@ -218,7 +221,8 @@ class MemoryNode:
     def vanish(self) -> None:
         """As if the process had been killed: its links fall silent; leave `running` next."""
         self.listener.open = False
-        for link in [*self.listener.links, *self._dialled]:
+        self._gone = True
+        for link in [*self.listener.links, *self._dialled, *(link for each in self._dialling for link in each.links)]:
             link.vanish()
 
     def _listen(self, gateway: Gateway) -> None:
@@ -233,9 +237,13 @@ class MemoryNode:
                 _, handler: Any, knocking: Any = None
             ) -> Any:  # the parent may restart: its listener is looked up anew
                 dialer = MemoryDialer(parent.listener, self.path)
+                if self._gone:
+                    raise LinkError("a process that has ended dials nobody")
+                self._dialling.append(dialer)
                 try:
                     return await dialer.dial(handler, knocking)
                 finally:
+                    self._dialling.remove(dialer)
                     self._dialled = [link for link in [*self._dialled, *dialer.links] if not link.over]
 
         return Uplink(
