@@ -1,4 +1,4 @@
-"""The examples of schemas/README.md are what they say they are."""
+"""The first example of each kind in schemas/README.md is what it says it is."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Write = Callable[[str, str], Path]
 
 TEXT = (Path(__file__).parents[2] / "schemas" / "README.md").read_text(encoding="utf-8")
 EXAMPLES = {
-    section.split("\n", 1)[0]: example
+    section.split("\n", 1)[0]: example[1]
     for section in TEXT.split("\n## ")[1:]
-    if (example := "".join(re.findall(r"```yaml\n(.*?)```", section, re.DOTALL)))
+    if (example := re.search(r"```yaml\n(.*?)```", section, re.DOTALL))
 }
 SCHEMAS = {"DeviceTwin": "device-twin", "DeviceModel": "device-model", "Node": "node", "Device": "device"}
 

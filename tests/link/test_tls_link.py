@@ -82,12 +82,12 @@ async def test_a_peer_that_reads_nothing_leaves_everything_with_us_and_state_ove
     server_link = next(iter(listener._links))
     server_link._transport.pause_reading()
     for _ in range(1000):
-        client.link.write(8, bytes(16 * 1024))
+        client.link.write(12, bytes(16 * 1024))
     while client.link._transport is not None and not client.link._paused:
         await asyncio.sleep(0.005)
     await asyncio.sleep(0.05)
-    taken = 1000 * 16 * 1024 - client.link.unsent(8)
-    assert client.link.unsent(8) > 8_000_000
+    taken = 1000 * 16 * 1024 - client.link.unsent(12)
+    assert client.link.unsent(12) > 8_000_000
     client.link.write(4, b"\x01" * 100)
     assert client.link.unsent(4) == 100
     server_link._transport.resume_reading()
