@@ -532,8 +532,14 @@ async def test_it_travels_through_a_region() -> None:
                 await region.gateway.overrides.set(valve, SPEED, 5, "olaf")
 
 
-async def test_one_that_is_withdrawn_before_it_came_to_the_device_changes_nothing_there() -> None:
+@pytest.mark.parametrize("accepted", [False, True])
+async def test_one_that_is_withdrawn_before_it_came_to_the_device_changes_nothing_there(accepted: bool) -> None:
     async with joined() as both:
+        if accepted:
+            await both.override(13)
+            await both.applied(13)
+            await both.calm(lambda: both.state(both.edge) is None)
+            both.pump.written.clear()
         assert both.pump.port is not None
         both.pump.port.offline(DeviceUnreachable("unplugged"))
         both.cut()

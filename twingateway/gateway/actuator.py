@@ -168,7 +168,7 @@ class Actuator:
         """What was applied once, as the root says that was told so by this node before its store was replaced by an
         older copy; and before the root said it, an older value was written."""
         wish = self._wishes.current(self._device, name)
-        if wish is None or wish.value is None or wish.mark == self._done[name]:
+        if wish is None or wish.value is None or self._done[name] in (wish.mark, wish.override):
             return None
         ack = self._wishes.ack(self._device, wish)
         return wish if ack is not None and ack.state is AckState.APPLIED else None
