@@ -23,8 +23,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from tests.pki.certificates import Made, make
 from twingateway.config.load import load_node
 from twingateway.errors import LinkError
-from twingateway.gateway.dialling import Parent
-from twingateway.gateway.uplink import Uplink
+from twingateway.gateway.peering.dialling import Parent
+from twingateway.gateway.peering.uplink import Uplink
 from twingateway.link.quic_client import QuicDialer
 from twingateway.mqtt.auth import METHOD, Claim, encode_claim
 from twingateway.mqtt.client import ClientConnection

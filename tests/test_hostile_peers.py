@@ -20,7 +20,8 @@ from aioquic.quic.packet import QuicErrorCode
 
 from tests.sync.world import World, key
 from tests.test_bad_input import Peer, pki, running
-from twingateway.gateway import debts, grants
+from twingateway.gateway.holding import grants
+from twingateway.gateway.peering import debts
 from twingateway.link import door
 from twingateway.link.quic_client import QuicDialer
 from twingateway.link.quic_link import QuicLink

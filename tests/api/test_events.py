@@ -10,8 +10,8 @@ import pytest
 from tests.api.site import Event, follow, node_with_pump, problem_of, served
 from twingateway.api import events as stream_module
 from twingateway.api import server as server_module
-from twingateway.gateway import events as bus_module
-from twingateway.gateway.events import EventBus
+from twingateway.gateway.state import events as bus_module
+from twingateway.gateway.state.events import EventBus
 from twingateway.testing.joined import MemoryNode, until
 from twingateway.twin.identity import DeviceId
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.api.site import Site, in_process, node_with_pump
-from twingateway.gateway.journal import JournalPolicy, WithHistory
+from twingateway.gateway.state.journal import JournalPolicy, WithHistory
 from twingateway.ports.journal import Filing
 from twingateway.ports.store import Changes
 from twingateway.testing.joined import until

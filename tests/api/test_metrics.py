@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from tests.api.site import in_process
 from twingateway.adapter import Adapter, AdapterKind, Device, DevicePort, Driver, Figure
-from twingateway.gateway.context import Context
+from twingateway.gateway.devices.context import Context
 
 
 class Settings(BaseModel):

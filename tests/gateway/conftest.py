@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from twingateway.gateway import committer, grants, insistence, models, numbers, statements, verdicts
+from twingateway.gateway.devices import models
+from twingateway.gateway.holding import grants, insistence, statements
+from twingateway.gateway.state import committer, numbers
+from twingateway.gateway.twins import verdicts
 
 
 @pytest.fixture(autouse=True)

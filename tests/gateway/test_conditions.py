@@ -8,7 +8,7 @@ import pytest
 
 from tests.gateway.workbench import PUMP, Bench, bench
 from twingateway.errors import UnknownTwin, VersionMismatch
-from twingateway.gateway.commands import ANY
+from twingateway.gateway.twins.commands import ANY
 from twingateway.twin.document import API_VERSION
 from twingateway.twin.register import Section, Version
 from twingateway.twin.value import Value

@@ -17,9 +17,9 @@ import pytest
 from tests.link.authority import Authority
 from twingateway.demo.relay import Relay
 from twingateway.errors import NotAuthorized
-from twingateway.gateway.acceptor import Acceptor
-from twingateway.gateway.dialling import Parent
-from twingateway.gateway.uplink import Uplink, UplinkCarrier
+from twingateway.gateway.peering.acceptor import Acceptor
+from twingateway.gateway.peering.dialling import Parent
+from twingateway.gateway.peering.uplink import Uplink, UplinkCarrier
 from twingateway.link import door, quic_link, quic_server
 from twingateway.link.quic_client import QuicDialer
 from twingateway.link.quic_link import QuicLink

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from twingateway.gateway import uplink
-from twingateway.gateway.acceptor import Acceptor
-from twingateway.gateway.uplink import UplinkCarrier
+from twingateway.gateway.peering import uplink
+from twingateway.gateway.peering.acceptor import Acceptor
+from twingateway.gateway.peering.uplink import UplinkCarrier
 from twingateway.mqtt.auth import TokenBook
 from twingateway.testing.joined import FakeMachine, MemoryNode, until
 from twingateway.twin.identity import DeviceId

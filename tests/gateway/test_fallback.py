@@ -14,11 +14,11 @@ import pytest
 
 from tests.link.authority import Authority
 from twingateway.demo.relay import Relay
-from twingateway.gateway import acceptor, route, uplink
-from twingateway.gateway.dialling import Parent
-from twingateway.gateway.events import Changed, Notice
-from twingateway.gateway.route import Attempt, Dial, Way
-from twingateway.gateway.uplink import Uplink
+from twingateway.gateway.peering import acceptor, route, uplink
+from twingateway.gateway.peering.dialling import Parent
+from twingateway.gateway.peering.route import Attempt, Dial, Way
+from twingateway.gateway.peering.uplink import Uplink
+from twingateway.gateway.state.events import Changed, Notice
 from twingateway.link import quic_link
 from twingateway.link.quic_client import QuicDialer
 from twingateway.link.quic_server import QuicListener, listen_quic

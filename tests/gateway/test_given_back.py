@@ -6,9 +6,9 @@ from __future__ import annotations
 from typing import Any
 
 from tests.gateway.workbench import PUMP, Bench, bench, register, turns
-from twingateway.gateway import wire
-from twingateway.gateway.inbound import Refusal
-from twingateway.gateway.peers import Peer
+from twingateway.gateway.peering import wire
+from twingateway.gateway.peering.inbound import Refusal
+from twingateway.gateway.peering.peers import Peer
 from twingateway.twin.kept import KEPT_NAME
 from twingateway.twin.override import Override, OverrideId
 from twingateway.twin.register import ZERO, Register, RegisterKey, Section

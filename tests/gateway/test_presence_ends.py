@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from twingateway.errors import DeviceTimeout, DeviceUnreachable
-from twingateway.gateway import host, reporter
+from twingateway.gateway.devices import host, reporter
 from twingateway.testing.joined import FakeMachine, MemoryNode, until
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.presence import Presence

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.gateway.test_reporter import presence, reporter, version
+from tests.gateway.devices.test_reporter import presence, reporter, version
 from tests.gateway.workbench import bench, turns
 from twingateway.errors import DeviceRefused, DeviceReplyInvalid
 

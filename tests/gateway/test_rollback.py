@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from twingateway.errors import StoreFull
-from twingateway.gateway.claims import fields, lifecycle_key
-from twingateway.gateway.ledger import DOUBT
-from twingateway.gateway.peers import Peer
-from twingateway.gateway.restored import Restored
+from twingateway.gateway.holding.claims import fields, lifecycle_key
+from twingateway.gateway.holding.restored import Restored
+from twingateway.gateway.peering.peers import Peer
+from twingateway.gateway.state.ledger import DOUBT
 from twingateway.ports.memory_store import MemoryDisk
 from twingateway.ports.store import Changes, StoreIdentity
 from twingateway.testing.joined import FakeMachine, MemoryNode, until

@@ -8,7 +8,8 @@ from contextlib import AsyncExitStack
 import pytest
 
 from twingateway.errors import DeviceUnreachable, VersionMismatch
-from twingateway.gateway import acceptor, host, reporter, route
+from twingateway.gateway.devices import host, reporter
+from twingateway.gateway.peering import acceptor, route
 from twingateway.ports.link import Knocking, Link, LinkHandler
 from twingateway.ports.memory_link import MemoryDialer
 from twingateway.testing.joined import FakeMachine, MemoryNode, until

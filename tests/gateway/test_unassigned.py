@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from twingateway.gateway.claims import fields, lifecycle_key
-from twingateway.gateway.events import Listening, Notice
+from twingateway.gateway.holding.claims import fields, lifecycle_key
+from twingateway.gateway.state.events import Listening, Notice
 from twingateway.testing.joined import FakeMachine, MemoryNode, until
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.register import Section

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from twingateway.errors import StoreFull
-from twingateway.gateway.events import Event, Listening, Notice
 from twingateway.gateway.gateway import Gateway, open_gateway
-from twingateway.gateway.ownership import lifecycle_key
-from twingateway.gateway.peers import Peer
-from twingateway.gateway.tasks import Tasks
+from twingateway.gateway.holding.ownership import lifecycle_key
+from twingateway.gateway.peering.peers import Peer
+from twingateway.gateway.state.events import Event, Listening, Notice
+from twingateway.gateway.state.tasks import Tasks
 from twingateway.ports.link import LinkFacts
 from twingateway.ports.memory_store import MemoryDisk, MemoryStore
 from twingateway.ports.store import Changes

@@ -15,7 +15,7 @@ import pytest
 
 from tests.node.processes import Process
 from tests.node.sites import ModbusDevice, free_port, load, write_site
-from twingateway.gateway.events import Notice
+from twingateway.gateway.state.events import Notice
 from twingateway.node.run import Node
 from twingateway.plugins.registry import AdapterRegistry
 from twingateway.twin.entry import EVENT

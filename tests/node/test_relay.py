@@ -16,7 +16,7 @@ from tests.node.mosquitto import mosquitto
 from tests.node.sites import free_port
 from tests.node.test_run import failing, running
 from twingateway.errors import InvalidConfig
-from twingateway.gateway import relay
+from twingateway.gateway.peering import relay
 from twingateway.pki.authority import create_authority, issue
 
 IDENTITY = "identity: {certificate: pki/hub.crt, key: pki/hub.key, ca: pki/ca.crt}\n"

@@ -30,8 +30,8 @@ import structlog
 
 from tests.simulation.virtual_time import run
 from tests.simulation.world import SimulatedClock
-from twingateway.gateway.journal import JournalPolicy, WithHistory
-from twingateway.gateway.journal_relay import UPKEEP
+from twingateway.gateway.peering.journal_relay import UPKEEP
+from twingateway.gateway.state.journal import JournalPolicy, WithHistory
 from twingateway.link.quic_client import DIAL_TIMEOUT
 from twingateway.ports.memory_journal import MemoryQueue
 from twingateway.testing.joined import FakeMachine, MemoryNode, until

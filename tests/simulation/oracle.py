@@ -31,11 +31,11 @@ from tests.simulation.machines import FORBIDDEN, WRITABLE
 from tests.simulation.overrides import LocalEdits
 from tests.simulation.topology import ROOT, WIRES
 from tests.simulation.writes import ALIVE, ANYBODY, DONE, HOLDER, LOST, REFUSED, Key, Write, Writes
-from twingateway.gateway.claims import fields, lifecycle_key
-from twingateway.gateway.events import Changed, Event
 from twingateway.gateway.gateway import Gateway
-from twingateway.gateway.ledger import granted_epoch
-from twingateway.gateway.overridden import override_of
+from twingateway.gateway.holding.claims import fields, lifecycle_key
+from twingateway.gateway.state.events import Changed, Event
+from twingateway.gateway.state.ledger import granted_epoch
+from twingateway.gateway.state.overridden import override_of
 from twingateway.ports.memory_store import MemoryDisk
 from twingateway.testing.joined import MemoryNode
 from twingateway.twin.ack import Ack, AckState

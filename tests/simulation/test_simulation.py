@@ -40,9 +40,9 @@ def test_a_broken_promise_is_seen_and_can_be_replayed(broken: str, seen: str) ->
     keeps no override, a root that judges none, or for the edge where the cloud is to win: all are found out."""
     code = f"""
 from tests.simulation import __main__ as m
-from twingateway.gateway.commands import Commands
-from twingateway.gateway.overrides import Overrides
-from twingateway.gateway.verdicts import Verdicts
+from twingateway.gateway.twins.commands import Commands
+from twingateway.gateway.twins.overrides import Overrides
+from twingateway.gateway.twins.verdicts import Verdicts
 from twingateway.ports.memory_journal import MemoryJournal
 from twingateway.twin import conflict
 from twingateway.twin.model import ConflictPolicy

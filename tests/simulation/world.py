@@ -22,8 +22,8 @@ from tests.simulation.oracle import Oracle
 from tests.simulation.stores import SlowStore
 from tests.simulation.topology import ROOT, WIRES
 from twingateway.errors import StoreError, TwinGatewayError
-from twingateway.gateway.journal import JournalPolicy, WithHistory
-from twingateway.gateway.wishes import Wishes
+from twingateway.gateway.devices.wishes import Wishes
+from twingateway.gateway.state.journal import JournalPolicy, WithHistory
 from twingateway.ports.memory_store import MemoryDisk
 from twingateway.testing.joined import MemoryNode
 from twingateway.twin.entry import CLASSES, EVENT, JournalClass

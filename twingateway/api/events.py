@@ -19,9 +19,9 @@ from fastapi import APIRouter, Header, Query
 from fastapi.responses import StreamingResponse
 
 from twingateway.api.params import Namespace, TheGateway
-from twingateway.gateway.events import Changed, Event, Listening, Notice
 from twingateway.gateway.gateway import Gateway
-from twingateway.gateway.reach import NODES
+from twingateway.gateway.peering.reach import NODES
+from twingateway.gateway.state.events import Changed, Event, Listening, Notice
 from twingateway.twin.desired import plain
 from twingateway.twin.register import Section
 

@@ -11,7 +11,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
 from twingateway.gateway.gateway import Gateway
-from twingateway.gateway.peer_link import PeerLink, link_to
+from twingateway.gateway.peering.peer_link import PeerLink, link_to
 
 #: The media type of what `render` gives.
 CONTENT_TYPE = CONTENT_TYPE_LATEST

@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from twingateway.api.params import TheGateway
-from twingateway.gateway.queries import NodeView
+from twingateway.gateway.twins.queries import NodeView
 from twingateway.sync.session import Quality
 
 router = APIRouter(tags=["nodes"])

@@ -9,9 +9,9 @@ from fastapi import Depends, Header, Path, Query, Request
 
 from twingateway.adapter.duration import parse_duration
 from twingateway.errors import InvalidDocument, Problem
-from twingateway.gateway.commands import ANY
 from twingateway.gateway.gateway import Gateway
-from twingateway.gateway.writes import MAX_ACTOR, MAX_ID
+from twingateway.gateway.twins.commands import ANY
+from twingateway.gateway.twins.writes import MAX_ACTOR, MAX_ID
 from twingateway.twin.desired import Priority, Terms
 from twingateway.twin.identity import NAME_PATTERN, DeviceId
 from twingateway.twin.override import OverrideId

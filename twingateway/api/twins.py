@@ -23,7 +23,7 @@ from twingateway.api.params import (
 from twingateway.api.patch import check_patch, desired_names
 from twingateway.errors import InvalidDocument, Problem
 from twingateway.gateway.gateway import Gateway
-from twingateway.gateway.queries import Filter
+from twingateway.gateway.twins.queries import Filter
 from twingateway.twin.desired import Origin
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.presence import PresenceState

@@ -14,14 +14,14 @@ from typing import Any
 import structlog
 
 from twingateway.errors import LinkError, NotAuthorized
-from twingateway.gateway.carrier import QUIET_AFTER
-from twingateway.gateway.dialling import TAKEN_OVER, Dialling, Parent
 from twingateway.gateway.gateway import Gateway
-from twingateway.gateway.mirror import Mirror
-from twingateway.gateway.queries import NodeView
-from twingateway.gateway.route import Attempt
-from twingateway.gateway.tasks import Tasks
-from twingateway.gateway.uplink import KEEP_ALIVE
+from twingateway.gateway.peering.carrier import QUIET_AFTER
+from twingateway.gateway.peering.dialling import TAKEN_OVER, Dialling, Parent
+from twingateway.gateway.peering.route import Attempt
+from twingateway.gateway.peering.uplink import KEEP_ALIVE
+from twingateway.gateway.state.tasks import Tasks
+from twingateway.gateway.twins.mirror import Mirror
+from twingateway.gateway.twins.queries import NodeView
 from twingateway.mqtt.broker_client import BrokerClient, Ended, NotTaken, Opened, TurnedAway
 from twingateway.mqtt.dialect import MQTT_3_1_1, MQTT_5, Account, Message, Will
 from twingateway.mqtt.reasons import ReasonCode

@@ -7,36 +7,36 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from twingateway.gateway.clock import Clock, SystemClock
-from twingateway.gateway.collection import Collection
-from twingateway.gateway.commands import Commands
-from twingateway.gateway.committer import Committer
-from twingateway.gateway.events import EventBus
-from twingateway.gateway.grants import Grants
-from twingateway.gateway.history import History
-from twingateway.gateway.host import AdapterHost
-from twingateway.gateway.inbound import Inbound
-from twingateway.gateway.journal import Age, Journal, JournalPolicy
-from twingateway.gateway.journal_relay import JournalRelay
-from twingateway.gateway.ledger import Ledger
-from twingateway.gateway.lifetimes import Lifetimes
-from twingateway.gateway.locks import DeviceLocks
-from twingateway.gateway.models import ModelBook
-from twingateway.gateway.numbers import Numbers
-from twingateway.gateway.overrides import Overrides
-from twingateway.gateway.ownership import Ownership
-from twingateway.gateway.peers import Peers
-from twingateway.gateway.pending import Pending
-from twingateway.gateway.queries import Queries
-from twingateway.gateway.repair import Repair
-from twingateway.gateway.retention import PropertyFinder, Retention
+from twingateway.gateway.devices.host import AdapterHost
+from twingateway.gateway.devices.lifetimes import Lifetimes
+from twingateway.gateway.devices.models import ModelBook
+from twingateway.gateway.devices.wishes import Wishes
+from twingateway.gateway.holding.collection import Collection
+from twingateway.gateway.holding.grants import Grants
+from twingateway.gateway.holding.ownership import Ownership
+from twingateway.gateway.holding.repair import Repair
+from twingateway.gateway.holding.statements import Statements
+from twingateway.gateway.peering.inbound import Inbound
+from twingateway.gateway.peering.journal_relay import JournalRelay
+from twingateway.gateway.peering.peers import Peers
 from twingateway.gateway.sessions import Sessions
-from twingateway.gateway.statements import Statements
-from twingateway.gateway.table import TwinTable
-from twingateway.gateway.tasks import Tasks
-from twingateway.gateway.verdicts import Verdicts
-from twingateway.gateway.wishes import Wishes
-from twingateway.gateway.writes import Writes
+from twingateway.gateway.state.clock import Clock, SystemClock
+from twingateway.gateway.state.committer import Committer
+from twingateway.gateway.state.events import EventBus
+from twingateway.gateway.state.journal import Age, Journal, JournalPolicy
+from twingateway.gateway.state.ledger import Ledger
+from twingateway.gateway.state.locks import DeviceLocks
+from twingateway.gateway.state.numbers import Numbers
+from twingateway.gateway.state.pending import Pending
+from twingateway.gateway.state.table import TwinTable
+from twingateway.gateway.state.tasks import Tasks
+from twingateway.gateway.twins.commands import Commands
+from twingateway.gateway.twins.history import History
+from twingateway.gateway.twins.overrides import Overrides
+from twingateway.gateway.twins.queries import Queries
+from twingateway.gateway.twins.retention import PropertyFinder, Retention
+from twingateway.gateway.twins.verdicts import Verdicts
+from twingateway.gateway.twins.writes import Writes
 from twingateway.ports.store import Store
 from twingateway.twin.register import Section
 

@@ -8,19 +8,19 @@ from typing import Any
 import structlog
 
 from twingateway.errors import ProtocolViolation
-from twingateway.gateway.clock import Clock
-from twingateway.gateway.journal_lane import JournalEvents
-from twingateway.gateway.ledger import Ledger
-from twingateway.gateway.lifetimes import Lifetimes
-from twingateway.gateway.models import ModelBook
-from twingateway.gateway.ownership import Ownership
-from twingateway.gateway.peers import Direction, Line, Peer, Peers
-from twingateway.gateway.reach import NODES, reach_key, reach_value
-from twingateway.gateway.repair import Repair
-from twingateway.gateway.statements import Statements
-from twingateway.gateway.table import TwinTable
-from twingateway.gateway.verdicts import Verdicts
-from twingateway.gateway.writes import Writes
+from twingateway.gateway.devices.lifetimes import Lifetimes
+from twingateway.gateway.devices.models import ModelBook
+from twingateway.gateway.holding.ownership import Ownership
+from twingateway.gateway.holding.repair import Repair
+from twingateway.gateway.holding.statements import Statements
+from twingateway.gateway.peering.journal_lane import JournalEvents
+from twingateway.gateway.peering.peers import Direction, Line, Peer, Peers
+from twingateway.gateway.peering.reach import NODES, reach_key, reach_value
+from twingateway.gateway.state.clock import Clock
+from twingateway.gateway.state.ledger import Ledger
+from twingateway.gateway.state.table import TwinTable
+from twingateway.gateway.twins.verdicts import Verdicts
+from twingateway.gateway.twins.writes import Writes
 from twingateway.sync.events import PeerRefused
 from twingateway.twin.presence import Reach
 from twingateway.twin.register import RegisterKey

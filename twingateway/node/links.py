@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 
 from twingateway.config.node import ListenSection, NodeConfig, UplinkSection
 from twingateway.errors import CertificateError, LinkError
-from twingateway.gateway.dialling import Parent
 from twingateway.gateway.gateway import Gateway
-from twingateway.gateway.tasks import Tasks
-from twingateway.gateway.uplink import Uplink
+from twingateway.gateway.peering.dialling import Parent
+from twingateway.gateway.peering.uplink import Uplink
+from twingateway.gateway.state.tasks import Tasks
 from twingateway.mqtt.dialect import Account
 from twingateway.node.parent_protocol import ParentProtocol
 from twingateway.node.parts import Bound, LocalBroker, at, load_credential
 from twingateway.ports.link import Listener
 
 if TYPE_CHECKING:
-    from twingateway.gateway.acceptor import Acceptor
     from twingateway.gateway.broker_uplink import BrokerUplink
+    from twingateway.gateway.peering.acceptor import Acceptor
     from twingateway.link.server_identity import ServerIdentity
 
 #: How often another free port is tried when the one that UDP got is taken for TCP.
@@ -38,8 +38,8 @@ async def start_listener(
     """Accept children over QUIC, and over TLS unless the file says no; plain clients if it says so."""
     if config.listen is None or config.identity is None:
         return
-    from twingateway.gateway.acceptor import Acceptor
-    from twingateway.gateway.relay import Relay
+    from twingateway.gateway.peering.acceptor import Acceptor
+    from twingateway.gateway.peering.relay import Relay
     from twingateway.link.server_identity import ServerIdentity
     from twingateway.pki.verifier import ChainVerifier
 

@@ -23,10 +23,10 @@ from twingateway.errors import (
     Problem,
     TwinGatewayError,
 )
-from twingateway.gateway.context import AddWebhook, Context
+from twingateway.gateway.devices.context import AddWebhook, Context
+from twingateway.gateway.devices.host import ConfiguredDevice
 from twingateway.gateway.gateway import Gateway
-from twingateway.gateway.host import ConfiguredDevice
-from twingateway.gateway.journal import JournalPolicy, WithHistory
+from twingateway.gateway.state.journal import JournalPolicy, WithHistory
 from twingateway.plugins.registry import AdapterRegistry
 from twingateway.ports.byte_stream import OpenStream
 

@@ -26,7 +26,7 @@ import structlog
 from twingateway.config.load import LoadedNode
 from twingateway.errors import StoreCorrupt, StoreError, TwinGatewayError
 from twingateway.gateway.gateway import Gateway, open_gateway
-from twingateway.gateway.tasks import Tasks
+from twingateway.gateway.state.tasks import Tasks
 from twingateway.node.links import make_uplink, start_listener, watch_network
 from twingateway.node.parent_protocol import ParentProtocol
 from twingateway.node.parts import (
@@ -46,7 +46,7 @@ from twingateway.store.sqlite import SqliteStore, open_store
 
 if TYPE_CHECKING:
     from twingateway.gateway.broker_uplink import BrokerUplink
-    from twingateway.gateway.uplink import Uplink
+    from twingateway.gateway.peering.uplink import Uplink
 
 log = structlog.get_logger("node")
 

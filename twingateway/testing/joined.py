@@ -14,15 +14,15 @@ from pydantic import BaseModel
 
 from twingateway.adapter import Adapter, AdapterContext, AdapterKind, Device, DevicePort, Driver, Value, Written
 from twingateway.errors import DeviceError, DeviceRefused, LinkError, NotAuthorized
-from twingateway.gateway.acceptor import Acceptor
-from twingateway.gateway.clock import Clock, SystemClock
-from twingateway.gateway.context import Context
-from twingateway.gateway.dialling import Parent
+from twingateway.gateway.devices.context import Context
+from twingateway.gateway.devices.host import ConfiguredDevice
 from twingateway.gateway.gateway import Gateway, open_gateway
-from twingateway.gateway.host import ConfiguredDevice
-from twingateway.gateway.journal import JournalPolicy
-from twingateway.gateway.tasks import Tasks
-from twingateway.gateway.uplink import Uplink
+from twingateway.gateway.peering.acceptor import Acceptor
+from twingateway.gateway.peering.dialling import Parent
+from twingateway.gateway.peering.uplink import Uplink
+from twingateway.gateway.state.clock import Clock, SystemClock
+from twingateway.gateway.state.journal import JournalPolicy
+from twingateway.gateway.state.tasks import Tasks
 from twingateway.mqtt.auth import Identity
 from twingateway.ports.memory_link import MemoryDialer, MemoryLink, MemoryListener, MemoryPath
 from twingateway.ports.memory_store import MemoryDisk, MemoryStore

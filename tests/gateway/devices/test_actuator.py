@@ -1,0 +1,404 @@
+"""Rule 12: checks → delivered with the attempt → write → final ack; after doubt, read back before writing again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from tests.gateway.devices.test_reporter import reporter
+from tests.gateway.workbench import FULL, PUMP, Bench, bench, turns
+from twingateway.adapter import Driver, Value, Written
+from twingateway.errors import (
+    AdapterFault,
+    DeviceError,
+    DeviceRefused,
+    DeviceTimeout,
+    DeviceUnreachable,
+    InvalidValue,
+    Problem,
+    WriteMismatch,
+)
+from twingateway.gateway.devices.actuator import Actuator
+from twingateway.gateway.devices.models import read_model
+from twingateway.gateway.devices.reporter import Reporter
+from twingateway.gateway.devices.wishes import Wishes
+from twingateway.gateway.state.ledger import Draft
+from twingateway.gateway.state.locks import DeviceLocks
+from twingateway.ports.memory_store import MemoryDisk
+from twingateway.ports.store import Attempt, Changes
+from twingateway.testing.joined import until
+from twingateway.twin.ack import Ack, AckState
+from twingateway.twin.register import RegisterKey, Section, Version
+
+SPEED = RegisterKey(PUMP, Section.DESIRED, "speed")
+MODEL: dict[str, Any] = {
+    "apiVersion": "edge.iot.org/v1",
+    "kind": "DeviceModel",
+    "metadata": {"name": "pump", "version": "1"},
+    "spec": {
+        "properties": {
+            "speed": {"type": "integer", "access": "read-write", "maximum": 100},
+            "valve": {"type": "boolean", "access": "write", "idempotent": True},
+        }
+    },
+}
+
+
+class FakeDriver(Driver):
+    """Holds values; `errors` are raised by the next writes, `blind` makes reading back impossible."""
+
+    def __init__(self) -> None:
+        self.writable = frozenset({"speed", "mode", "valve"})
+        self.values: dict[str, Value] = {}
+        self.written: list[tuple[str, Value]] = []
+        self.errors: list[Exception] = []
+        self.confirmed = True
+        self.blind = False
+        self.reads = 0
+        self.during: Callable[[], Awaitable[None]] | None = None
+
+    async def run(self) -> None:
+        await asyncio.Event().wait()
+
+    async def read(self) -> Mapping[str, Value]:
+        self.reads += 1
+        return {} if self.blind else self.values
+
+    async def write(self, name: str, value: Value) -> Written:
+        self.written.append((name, value))
+        if self.during is not None:
+            await self.during()
+        if self.errors:
+            raise self.errors.pop(0)
+        self.values[name] = value
+        return Written(self.confirmed, value if self.confirmed else None)
+
+
+@dataclass
+class Rig:
+    """One device held by the root itself."""
+
+    b: Bench
+    driver: FakeDriver
+    reporter: Reporter
+    actuator: Actuator
+    acks: list[Ack] = field(default_factory=list)
+
+    async def desire(self, name: str = "speed", value: Value = 20) -> Version:
+        [stored] = await self.b.gateway.ledger.write([Draft(RegisterKey(PUMP, Section.DESIRED, name), value)])
+        self.actuator.nudge()
+        return stored.register.version
+
+    def ack(self, name: str = "speed") -> Ack | None:
+        value = self.b.value(Section.ACK, name)
+        return None if value is None else Ack.from_value(value)
+
+    async def settled(self, name: str = "speed") -> Ack:
+        await until(lambda: (ack := self.ack(name)) is not None and ack.settled, 3)
+        ack = self.ack(name)
+        assert ack is not None
+        return ack
+
+    async def said(self, state: AckState, code: str, name: str = "speed") -> None:
+        await until(lambda: (ack := self.ack(name)) is not None and (ack.state, ack.code) == (state, code), 3)
+
+
+@asynccontextmanager
+async def rig(
+    disk: MemoryDisk | None = None, *, model: str | None = None, online: bool = True, driver: FakeDriver | None = None
+) -> AsyncIterator[Rig]:
+    async with bench(disk=disk) as b:
+        gateway = b.gateway
+        await gateway.ownership.configure([PUMP])
+        await until(lambda: gateway.ownership.held(PUMP))
+        driver = driver or FakeDriver()
+        port = reporter(b, model)
+        attempts = (await b.store.load()).attempts
+        wishes = Wishes(gateway.table, gateway.ledger, DeviceLocks(), lambda device, name: None)
+        actuator = Actuator(
+            PUMP, model, driver, port, gateway.models, wishes, b.clock,
+            gateway.ownership.held, gateway.lifetimes, attempts,
+        )  # fmt: skip
+        if online:
+            port.online()
+        gateway.lifetimes.watch(lambda device: actuator.nudge())
+        b.tasks.start(actuator.run(), "desired")
+        await turns()
+        yield Rig(b, driver, port, actuator)
+
+
+def crashed(disk: MemoryDisk, *, attempted: bool) -> None:
+    """Leave a disk as a crash in the middle of writing speed=20 leaves it."""
+    version = Version(1, 1, 50_000)
+    from twingateway.twin.register import Register, StoredRegister
+
+    disk.registers[SPEED] = StoredRegister(Register(SPEED, version, 20, 0), 50_000)
+    if attempted:
+        disk.attempts[SPEED] = Attempt(PUMP, "speed", version)
+
+
+async def test_a_desired_value_is_delivered_and_attempted_in_one_commit_then_written_then_applied() -> None:
+    async with rig() as r:
+        order: list[str] = []
+        commit = r.b.store.commit
+
+        async def noting(changes: Changes) -> None:
+            await commit(changes)
+            told = [str(s.register.value["state"]) for s in changes.registers  # type: ignore[index,call-overload]
+                    if s.register.key.section is Section.ACK]  # fmt: skip
+            order.extend([" ".join([*told, *("attempt" for _ in changes.attempts)])] if told else [])
+
+        async def writing() -> None:
+            order.append("write")
+
+        r.b.store.commit = noting  # type: ignore[method-assign]
+        r.driver.during = writing
+        version = await r.desire()
+        ack = await r.settled()
+        assert order == ["delivered attempt", "write", "applied"]
+        assert (ack.version, ack.observed) == (version, 20)
+        assert r.driver.written == [("speed", 20)]
+
+
+async def test_without_a_durable_attempt_nothing_is_written() -> None:
+    async with rig() as r:
+        commit = r.b.store.commit
+        refused: list[Changes] = []
+
+        async def no_attempts(changes: Changes) -> None:
+            if changes.attempts:
+                refused.append(changes)
+                raise FULL
+            await commit(changes)
+
+        r.b.store.commit = no_attempts  # type: ignore[method-assign]
+        await r.desire()
+        await until(lambda: bool(refused), 3)
+        await turns(50)
+        assert r.driver.written == []
+        r.b.store.commit = commit  # type: ignore[method-assign]
+        r.b.clock.seconds += 60
+        r.actuator.nudge()
+        assert (await r.settled()).state is AckState.APPLIED
+        assert r.driver.written == [("speed", 20)]
+
+
+async def test_a_crash_before_the_attempt_means_that_nothing_was_written() -> None:
+    disk = MemoryDisk()
+    crashed(disk, attempted=False)
+    async with rig(disk) as r:
+        assert (await r.settled()).state is AckState.APPLIED
+        assert r.driver.written == [("speed", 20)]
+        assert r.driver.reads == 0
+
+
+@pytest.mark.parametrize("had_written", [True, False])
+async def test_after_a_crash_behind_the_attempt_the_device_itself_says_whether_it_was_written(
+    had_written: bool,
+) -> None:
+    disk, driver = MemoryDisk(), FakeDriver()
+    crashed(disk, attempted=True)
+    driver.values["speed"] = 20 if had_written else 10
+    async with rig(disk, driver=driver) as r:
+        assert (await r.settled()).state is AckState.APPLIED
+        assert r.driver.written == ([] if had_written else [("speed", 20)])
+
+
+async def test_an_outcome_that_nobody_can_read_is_failed_and_not_repeated() -> None:
+    disk, driver = MemoryDisk(), FakeDriver()
+    crashed(disk, attempted=True)
+    driver.blind = True
+    async with rig(disk, driver=driver) as r:
+        ack = await r.settled()
+        assert (ack.state, ack.code) == (AckState.FAILED, "outcome-unknown")
+        assert r.driver.written == []
+
+
+async def test_an_idempotent_property_is_written_again_when_nobody_can_read_it() -> None:
+    async with rig(model="pump@1") as r:
+        await r.b.gateway.models.add("default", read_model(MODEL))
+        r.driver.blind = True
+        r.driver.errors = [DeviceTimeout("no answer")]
+        await r.desire("valve", True)
+        await r.said(AckState.DELIVERED, "device-timeout", "valve")
+        r.actuator.returned()
+        assert (await r.settled("valve")).state is AckState.APPLIED
+        assert r.driver.written == [("valve", True)] * 2
+
+
+async def test_the_outcome_is_not_forgotten_when_the_store_refuses_it() -> None:
+    async with rig() as r:
+
+        async def fill() -> None:
+            r.b.store.error = FULL
+
+        r.driver.during = fill
+        r.driver.confirmed = False
+        r.driver.blind = True
+        await r.desire()
+        await until(lambda: r.driver.written)
+        await turns(50)
+        r.b.store.error = None
+        r.b.clock.seconds += 60
+        r.actuator.nudge()
+        ack = await r.settled()
+        assert (ack.state, ack.code) == (AckState.DELIVERED, "unconfirmed")
+        assert r.driver.written == [("speed", 20)], "written once"
+
+
+async def test_a_value_superseded_while_it_is_written_is_followed_by_the_newer_one() -> None:
+    async with rig() as r:
+
+        async def newer() -> None:
+            r.driver.during = None
+            await r.desire(value=30)
+
+        r.driver.during = newer
+        await r.desire(value=20)
+        await until(lambda: (ack := r.ack()) is not None and ack.observed == 30)
+        assert r.driver.written == [("speed", 20), ("speed", 30)]
+
+
+async def test_a_value_superseded_while_its_neighbour_is_written_is_not_written() -> None:
+    async with rig(online=False) as r:
+        await r.desire("mode", "eco")
+        await r.desire("speed", 20)
+
+        async def newer() -> None:
+            r.driver.during = None
+            await r.desire("speed", 30)
+
+        r.driver.during = newer
+        r.reporter.online()
+        r.actuator.returned()
+        await until(lambda: (ack := r.ack()) is not None and ack.observed == 30)
+        assert ("speed", 20) not in r.driver.written
+
+
+async def test_a_device_that_is_off_leaves_the_value_delivered_with_the_reason_and_gets_it_when_it_returns() -> None:
+    async with rig(online=False) as r:
+        r.reporter.fail(DeviceUnreachable("cable out"), None)
+        await r.desire()
+        await r.said(AckState.DELIVERED, "device-unreachable")
+        assert r.driver.written == []
+        r.reporter.online()
+        r.actuator.returned()
+        assert (await r.settled()).state is AckState.APPLIED
+
+
+async def test_a_passing_error_is_retried_with_growing_pauses_and_said_once() -> None:
+    async with rig() as r:
+        r.driver.values["speed"] = 0
+        r.driver.errors = [DeviceTimeout("no answer") for _ in range(5)]
+        await r.desire()
+        await r.said(AckState.DELIVERED, "device-timeout")
+        waited = []
+        for tries in range(2, 6):
+            pause = 0.0
+            while len(r.driver.written) < tries:
+                r.b.clock.seconds += 0.5
+                pause += 0.5
+                r.actuator.nudge()
+                await turns(30)
+            waited.append(pause)
+        assert waited == sorted(waited)
+        assert waited[-1] >= 8
+        said = [
+            s for changes in r.b.store.commits for s in changes.registers if s.register.key.section is Section.ACK
+        ]
+        assert len(said) == 2, "delivered, then why it waits"
+        r.b.clock.seconds += 60
+        r.actuator.nudge()
+        assert (await r.settled()).state is AckState.APPLIED
+
+
+async def test_a_change_of_one_property_does_not_hurry_the_retries_of_another() -> None:
+    async with rig() as r:
+        r.driver.errors = [DeviceTimeout("no answer")]
+        await r.desire("speed", 20)
+        await r.said(AckState.DELIVERED, "device-timeout")
+        await r.desire("mode", "eco")
+        assert (await r.settled("mode")).state is AckState.APPLIED
+        assert r.driver.written == [("speed", 20), ("mode", "eco")]
+
+
+async def test_waiting_for_a_device_that_is_off_takes_no_work() -> None:
+    async with rig() as r:
+        r.driver.errors = [DeviceUnreachable("cable out")]
+        await r.desire()
+        await r.said(AckState.DELIVERED, "device-unreachable")
+        r.reporter.fail(DeviceUnreachable("cable out"), None)
+        r.b.clock.seconds += 3600
+        looked: list[object] = []
+        r.actuator._held = lambda device: bool(looked.append(device)) or True  # type: ignore[func-returns-value]
+        await asyncio.sleep(0.1)
+        assert len(looked) < 10
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "code"),
+    [
+        (DeviceRefused("the device says no"), AckState.FAILED, "device-refused"),
+        (InvalidValue(Problem("no register holds it", "speed")), AckState.REJECTED, "invalid-value"),
+        (WriteMismatch("it stayed at 7", observed=7), AckState.FAILED, "write-mismatch"),
+        (DeviceError("odd"), AckState.FAILED, "device-error"),
+        (AdapterFault("bug"), AckState.FAILED, "adapter-fault"),
+        (ZeroDivisionError("bug"), AckState.FAILED, "adapter-fault"),
+    ],
+)
+async def test_what_will_never_work_ends_with_its_reason(error: Exception, state: AckState, code: str) -> None:
+    async with rig() as r:
+        r.driver.errors = [error]
+        await r.desire()
+        ack = await r.settled()
+        assert (ack.state, ack.code) == (state, code)
+        assert ack.observed == (7 if isinstance(error, WriteMismatch) else None)
+        await r.desire("mode", "eco")
+        assert (await r.settled("mode")).state is AckState.APPLIED, "the actuator lives on"
+
+
+async def test_a_value_waits_for_the_model_that_the_device_names() -> None:
+    async with rig(model="pump@1") as r:
+        await r.desire()
+        await r.said(AckState.DELIVERED, "unknown-model")
+        assert r.driver.written == []
+        await r.b.gateway.models.add("default", read_model(MODEL))
+        r.actuator.nudge()
+        assert (await r.settled()).state is AckState.APPLIED
+
+
+@pytest.mark.parametrize(("name", "value"), [("speed", 101), ("speed", "fast"), ("colour", "red"), ("mode", "eco")])
+async def test_what_the_model_or_the_driver_refuses_is_rejected_without_asking_the_device(
+    name: str, value: Value
+) -> None:
+    async with rig(model="pump@1") as r:
+        await r.b.gateway.models.add("default", read_model(MODEL))
+        await r.desire(name, value)
+        assert (await r.settled(name)).state is AckState.REJECTED
+        assert r.driver.written == []
+
+
+async def test_a_removed_desired_value_takes_its_ack_with_it_and_writes_nothing() -> None:
+    async with rig() as r:
+        await r.desire()
+        await r.settled()
+        await r.desire(value=None)
+        await until(lambda: r.ack() is None)
+        assert r.driver.written == [("speed", 20)]
+
+
+async def test_an_old_attempt_of_a_settled_value_does_not_touch_a_new_value() -> None:
+    disk = MemoryDisk()
+    async with rig(disk) as r:
+        await r.desire()
+        await r.settled()
+    async with rig(disk) as r:
+        await r.desire(value=30)
+        await until(lambda: (ack := r.ack()) is not None and ack.observed == 30)
+        assert r.driver.written == [("speed", 30)]
+        assert r.driver.reads == 0

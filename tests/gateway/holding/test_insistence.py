@@ -1,0 +1,55 @@
+"""What the parent does not take yet is offered again, by the next process if need be."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.gateway.workbench import PUMP, Bench, bench, register, turns
+from twingateway.gateway.peering.peers import Peer
+from twingateway.gateway.state.ledger import Draft
+from twingateway.sync.events import PeerRefused
+from twingateway.twin.register import RegisterKey, Section, StoredRegister
+
+FLOW = RegisterKey(PUMP, Section.REPORTED, "flow")
+
+
+def refuse(b: Bench, parent: Peer) -> StoredRegister:
+    """The parent, which does not know of the grant yet, refuses what the pump reports."""
+    (stored,) = b.gateway.ledger.report([Draft(FLOW, 1.5)])
+    parent.session.outbox.withdraw(stored.register)
+    b.gateway.sessions.refused(parent, PeerRefused(FLOW, stored.register.version, "not-yours", ""))
+    return stored
+
+
+async def granted(b: Bench) -> Peer:
+    parent, _ = b.parent()
+    await b.gateway.ownership.configure([PUMP])
+    value = {"state": "live", "holder": "edge", "store": b.gateway.peers.store_id.hex(), "epoch": 1}
+    state = register("state", value, 7, section=Section.LIFECYCLE)  # type: ignore[arg-type]
+    b.gateway.ledger.apply([state], origin="cloud", then=lambda: None)
+    await b.gateway.committer.submit()
+    return parent
+
+
+async def test_a_crash_before_it_is_offered_again_forgets_nothing() -> None:
+    async with bench("edge", root=False) as b:
+        parent = await granted(b)
+        stored = refuse(b, parent)
+        await b.gateway.committer.submit()
+        assert FLOW not in b.outbox(parent)
+        assert parent.session.low < stored.lsn, "the next process sends it because of that"
+        assert parent.session.top < stored.lsn
+
+
+async def test_it_is_offered_again_after_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("twingateway.gateway.holding.insistence.PAUSE", (0.0, 0.0))
+    async with bench("edge", root=False) as b:
+        parent = await granted(b)
+        refuse(b, parent)
+        await turns()
+        await b.gateway.committer.submit()
+        assert b.outbox(parent) == {FLOW: 1.5}
+        again = b.gateway.table.get(FLOW)
+        assert again is not None
+        assert parent.session.low == again.lsn - 1
+        assert parent.session.top >= again.lsn, "nothing is held back any more"

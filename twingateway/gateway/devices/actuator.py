@@ -1,0 +1,396 @@
+"""Carries a device's desired values, and local overrides of them, to it, once each, and says how far each has come
+(DESIGN, rule 12).
+
+For one of them the steps are: checks → ack `delivered` and attempt, durable together → write → final ack.
+After a restart, or after a write whose outcome is unknown, the device is read back before anything is written again.
+A property that has to wait (device off, transient error) never holds up its neighbours. Of several the most urgent
+goes first. A value with a ttl is written only while it is known that time is left of it; with none left it is
+`expired`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+import structlog
+
+from twingateway.adapter.driver import Driver, not_writable
+from twingateway.errors import (
+    DeviceError,
+    DeviceTimeout,
+    InvalidValue,
+    StoreError,
+    TooLarge,
+    Unavailable,
+)
+from twingateway.gateway.devices.lifetimes import Lifetimes
+from twingateway.gateway.devices.models import ModelBook
+from twingateway.gateway.devices.reporter import Reporter
+from twingateway.gateway.devices.wishes import Wish, Wishes
+from twingateway.gateway.state.clock import Clock
+from twingateway.ports.store import Attempt
+from twingateway.twin.ack import OVERRIDDEN, Ack, AckState
+from twingateway.twin.desired import Desired
+from twingateway.twin.identity import DeviceId
+from twingateway.twin.register import RegisterKey, Section, Version
+from twingateway.twin.value import Value
+from twingateway.validation.model import CompiledModel, Direction
+
+log = structlog.get_logger("desired")
+
+#: Seconds after which it is asked again how long a value is still wanted.
+ASK_AGAIN = 10.0
+#: Seconds that one write, with its read-back, may take.
+WRITE_TIMEOUT = 30.0
+#: Seconds before a write that failed for a passing reason is tried again: doubling from the first to the second.
+RETRY = (1.0, 30.0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Retry:
+    """A wish that waits until `at` (monotonic seconds), `delay` after it failed."""
+
+    mark: str
+    at: float
+    delay: float
+
+
+class Actuator:
+    """The desired values of one device that is held here."""
+
+    def __init__(
+        self,
+        device: DeviceId,
+        model_ref: str | None,
+        driver: Driver,
+        reporter: Reporter,
+        models: ModelBook,
+        wishes: Wishes,
+        clock: Clock,
+        held: Callable[[DeviceId], bool],
+        lifetimes: Lifetimes,
+        attempts: Iterable[Attempt],
+    ) -> None:
+        self._device = device
+        self._model_ref = model_ref
+        self._driver = driver
+        self._reporter = reporter
+        self._models = models
+        self._wishes = wishes
+        self._clock = clock
+        self._held = held
+        self._lifetimes = lifetimes
+        self._uncertain = {attempt.name: str(attempt.version) for attempt in attempts}
+        """By property: the mark of what may have reached the device, or not"""
+        self._done: dict[str, str] = {}
+        """By property: the mark of what this process attempted last."""
+        self._retries: dict[str, _Retry] = {}
+        self._looks: list[float] = []
+        """When something about a ttl is to be looked at again (monotonic seconds)."""
+        self._unsaid: dict[str, tuple[Wish, Ack]] = {}
+        """Outcomes that the store has not taken yet: they are told before anything is done again."""
+        self._nudged = asyncio.Event()
+        self._nudged.set()
+
+    def attempts(self) -> list[Attempt]:
+        """Writes of which the outcome is not known, for whoever goes on."""
+        marks = self._uncertain.items()
+        known = ((name, self._wishes.current(self._device, name), mark) for name, mark in marks)
+        return [
+            Attempt(self._device, name, wish.version)
+            for name, wish, mark in known
+            if wish is not None and not wish.is_override and wish.mark == mark
+        ]
+
+    def nudge(self) -> None:
+        """A desired value changed, or something that it waits for came."""
+        self._nudged.set()
+
+    def returned(self) -> None:
+        """The device is back: what waited for it is tried at once."""
+        self._retries.clear()
+        self._nudged.set()
+
+    async def run(self) -> None:
+        looked = self._clock.now()
+        while True:
+            try:
+                async with asyncio.timeout(self._until_retry(looked)):
+                    await self._nudged.wait()
+            except TimeoutError:
+                pass
+            self._nudged.clear()
+            looked = self._clock.now()
+            self._looks = []
+            await self._look()
+
+    async def _look(self) -> None:
+        """One step for every open value; begun anew when a more urgent one comes in between."""
+        await self._forget_orphans()
+        seen: set[str] = set()
+        for wish in self._pending():
+            if self._nudged.is_set() and self._is_overtaken(wish, seen):
+                return
+            seen.add(wish.mark)
+            await self._try_to_advance(wish)
+
+    async def _forget_orphans(self) -> None:
+        """Acks of desired values that were removed while this node did not hear of it."""
+        for name in self._wishes.orphans(self._device) if self._held(self._device) else ():
+            try:
+                await self._wishes.forget(self._device, name)
+            except (StoreError, Unavailable):
+                self._looks.append(self._clock.now() + RETRY[0])
+
+    def _is_overtaken(self, wish: Wish, seen: set[str]) -> bool:
+        return any(other.rank < wish.rank and other.mark not in seen for other in self._pending())
+
+    async def _try_to_advance(self, wish: Wish) -> None:
+        try:
+            if self._is_wanted(wish):
+                await self._advance(wish)
+        except (StoreError, Unavailable):
+            self._retry_later(wish)
+        except Exception:
+            log.exception("a desired value could not be carried out", device=str(self._device), property=wish.name)
+            self._retry_later(wish)
+
+    def _pending(self) -> list[Wish]:
+        if not self._held(self._device):
+            return []
+        undone = [wish for name in self._done if (wish := self._undone(name)) is not None]
+        return [*self._wishes.open(self._device), *undone]
+
+    def _undone(self, name: str) -> Wish | None:
+        """What was applied once, as the root says that was told so by this node before its store was replaced by an
+        older copy; and before the root said it, an older value was written."""
+        wish = self._wishes.current(self._device, name)
+        if wish is None or wish.value is None or self._done[name] in (wish.mark, wish.override):
+            return None
+        ack = self._wishes.ack(self._device, wish)
+        return wish if ack is not None and ack.state is AckState.APPLIED else None
+
+    async def _advance(self, wish: Wish) -> None:
+        """One step for one wish; leaves it where it has to wait."""
+        unsaid = self._unsaid.get(wish.name)
+        if unsaid is not None:
+            await self._say(*unsaid)
+            if unsaid[0] != wish or not unsaid[1].settled:
+                self._nudged.set()
+            return
+        if wish.value is None:
+            await self._wishes.forget(self._device, wish.name)
+            return
+        if await self._is_said_already(wish):
+            return
+        try:
+            wanted = Desired(wish.value) if wish.is_override else Desired.from_value(wish.value)
+            value = self._judge(wish.name, wanted.value)
+        except (InvalidValue, TooLarge) as error:
+            await self._say(wish, _rejected(wish.version, error))
+            return
+        if await self._is_in_time(wish, wanted.terms.ttl):
+            await self._proceed(wish, value, wanted.terms.ttl)
+
+    async def _is_said_already(self, wish: Wish) -> bool:
+        """An override covers what is desired; its outcome is that of the desired value it becomes."""
+        overruled = self._wishes.overrules(self._device, wish)
+        if overruled is not None:
+            await self._wishes.say_desired(self._device, wish.name, self._timed(overruled))
+        ack = self._wishes.ack(self._device, wish)
+        if ack is not None and ack.settled:
+            return wish.name not in self._done or self._undone(wish.name) is None
+        inherited = self._wishes.inherited(self._device, wish)
+        if inherited is not None:
+            await self._say(wish, inherited)
+        return inherited is not None
+
+    async def _is_in_time(self, wish: Wish, ttl: float | None) -> bool:
+        """Whether there is anything to be done yet; what there is to say otherwise, is said. A value whose time is up
+        after it was attempted is read back still."""
+        left = self._left(wish, ttl)
+        if left is None:
+            self._lifetimes.ask(self._key(wish), wish.version)
+            self._looks.append(self._clock.now() + ASK_AGAIN)
+            message = "waiting to hear how long it is still wanted"
+            await self._say(wish, Ack(wish.version, AckState.DELIVERED, "ttl-unknown", message))
+            return False
+        if left <= 0 and self._uncertain.get(wish.name) != wish.mark:
+            await self._say(wish, _expired(wish.version))
+            return False
+        if left < math.inf:
+            self._looks.append(self._clock.now() + left)
+        return True
+
+    async def _proceed(self, wish: Wish, value: Value, ttl: float | None) -> None:
+        """One step for a value (None: its model is missing) that is in time."""
+        version = wish.version
+        if value is None:
+            message = f"waiting for the model {self._model_ref}"
+            await self._say(wish, Ack(version, AckState.DELIVERED, "unknown-model", message))
+        elif not self._reporter.is_online:
+            why = self._reporter.error
+            code, message = (why.code, why.message) if why else ("", "waiting for the device")
+            await self._say(wish, Ack(version, AckState.DELIVERED, code, message))
+        elif self._is_due(wish):
+            uncertain = self._is_uncertain(wish, value)
+            if await self._announce(wish) and self._is_wanted(wish):
+                await self._carry_out(wish, value, uncertain, ttl)
+
+    def _is_uncertain(self, wish: Wish, value: Value) -> bool:
+        """Whether the device may have this value already, so that it is asked before it is written: its write was
+        interrupted; or it was applied in an earlier version (its root was restored and gave it a new one)."""
+        if self._uncertain.get(wish.name) == wish.mark or self._wishes.was_attempted(self._device, wish):
+            return True
+        observed = self._wishes.observed(self._device, wish.name)
+        return observed is not None and self._driver.matches(wish.name, value, observed)
+
+    async def _announce(self, wish: Wish) -> bool:
+        """Make durable, in one commit, that the wish was delivered and that it is about to be written. False if it
+        was replaced meanwhile."""
+        ack = self._wishes.ack(self._device, wish)
+        is_news = ack is None or ack.code == OVERRIDDEN
+        begins = self._uncertain.get(wish.name) != wish.mark
+        if is_news or begins:
+            delivered = self._timed(Ack(wish.version, AckState.DELIVERED)) if is_news else None
+            covered = self._wishes.overrules(self._device, wish, attempt=True) if begins else None
+            overruled = None if covered is None else self._timed(covered)
+            if not await self._wishes.announce(self._device, wish, delivered, attempt=begins, overruled=overruled):
+                return False
+            self._uncertain[wish.name] = wish.mark
+        self._done[wish.name] = wish.mark
+        return True
+
+    def _judge(self, name: str, value: Value) -> Value:
+        """The value as the model has it; None while the model is missing."""
+        if name not in self._driver.writable:
+            raise not_writable(name)
+        if self._model_ref is None:
+            return value
+        compiled = self._compiled()
+        return None if compiled is None else compiled.check(name, value, direction=Direction.DOWN)
+
+    def _left(self, wish: Wish, ttl: float | None) -> float | None:
+        """Seconds for which the value is still wanted; None if that is not known."""
+        return math.inf if ttl is None else self._lifetimes.left(self._key(wish), wish.version)
+
+    def _key(self, wish: Wish) -> RegisterKey:
+        return RegisterKey(self._device, Section.DESIRED, wish.name)
+
+    async def _carry_out(self, wish: Wish, value: Value, uncertain: bool, ttl: float | None) -> None:
+        try:
+            async with asyncio.timeout(WRITE_TIMEOUT):
+                ack = await self._write(wish, value, uncertain, ttl)
+        except TimeoutError:
+            ack = self._after_error(wish, DeviceTimeout("the device did not settle the write in time"))
+        except DeviceError as error:
+            ack = self._after_error(wish, error)
+        except InvalidValue as error:
+            ack = _rejected(wish.version, error)
+        except Exception as error:
+            log.exception("adapter fault", device=str(self._device), property=wish.name)
+            ack = Ack(wish.version, AckState.FAILED, "adapter-fault", f"the adapter failed: {error}")
+        await self._say(wish, ack)
+
+    async def _write(self, wish: Wish, value: Value, uncertain: bool, ttl: float | None) -> Ack:
+        if uncertain:
+            settled = await self._read_back(wish, value, ttl)
+            if settled is not None:
+                return settled
+        left = self._left(wish, ttl)
+        if left is None or left <= 0:
+            return _expired(wish.version)
+        async with asyncio.timeout(left if left < WRITE_TIMEOUT else None):  # a driver may let it wait for its turn
+            written = await self._driver.write(wish.name, value)
+        if written.confirmed:
+            return Ack(wish.version, AckState.APPLIED, observed=written.observed)
+        message = "the device has no way to report this property back"
+        return Ack(wish.version, AckState.DELIVERED, "unconfirmed", message)
+
+    async def _read_back(self, wish: Wish, value: Value, ttl: float | None) -> Ack | None:
+        """Settle an interrupted write without writing: None when the value has to be written (again)."""
+        try:
+            observed = await self._driver.read_back(wish.name)
+        except DeviceError as error:
+            if error.transient:
+                raise
+            if self._is_idempotent(wish.name) and (self._left(wish, ttl) or 0) > 0:
+                return None
+            message = "the write may or may not have reached the device, and this property cannot be read back"
+            return Ack(wish.version, AckState.FAILED, "outcome-unknown", message)
+        if self._driver.matches(wish.name, value, observed):
+            return Ack(wish.version, AckState.APPLIED, observed=observed)
+        return None
+
+    def _after_error(self, wish: Wish, error: DeviceError) -> Ack:
+        if error.transient:
+            self._retry_later(wish)
+            return Ack(wish.version, AckState.DELIVERED, error.code, error.message)
+        return Ack(wish.version, AckState.FAILED, error.code, error.message, error.detail.get("observed"))
+
+    async def _say(self, wish: Wish, ack: Ack) -> None:
+        """Keep how far a wish has come unless that is known, or the wish was replaced meanwhile."""
+        name, timed = wish.name, self._timed(replace(ack, version=wish.version))
+        known = self._wishes.ack(self._device, wish)
+        if known is not None and _without_time(known) == _without_time(timed):
+            self._unsaid.pop(name, None)
+            return
+        self._unsaid[name] = wish, ack
+        kept = await self._wishes.say(self._device, wish, timed)
+        del self._unsaid[name]
+        if not kept:
+            self._nudged.set()
+        elif ack.settled:
+            self._retries.pop(name, None)
+            self._uncertain.pop(name, None)
+
+    def _timed(self, ack: Ack) -> Ack:
+        return replace(ack, time=self._clock.wall_ms())
+
+    def _compiled(self) -> CompiledModel | None:
+        if self._model_ref is None:
+            return None
+        return self._models.find(self._device.namespace, self._model_ref)
+
+    def _is_idempotent(self, name: str) -> bool:
+        compiled = self._compiled()
+        known = None if compiled is None else compiled.model.properties.get(name)
+        return known is not None and known.idempotent
+
+    def _is_wanted(self, wish: Wish) -> bool:
+        """No newer one took its place meanwhile (an override may have become the desired value), and the device is
+        still this node's."""
+        current = self._wishes.current(self._device, wish.name)
+        is_it = current is not None and wish.is_override and current.override == wish.override
+        return (is_it or current == wish) and self._held(self._device)
+
+    def _retry_later(self, wish: Wish) -> None:
+        before = self._retries.get(wish.name)
+        again = before is not None and before.mark == wish.mark
+        delay = min(2 * before.delay, RETRY[1]) if before is not None and again else RETRY[0]
+        self._retries[wish.name] = _Retry(wish.mark, self._clock.now() + delay, delay)
+
+    def _is_due(self, wish: Wish) -> bool:
+        retry = self._retries.get(wish.name)
+        return retry is None or retry.mark != wish.mark or self._clock.now() >= retry.at
+
+    def _until_retry(self, looked: float) -> float | None:
+        """Seconds to the next retry, or look at a ttl, that was not due when the values were last looked at; None
+        without one."""
+        later = [at for at in (*(retry.at for retry in self._retries.values()), *self._looks) if at > looked]
+        return max(0.0, min(later) - self._clock.now()) + 0.001 if later else None
+
+
+def _rejected(version: Version, error: InvalidValue | TooLarge) -> Ack:
+    return Ack(version, AckState.REJECTED, error.code, error.message)
+
+
+def _expired(version: Version) -> Ack:
+    return Ack(version, AckState.EXPIRED, "expired", "its time to live passed before it could be written")
+
+
+def _without_time(ack: Ack) -> tuple[object, ...]:
+    return (ack.version, ack.state, ack.code, ack.message, ack.observed)

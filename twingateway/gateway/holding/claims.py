@@ -1,0 +1,134 @@
+"""A claim: one node says that it runs one device. Its record, its wire form, what can be made of it, and the register
+that answers it.
+
+The root answers with one register per device, `lifecycle/state`, replicated like any other:
+
+    version  (incarnation, root's epoch, seq)
+    value    {state: live | deleted, holder, store: the holder's store id, epoch: the holder's epoch}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from twingateway.errors import InvalidValue, ProtocolViolation
+from twingateway.gateway.peering import wire
+from twingateway.gateway.peering.peers import Peer
+from twingateway.gateway.state.table import TwinTable
+from twingateway.twin.identity import DeviceId
+from twingateway.twin.kept import LIFECYCLE_NAME
+from twingateway.twin.register import ZERO, Register, RegisterKey, Section, Version
+from twingateway.twin.value import Value
+
+HOLDER_SECTIONS = (Section.REPORTED, Section.ACK, Section.PRESENCE, Section.OVERRIDE)
+ROOT_SECTIONS = (Section.DESIRED, Section.TAGS, Section.VERDICT, Section.LIFECYCLE)
+#: What of a holder's word nobody else can say again.
+SAID_ONCE = (Section.ACK, Section.OVERRIDE)
+#: Claims in one message.
+CLAIMS_AT_ONCE = 1000
+#: Characters of a text from a peer that are shown.
+SHOWN = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One device claimed by one node. `root`: the greatest version of the root's that the claimant has; `restored`:
+    it has taken back what it had told before."""
+
+    device: DeviceId
+    holder: str
+    store: str
+    epoch: int
+    root: Version
+    restored: bool = False
+
+
+class Verdict(Enum):
+    """What the root makes of a claim."""
+
+    GRANT = "grant"
+    KNOWN = "known"  # granted before, nothing to do
+    TELL = "tell"  # granted before, but the claimant does not know it
+    ADOPT = "adopt"  # the claimant knows more of the root's registers than the root
+    RESTORE = "restore"  # the claimant's store is not the one that told what we have
+    HELD = "held"
+    DELETED = "deleted"
+
+
+REFUSALS: dict[Verdict, str] = {
+    Verdict.HELD: "{device} is held by {holder}; move it before another node can hold it",
+    Verdict.DELETED: "{device} was deleted; create it again before a node can hold it",
+}
+
+
+def lifecycle_key(device: DeviceId) -> RegisterKey:
+    return RegisterKey(device, Section.LIFECYCLE, LIFECYCLE_NAME)
+
+
+def fields(register: Register) -> dict[str, Value]:
+    """The members of a lifecycle register's value."""
+    return register.value if isinstance(register.value, dict) else {}
+
+
+def registers_of(table: TwinTable, device: DeviceId, sections: Iterable[Section]) -> list[Register]:
+    return [stored.register for section in sections for stored in table.section(device, section).values()]
+
+
+def greatest_of_root(table: TwinTable, device: DeviceId) -> Version:
+    """The greatest version of the root's for a device that is here."""
+    return max((register.version for register in registers_of(table, device, ROOT_SECTIONS)), default=ZERO)
+
+
+def send_claims(parent: Peer, claims: Iterable[Claim]) -> None:
+    """Claim upwards, those of one node together, in messages of bounded size."""
+    by_holder: dict[tuple[str, str], list[Claim]] = {}
+    for claim in claims:
+        by_holder.setdefault((claim.holder, claim.store), []).append(claim)
+    for of_one in by_holder.values():
+        for first in range(0, len(of_one), CLAIMS_AT_ONCE):
+            if parent.line is not None:
+                parent.line.send_control("claim", _claim_body(of_one[first : first + CLAIMS_AT_ONCE]))
+
+
+def refuse(peer: Peer, claim: Claim, reason: str, judged_by: Version | None = None) -> None:
+    """Tell a claimant why it does not hold the device. `judged_by`: the lifecycle register's version, since a newer
+    one can overtake this."""
+    if peer.line is not None:
+        body: dict[str, Any] = {"device": str(claim.device), "node": claim.holder, "reason": reason}
+        if judged_by is not None:
+            body["version"] = list(judged_by)
+        peer.line.send_control("claim-refused", body)
+
+
+def _claim_body(claims: list[Claim]) -> dict[str, Any]:
+    """All claims are of one node: `{node, store, devices: [[name, epoch, root version, restored], …]}`."""
+    devices = [[c.device.name, c.epoch, list(c.root), c.restored] for c in claims]
+    return {"node": claims[0].holder, "store": claims[0].store, "devices": devices}
+
+
+def parse_claims(namespace: str, body: Mapping[str, Any]) -> list[Claim]:
+    try:
+        holder, store = wire.parse_device(namespace, body["node"]).name, str(body["store"])[:SHOWN]
+        return [
+            Claim(
+                wire.parse_device(namespace, name),
+                holder,
+                store,
+                wire.parse_version((0, epoch, 0)).epoch,
+                wire.parse_version(root),
+                restored is True,
+            )
+            for name, epoch, root, restored in body["devices"]
+        ]
+    except (KeyError, TypeError, ValueError, InvalidValue) as error:
+        raise ProtocolViolation(f"a claim that makes no sense: {error}") from error
+
+
+def parse_names(namespace: str, body: Mapping[str, Any]) -> list[DeviceId]:
+    try:
+        return [wire.parse_device(namespace, name) for name in body["devices"]]
+    except (KeyError, TypeError, InvalidValue) as error:
+        raise ProtocolViolation(f"a list of devices that is none: {error}") from error

@@ -1,0 +1,444 @@
+"""The root's side of ownership: of those who claim a device the first is granted it, and an epoch fences the others.
+
+The root judges each claim by one table (`Grants.judge`):
+
+- a device nobody holds is granted; one that another node holds, or that was deleted, is refused;
+- a holder that comes with another store than before (lost, or found rolled back) first gets back what it had told
+  (`restore`), so that no finished write is done again; then it claims anew and is granted the next epoch;
+- a claimant that has greater versions of the root's than the root (whose store was lost or rolled back) is asked for
+  them (`want-root`); the root adopts them, begins a new epoch above them and judges the claim anew. Until then it
+  takes no writes for that device.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import structlog
+
+from twingateway.errors import ProtocolViolation, StoreError, Unavailable
+from twingateway.gateway.holding.claims import (
+    HOLDER_SECTIONS,
+    REFUSALS,
+    ROOT_SECTIONS,
+    SAID_ONCE,
+    Claim,
+    Verdict,
+    fields,
+    greatest_of_root,
+    lifecycle_key,
+    refuse,
+    registers_of,
+)
+from twingateway.gateway.holding.restored import DECIDED, MADE, MOVED_IN, ONLY_MOVED, RESTORED, Restored
+from twingateway.gateway.peering import wire
+from twingateway.gateway.peering.peers import Line, Peer, Peers
+from twingateway.gateway.state.ledger import DOUBT, Draft, Ledger, granted_epoch
+from twingateway.gateway.state.locks import DeviceLocks
+from twingateway.gateway.state.table import TwinTable
+from twingateway.gateway.state.tasks import Tasks
+from twingateway.twin.desired import origin_of
+from twingateway.twin.identity import DeviceId
+from twingateway.twin.register import ZERO, Register, RegisterKey, Section, StoredRegister, Version
+from twingateway.twin.value import Value
+
+log = structlog.get_logger("ownership")
+
+#: What clients write.
+WRITTEN = frozenset({Section.DESIRED, Section.TAGS})
+#: Seconds between two attempts at a store that refuses.
+RETRY_SECONDS = 1.0
+#: Devices that may be reached through one child. A grant is kept for ever.
+MOST_DEVICES = 100_000
+#: Member of the lifecycle register of a device that was moved: its assignment counts for the version of the twin.
+MOVED = "moved"
+
+
+class Grants:
+    """Judges claims and mints what follows from them. What it has to say goes to the peer through which the claimant
+    is reached by then, since that may have come back by another way."""
+
+    def __init__(self, peers: Peers, table: TwinTable, ledger: Ledger, tasks: Tasks, locks: DeviceLocks) -> None:
+        self._peers = peers
+        self._table = table
+        self._ledger = ledger
+        self._tasks = tasks
+        self._locks = locks
+        self._undecided: dict[tuple[str, DeviceId], Claim] = {}
+        self._deciding: asyncio.Task[None] | None = None
+        self._refused: dict[DeviceId, Claim] = {}
+        self._heard: set[DeviceId] = set()
+        """Devices whose holder has been heard by this process, and knew nothing that the root does not."""
+        self._asked: dict[tuple[DeviceId, str], tuple[Claim, Peer]] = {}
+        """Claims that wait for registers of the root's, which the claimant was asked for."""
+        self._answered: dict[tuple[DeviceId, str], Version] = {}
+        """How much of the root's each claimant that was asked had, so that nobody is asked for the same twice."""
+        self._given: dict[DeviceId, tuple[str, dict[RegisterKey, Register]]] = {}
+        """By device: to which store its holder's word was given back, and what was."""
+        ledger.watch(self._on_register, Section.LIFECYCLE)
+
+    def is_certain(self, device: DeviceId) -> bool:
+        """Whether this root is certain to have all of its own writes for the device."""
+        return DOUBT not in self._lifecycle(device)
+
+    def require_writable(self, device: DeviceId) -> None:
+        """Raises Unavailable while it is not certain that this root has all of its own writes for the device."""
+        if not self.is_certain(device):
+            raise Unavailable(
+                f"this root's store was restored from a backup, and the holder of {device.short}, "
+                f"{self._peers.holder(device)}, has not been heard since; try again when it is connected"
+            )
+
+    def has_heard_holder(self, device: DeviceId) -> bool:
+        """Whether this root, in this process, lacks nothing of its own writes that the device's holder knows."""
+        is_heard = device in self._heard or self._peers.holder(device) in (None, self._peers.node)
+        return is_heard and self.is_certain(device)
+
+    async def claim(self, claims: list[Claim]) -> None:
+        """The root's own devices; decided when it returns, unless the store refuses for now."""
+        await self._decide_soon(claims)
+        self._go_on()
+
+    def on_claims(self, claims: list[Claim]) -> None:
+        for claim in claims:
+            self._undecided[claim.holder, claim.device] = claim
+        self._go_on()
+
+    def _judge_again(self, claim: Claim) -> None:
+        """A claim of before; what the claimant said since counts."""
+        self._undecided.setdefault((claim.holder, claim.device), claim)
+        self._go_on()
+
+    def require_few(self, claims: list[Claim], peer: Peer) -> None:
+        """Raises ProtocolViolation if a child would hold more with these, or wait for more, than it may."""
+        fresh = {claim.device for claim in claims if self._peers.holder(claim.device) is None}
+        fresh.update(device for holder, device in self._undecided if holder in peer.below)
+        fresh.update(device for (device, _), (_, asked) in self._asked.items() if asked is peer)
+        held = sum(len(self._peers.held_by(node)) for node in peer.below)
+        if fresh and held + len(fresh) > MOST_DEVICES:
+            raise ProtocolViolation(f"{peer.name} claims more than {MOST_DEVICES} devices", 0x97)
+
+    def on_root_registers(self, peer: Peer, body: Any) -> None:
+        """The answer to `want-root`."""
+        node = str(body.get("node"))
+        for device, registers in wire.parse_devices(peer.namespace, body).items():
+            if any(register.key.section not in ROOT_SECTIONS for register in registers):
+                raise ProtocolViolation("root-registers of sections that the root does not write")
+            claim, asked = self._asked.pop((device, node), (None, None))
+            if claim is None or asked is None or asked.name != peer.name:
+                if (device, node) in self._answered:
+                    continue  # who claims twice in quick succession is asked twice
+                raise ProtocolViolation(f"root-registers of {device}, which nobody asked for")
+            self._answered[device, node] = max((register.version for register in registers), default=ZERO)
+            self._tasks.start(self._adopt(claim, registers, peer), f"adopting {device}")
+
+    async def move(self, device: DeviceId, node: str, check: Callable[[], None]) -> None:
+        """Reassign a device: its present holder is fenced, and `node` holds it as soon as it claims it. `check`
+        raises if it is not to be done; nobody else writes in between. Raises StoreError."""
+        async with self._locks.hold([device]):
+            self.require_writable(device)
+            check()
+            current = self._table.get(lifecycle_key(device))
+            known = {} if current is None else fields(current.register)
+            epoch = 0 if current is None else granted_epoch(current.register)
+            version = Version(1, 1, 0) if current is None else current.register.version
+            value: dict[str, Value] = {**known, "state": "live", "holder": node, "store": "", "epoch": epoch + 1}
+            value |= {MOVED: True, MOVED_IN: self._ledger.start}
+            if RESTORED in known:
+                value.setdefault(DECIDED, ONLY_MOVED)
+            await self._ledger.write([Draft(lifecycle_key(device), value)], version=version)
+
+    def tell_again(self, device: DeviceId) -> None:
+        """The device's holder is to have everything that the root wrote."""
+        self._ledger.renumber(
+            stored for section in ROOT_SECTIONS for stored in list(self._table.section(device, section).values())
+        )
+
+    # --- judging -------------------------------------------------------------------------------------------------
+
+    def _go_on(self) -> None:
+        """Decide what is undecided, one batch after the other and until the store takes the grants: of two claimants
+        of one device the first is granted it, however slow or full the store is."""
+        if self._undecided and self._deciding is None:
+            self._deciding = self._tasks.start(self._decide_all(), "claims")
+
+    async def _decide_all(self) -> None:
+        try:
+            while self._undecided:
+                batch, self._undecided = self._undecided, {}
+                by_way: dict[str, list[Claim]] = {}
+                for claim in batch.values():
+                    peer = self._peers.via(claim.holder)
+                    by_way.setdefault(claim.holder if peer is None else peer.name, []).append(claim)
+                settled = [await self._decide_soon(claims) for claims in by_way.values()]
+                if not all(settled):
+                    await asyncio.sleep(RETRY_SECONDS)
+        finally:
+            self._deciding = None
+
+    async def _decide_soon(self, claims: list[Claim]) -> bool:
+        """False if the store refused the grants; they are undecided still."""
+        try:
+            async with self._locks.hold(claim.device for claim in claims):
+                await self._decide(claims)
+        except (StoreError, Unavailable) as error:
+            log.warning("claims wait for the store", claims=len(claims), reason=error.message)
+            for claim in claims:
+                self._undecided.setdefault((claim.holder, claim.device), claim)
+            return False
+        return True
+
+    async def _decide(self, claims: list[Claim]) -> None:
+        by_verdict: dict[Verdict, dict[DeviceId, Claim]] = {verdict: {} for verdict in Verdict}
+        for claim in claims:
+            same = by_verdict[self._judge(claim)]
+            if same.setdefault(claim.device, claim) is not claim:
+                # Of another node below the same child: judged after this one.
+                self._undecided.setdefault((claim.holder, claim.device), claim)
+        granted = list(by_verdict[Verdict.GRANT].values())
+        await self._grant(granted)
+        late = [claim for claim in granted if not self._was_all_given(claim)]
+        for claim in granted:
+            self._given.pop(claim.device, None)
+        for verdict in (Verdict.GRANT, Verdict.KNOWN, Verdict.TELL):
+            self._heard.update(by_verdict[verdict])
+        for device in by_verdict[Verdict.TELL]:
+            self.tell_again(device)
+        for verdict in REFUSALS:
+            for claim in by_verdict[verdict].values():
+                self._refuse(claim, verdict)
+        self._ask(list(by_verdict[Verdict.ADOPT].values()))
+        self._give_back([*by_verdict[Verdict.RESTORE].values(), *late])
+
+    def _judge(self, claim: Claim) -> Verdict:
+        current = self._table.get(lifecycle_key(claim.device))
+        value = {} if current is None else fields(current.register)
+        is_holder, in_doubt = value.get("holder") in (None, claim.holder), DOUBT in value
+        knows_more, restored = claim.root > greatest_of_root(self._table, claim.device), Restored.of(value)
+        is_new = claim.root > self._answered.get((claim.device, claim.holder), ZERO)
+        is_news = restored is not None and (knows_more or (is_new and restored.is_news(claim.root)))
+        if (is_holder and (in_doubt or knows_more)) or is_news:
+            return Verdict.ADOPT
+        if current is None:
+            return Verdict.GRANT
+        if value.get("state") == "deleted":
+            return Verdict.DELETED
+        if value.get("holder") not in (None, claim.holder):
+            return Verdict.HELD
+        if value.get("holder") is None:
+            return Verdict.GRANT
+        if value.get("store") == claim.store and claim.epoch <= granted_epoch(current.register):
+            return Verdict.TELL if claim.epoch < granted_epoch(current.register) else Verdict.KNOWN
+        told = any(self._table.section(claim.device, section) for section in HOLDER_SECTIONS)
+        has_it = claim.holder == self._peers.node or (claim.restored and self._was_all_given(claim))
+        return Verdict.RESTORE if told and not has_it else Verdict.GRANT
+
+    async def _grant(self, claims: list[Claim]) -> None:
+        """Mint the lifecycle registers, those of one incarnation and epoch in one commit."""
+        by_version: dict[Version, list[Draft]] = {}
+        for claim in claims:
+            current = self._table.get(lifecycle_key(claim.device))
+            known = Version(1, 1, 0) if current is None else current.register.version
+            draft = Draft(lifecycle_key(claim.device), self._granted(claim, current))
+            by_version.setdefault(Version(known.incarnation, known.epoch, 0), []).append(draft)
+        for version, drafts in by_version.items():
+            await self._ledger.write(drafts, version=version)
+        for claim in claims:
+            self.tell_again(claim.device)
+
+    def _was_all_given(self, claim: Claim) -> bool:
+        """Nothing came since that the former store had said: a frame can be late."""
+        store, given = self._given.get(claim.device, (claim.store, {}))
+        return store == claim.store and given == self._said(claim.device)
+
+    def _said(self, device: DeviceId) -> dict[RegisterKey, Register]:
+        """What a holder says once; all else its device says again."""
+        return {register.key: register for register in registers_of(self._table, device, SAID_ONCE)}
+
+    def _granted(self, claim: Claim, current: StoredRegister | None) -> dict[str, Value]:
+        known = {} if current is None else fields(current.register)
+        before = 0 if current is None else granted_epoch(current.register)
+        epoch = max(before, claim.epoch) + 1
+        return {**known, "state": "live", "holder": claim.holder, "store": claim.store, "epoch": epoch}
+
+    def _refuse(self, claim: Claim, verdict: Verdict) -> None:
+        holder, peer = self._peers.holder(claim.device), self._peers.via(claim.holder)
+        reason = REFUSALS[verdict].format(device=claim.device, holder=holder)
+        self._ledger.notice("claim-refused", reason, claim.device, node=claim.holder)
+        self._refused[claim.device] = claim
+        if peer is not None:
+            current = self._table.get(lifecycle_key(claim.device))
+            refuse(peer, claim, reason, None if current is None else current.register.version)
+
+    def _reached(self, claims: list[Claim]) -> Iterator[tuple[Peer, Line, str, list[Claim]]]:
+        """The claims by claimant, of those that are there; the others claim again when they are back."""
+        for holder in {claim.holder for claim in claims}:
+            peer = self._peers.via(holder)
+            if peer is not None and peer.line is not None:
+                yield peer, peer.line, holder, [claim for claim in claims if claim.holder == holder]
+
+    def _ask(self, claims: list[Claim]) -> None:
+        for peer, line, holder, of_one in self._reached(claims):
+            self._asked.update(((claim.device, holder), (claim, peer)) for claim in of_one)
+            log.warning("asking a holder for this root's own registers", node=holder, devices=len(of_one))
+            line.send_control("want-root", {"node": holder, "devices": [claim.device.name for claim in of_one]})
+
+    def _give_back(self, claims: list[Claim]) -> None:
+        for _, line, holder, of_one in self._reached(claims):
+            self._given.update((claim.device, (claim.store, self._said(claim.device))) for claim in of_one)
+            told = ((c.device, registers_of(self._table, c.device, HOLDER_SECTIONS)) for c in of_one)
+            for batch in wire.batches(told):
+                line.send_control("restore", {"node": holder, "devices": batch})
+
+    # --- a root that lost its store ------------------------------------------------------------------------------
+
+    async def doubt(self, since: int) -> None:
+        """This root's store was found rolled back: nothing is certain about held devices until their holders were
+        asked. `since`: the last seq from before this process; what was written after it must not lose. The doubt is
+        part of the lifecycle register, so that it outlives a crash. Raises StoreError."""
+        self._heard.clear()
+        self._answered.clear()
+        async with self._locks.hold(self._table.devices()):
+            await self._doubt_all(since)
+
+    async def _doubt_all(self, since: int) -> None:
+        by_version: dict[Version, list[Draft]] = {}
+        for device in list(self._table.devices()):
+            current = self._table.get(lifecycle_key(device))
+            if current is None or self._peers.holder(device) == self._peers.node:
+                continue
+            note = Restored.of(fields(current.register))
+            if note is None or note.since is not None:  # else this was begun, and interrupted
+                draft = Draft(lifecycle_key(device), self._doubtful(current, since))
+                by_version.setdefault(current.register.version._replace(seq=0), []).append(draft)
+        for version, drafts in by_version.items():
+            await self._ledger.write(drafts, version=version, vital=True)
+
+    def _doubtful(self, lifecycle: StoredRegister, since: int) -> dict[str, Value]:
+        value, is_old = fields(lifecycle.register), lifecycle.register.version.seq <= since
+        old = (s.register.version for s in self._of_root(lifecycle.register.key.device))
+        known = max((version for version in old if version.seq <= since), default=ZERO)
+        note = Restored(since, None, known, lifecycle.register.version if is_old else ZERO)
+        value = {name: each for name, each in value.items() if name not in (DOUBT, DECIDED)}
+        value[RESTORED] = note.to_value()
+        if not is_old and (value["state"] == "deleted" or value.get("holder") is None):
+            value[DECIDED] = MADE
+        elif value["state"] == "live" and value.get("holder") is not None:
+            value[DOUBT] = True
+            if value.get(MOVED_IN) == self._ledger.start:
+                value[DECIDED] = ONLY_MOVED
+        return value
+
+    def decided(self, device: DeviceId) -> dict[str, Value]:
+        """What the lifecycle register of a device that is created or deleted now has to keep of the one before."""
+        restored = self._lifecycle(device).get(RESTORED)
+        return {} if restored is None else {RESTORED: restored, DECIDED: MADE}
+
+    def _lifecycle(self, device: DeviceId) -> dict[str, Value]:
+        current = self._table.get(lifecycle_key(device))
+        return {} if current is None else fields(current.register)
+
+    def _of_root(self, device: DeviceId) -> list[StoredRegister]:
+        return [stored for section in ROOT_SECTIONS for stored in self._table.section(device, section).values()]
+
+    def _written_since(self, device: DeviceId) -> dict[RegisterKey, Draft]:
+        """What people wrote after the root was restored is newer than anything that it wrote before. What came of an
+        override is not kept: it is judged anew, if it was not before."""
+        restored = Restored.of(self._lifecycle(device))
+        return {
+            stored.register.key: Draft(stored.register.key, stored.register.value, stored.register.time)
+            for stored in self._of_root(device)
+            if stored.register.key.section in WRITTEN and restored is not None and restored.is_since(stored.register)
+            if not origin_of(stored.register.value).override
+        }
+
+    async def _adopt(self, claim: Claim, registers: list[Register], peer: Peer) -> None:
+        """Take the root's registers back from a claimant, begin an epoch above all of them, judge the claim anew."""
+        device = claim.device
+        async with self._locks.hold([device]):
+            before, kept = self._lifecycle(device), self._written_since(device)
+            self._ledger.apply(registers, origin=peer.name, then=lambda: None)
+            while not await self._begin_epoch(claim, before, kept, registers):
+                await asyncio.sleep(RETRY_SECONDS)
+        counts = {"registers": len(registers), "kept": len(kept)}
+        log.info("adopted from a claimant", device=str(device), node=claim.holder, **counts)
+        self.tell_again(device)
+        self._judge_again(replace(claim, root=ZERO))
+
+    async def _begin_epoch(
+        self, claim: Claim, before: dict[str, Value], kept: dict[RegisterKey, Draft], registers: list[Register]
+    ) -> bool:
+        """`before`: the lifecycle as it was before these registers were adopted. False if the store refused."""
+        device, known = claim.device, greatest_of_root(self._table, claim.device)
+        adopted, incarnation, drafts = self._adopted(device, before, registers), known.incarnation, kept
+        if not adopted:
+            return True
+        decided = before.get(DECIDED)
+        if decided == ONLY_MOVED and adopted["state"] == "deleted":
+            decided = None  # who moved it could not know, and did not want it back
+        value = adopted if decided is None else before
+        if decided == MADE:
+            incarnation += before["state"] == "live"
+            drafts = {key: Draft(key, None) for key in self._present(device)} | kept
+        elif value["state"] == "deleted":
+            drafts = {}
+        version = Version(incarnation, known.epoch + 1, 0)
+        restored = Restored.of(before) or Restored(0, version[:2], ZERO, ZERO)
+        value = {name: each for name, each in value.items() if name not in (DOUBT, DECIDED)}
+        value[RESTORED] = restored.told(registers, version[:2]).to_value()
+        value["epoch"] = self._epoch_above(device, incarnation, value, adopted)
+        if decided is not None:
+            value[DECIDED] = decided
+        if DOUBT in before and value["state"] == "live" and adopted.get("holder") not in (None, claim.holder):
+            value[DOUBT] = True  # a former holder can know more than the root, the present one alone everything
+        try:
+            mended = [Draft(lifecycle_key(device), value), *drafts.values()]
+            await self._ledger.write(mended, version=version, vital=True)
+        except (StoreError, Unavailable) as error:
+            log.warning("an adoption waits for the store", device=str(device), reason=error.message)
+            return False
+        return True
+
+    def _epoch_above(
+        self, device: DeviceId, incarnation: int, value: dict[str, Value], adopted: dict[str, Value]
+    ) -> Value:
+        """The holder's epoch, beyond what another holder was granted or said meanwhile."""
+        told = (r.version for r in registers_of(self._table, device, HOLDER_SECTIONS))
+        greatest = max((version.epoch for version in told if version.incarnation == incarnation), default=0)
+        epoch, other = _epoch(value), _epoch(adopted)
+        if (value.get("holder"), value.get("store")) != (adopted.get("holder"), adopted.get("store")):
+            epoch = max(epoch, other + 1)
+        return epoch if epoch >= greatest else greatest + 1
+
+    def _adopted(self, device: DeviceId, before: dict[str, Value], registers: list[Register]) -> dict[str, Value]:
+        """The lifecycle: that of the lost history if more of it is known now than was."""
+        restored, key = Restored.of(before), lifecycle_key(device)
+        for register in registers:
+            if register.key == key and restored is not None and register.version > restored.lifecycle:
+                return fields(register)
+        return self._lifecycle(device) if restored is None else before
+
+    def _present(self, device: DeviceId) -> list[RegisterKey]:
+        return [
+            stored.register.key
+            for stored in self._of_root(device)
+            if stored.register.key.section in WRITTEN and stored.register.value is not None
+        ]
+
+    def _on_register(self, stored: StoredRegister) -> None:
+        """A device became free, or was moved: a claim that was refused may be granted now."""
+        device = stored.register.key.device
+        if stored.register.key != lifecycle_key(device) or device not in self._refused:
+            return
+        value, claim = fields(stored.register), self._refused[device]
+        if value.get("state") == "live" and value.get("holder") in (None, claim.holder):
+            del self._refused[device]
+            self._judge_again(claim)
+
+
+def _epoch(lifecycle: dict[str, Value]) -> int:
+    epoch = lifecycle.get("epoch")
+    return epoch if isinstance(epoch, int) else 0

@@ -1,0 +1,79 @@
+"""What a parent would not have from this node yet is offered again a while later.
+
+A parent refuses the registers of a device as long as it does not know that this node leads to its holder: so it is
+for a moment when a node comes to another region, which has heard nothing of its devices, or comes before the first
+region has missed it; or when the parent lost its store, and the grant has not come down again. A refused register
+leaves the outbox; without this it would be sent with its next change only. And a node that lost its own store says of
+the nodes below it what the parent takes for outdated: that is said again in a new epoch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from twingateway.errors import StoreError, Unavailable
+from twingateway.gateway.holding.claims import HOLDER_SECTIONS
+from twingateway.gateway.peering.inbound import OUTDATED
+from twingateway.gateway.peering.peers import Direction, Peer
+from twingateway.gateway.state.ledger import Draft, Ledger
+from twingateway.gateway.state.table import TwinTable
+from twingateway.gateway.state.tasks import Tasks
+from twingateway.sync.events import PeerRefused
+from twingateway.twin.identity import DeviceId
+
+#: Refusals that a grant on its way may end.
+_PASSING = frozenset({"not-yours", "fenced", "deleted"})
+#: Seconds until a device is offered again: doubling from the first to the second while it is refused.
+PAUSE = (0.5, 60.0)
+
+
+class Insistence:
+    def __init__(self, table: TwinTable, ledger: Ledger, tasks: Tasks) -> None:
+        self._table = table
+        self._ledger = ledger
+        self._tasks = tasks
+        self._waiting: set[DeviceId] = set()
+        self._pauses: dict[DeviceId, float] = {}
+        self._held: dict[DeviceId, list[Callable[[], None]]] = {}
+        """What was refused must not be forgotten by a crash before it is offered again."""
+
+    def refused(self, peer: Peer, event: PeerRefused) -> None:
+        key = event.key
+        if peer.direction is not Direction.PARENT:
+            return
+        if event.code == OUTDATED:
+            self._tasks.start(self._say_again(event), f"saying {key} again")
+            return
+        if event.code not in _PASSING or key.section not in HOLDER_SECTIONS:
+            return
+        stored = self._table.get(key)
+        if stored is not None and stored.register.version == event.version:
+            self._held.setdefault(key.device, []).append(self._ledger.hold(stored))
+        if key.device not in self._waiting:
+            self._waiting.add(key.device)
+            self._tasks.start(self._offer_again(key.device), f"offering {key.device} again")
+
+    def linked(self) -> None:
+        """There is a new link to the parent."""
+        self._pauses.clear()
+
+    async def _say_again(self, outdated: PeerRefused) -> None:
+        key, version = outdated.key, outdated.version
+        while (stored := self._table.get(key)) is not None and stored.register.version == version:
+            draft = Draft(key, stored.register.value, stored.register.time)
+            try:
+                await self._ledger.write([draft], version=version._replace(epoch=version.epoch + 1))
+            except (StoreError, Unavailable):
+                await asyncio.sleep(PAUSE[0])
+
+    async def _offer_again(self, device: DeviceId) -> None:
+        pause = self._pauses.get(device, PAUSE[0])
+        self._pauses[device] = min(2 * pause, PAUSE[1])
+        await asyncio.sleep(pause)
+        self._waiting.discard(device)
+        self._ledger.renumber(
+            [stored for section in HOLDER_SECTIONS for stored in self._table.section(device, section).values()]
+        )
+        for release in self._held.pop(device, []):
+            release()

@@ -1,0 +1,415 @@
+"""The holder's side of ownership, and the way between: every node claims what it runs and passes on what is claimed
+below it, and what the root answers goes back the same way.
+
+A node acts on desired values only while the root's grant names it, with the store that it has now (`held`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+import structlog
+
+from twingateway.errors import InvalidValue, ProtocolViolation
+from twingateway.gateway.holding.claims import (
+    HOLDER_SECTIONS,
+    ROOT_SECTIONS,
+    SAID_ONCE,
+    SHOWN,
+    Claim,
+    fields,
+    greatest_of_root,
+    lifecycle_key,
+    parse_claims,
+    parse_names,
+    refuse,
+    registers_of,
+    send_claims,
+)
+from twingateway.gateway.holding.grants import Grants
+from twingateway.gateway.holding.notes import draw_up, was_told
+from twingateway.gateway.peering import wire
+from twingateway.gateway.peering.peers import Peer, Peers
+from twingateway.gateway.state.ledger import Ledger, granted_epoch
+from twingateway.gateway.state.table import TwinTable
+from twingateway.twin.ack import Ack
+from twingateway.twin.identity import DeviceId
+from twingateway.twin.kept import KEPT_NAME, NOTE_NAMES, Kept
+from twingateway.twin.register import ZERO, Register, RegisterKey, Section, StoredRegister, Version
+
+log = structlog.get_logger("ownership")
+
+#: Claims that are relayed for one child at most.
+MAX_RELAYED = 100_000
+
+
+#: What a node forgets of a device that it does not run any more. An override that was not judged yet is none of that.
+_DROPPED = (Section.REPORTED, Section.ACK, Section.PRESENCE)
+
+
+class Ownership:
+    """`grants` is None at a node that is not the root."""
+
+    def __init__(self, grants: Grants | None, peers: Peers, table: TwinTable, ledger: Ledger) -> None:
+        self._grants = grants
+        self._peers = peers
+        self._table = table
+        self._ledger = ledger
+        self._configured: set[DeviceId] = set()
+        self._restored: dict[DeviceId, bytes] = {}
+        """What was told before was taken back, into the store of this id."""
+        self._taken_back: dict[RegisterKey, Register] = {}
+        """Overrides as they were told then: should more have come to the root since, it tells so."""
+        self._denied: set[DeviceId] = set()
+        """Devices whose claim was refused, whatever an older register says."""
+        self._objected: dict[str, Peer] = {}
+        """Nodes whose claims came by another child than the one that they are reached through."""
+        self._relayed: dict[str, dict[tuple[str, DeviceId], Claim]] = {}
+        """By child: what it claims for itself and the nodes below it."""
+        self._watchers: list[Callable[[DeviceId], None]] = []
+        ledger.watch(self._on_register, Section.LIFECYCLE, Section.REACH)
+
+    def watch(self, watcher: Callable[[DeviceId], None]) -> None:
+        """Tell `watcher` of every device configured here of which the root says something new: it may have been taken
+        from this node (see `is_taken`), or given to it; and of one that is this node's without being configured."""
+        self._watchers.append(watcher)
+
+    def held(self, device: DeviceId) -> bool:
+        """This node runs the device and was granted it, with the store it has now: it may act on desired values."""
+        if device not in self._configured or device in self._denied:
+            return False
+        lifecycle = self._table.get(lifecycle_key(device))
+        return lifecycle is not None and self._is_ours(lifecycle.register)
+
+    def is_taken(self, device: DeviceId) -> bool:
+        """The root has deleted it or given it to another node: it is not to be run here, configured or not."""
+        lifecycle = self._table.get(lifecycle_key(device))
+        value = {} if lifecycle is None else fields(lifecycle.register)
+        return value.get("state", "live") != "live" or value.get("holder") not in (None, self._peers.node)
+
+    def runs(self, device: DeviceId) -> bool:
+        """It is configured here, whoever holds it."""
+        return device in self._configured
+
+    def abandoned(self) -> list[DeviceId]:
+        """What this node was granted with its present store, and is not configured here any more."""
+        held = [device for device in self._peers.held_by(self._peers.node) if device not in self._configured]
+        lifecycles = ((device, self._table.get(lifecycle_key(device))) for device in sorted(held))
+        return [device for device, lifecycle in lifecycles if lifecycle and self._is_ours(lifecycle.register)]
+
+    # --- claiming ------------------------------------------------------------------------------------------------
+
+    async def configure(self, devices: Iterable[DeviceId]) -> None:
+        """These devices are run here. A root grants them to itself, another node claims them upwards."""
+        fresh = [device for device in devices if device not in self._configured]
+        self._configured.update(fresh)
+        if self._grants is not None:
+            await self._grants.claim([self._own_claim(device) for device in fresh])
+        elif self._peers.parent is not None:
+            self.claim_at(self._peers.parent)
+
+    def claim_at(self, parent: Peer) -> None:
+        """Claim at the parent what is run here and below (on every new link)."""
+        self._claim(parent, self._configured)
+        for relayed in self._relayed.values():
+            self._relay(parent, relayed.values())
+
+    def unlinked(self, child: Peer) -> None:
+        """A child is gone; it claims again when it is back."""
+        self._relayed.pop(child.name, None)
+
+    def _claim(self, parent: Peer, devices: Iterable[DeviceId]) -> None:
+        devices = list(devices)
+        self._denied.difference_update(devices)
+        send_claims(parent, [self._own_claim(device) for device in sorted(devices)])
+
+    def _own_claim(self, device: DeviceId) -> Claim:
+        epochs = [register.version.epoch for register in registers_of(self._table, device, HOLDER_SECTIONS)]
+        return Claim(
+            device,
+            self._peers.node,
+            self._peers.store_id.hex(),
+            max(epochs, default=0),
+            greatest_of_root(self._table, device),
+            self._restored.get(device) == self._peers.store_id,
+        )
+
+    def _is_ours(self, lifecycle: Register) -> bool:
+        value = fields(lifecycle)
+        ours = (self._peers.node, self._peers.store_id.hex())
+        return value.get("state") == "live" and (value.get("holder"), value.get("store")) == ours
+
+    # --- control messages ----------------------------------------------------------------------------------------
+
+    def on_claim(self, peer: Peer, body: Any) -> None:
+        """A child claims devices, for itself or for a node below it."""
+        claims = parse_claims(peer.namespace, body)
+        if not claims:
+            return
+        holder = claims[0].holder
+        objection = self._peers.route_objection(holder, peer)
+        if objection is not None:
+            self._object(peer, claims, objection)
+            return
+        if self._peers.route(holder, peer):
+            self._reached(holder)
+        if self._grants is not None:
+            self._grants.require_few(claims, peer)
+            self._grants.on_claims(claims)
+            return
+        relayed = self._relayed.setdefault(peer.name, {})
+        relayed.update(((claim.holder, claim.device), claim) for claim in claims)
+        if len(relayed) > MAX_RELAYED:
+            raise ProtocolViolation(f"more than {MAX_RELAYED} claims", 0x97)
+        unaware = {claim.device: claim for claim in claims if self._knows_more(claim)}
+        told = ((device, self._with_newer(device, holder, [])) for device in unaware)
+        for batch in wire.batches(told):
+            self._passed_down("restore", {"node": holder, "devices": batch})
+        if self._peers.parent is not None:
+            self._relay(self._peers.parent, [claim for claim in claims if claim.device not in unaware])
+
+    def _knows_more(self, claim: Claim) -> bool:
+        """A holder that lost its store is to have first what it had said last here, of which the root may have heard
+        nothing; then it claims again."""
+        lifecycle = self._table.get(lifecycle_key(claim.device))
+        if claim.restored or lifecycle is None or fields(lifecycle.register).get("store") == claim.store:
+            return False
+        ours = registers_of(self._table, claim.device, SAID_ONCE)
+        return self._peers.holder(claim.device) == claim.holder and bool(ours)
+
+    def _relay(self, parent: Peer, claims: Iterable[Claim]) -> None:
+        """Pass claims on, with what this node knows of the root's registers if that is more than the claimant."""
+        known = ((claim, greatest_of_root(self._table, claim.device)) for claim in claims)
+        send_claims(parent, [replace(claim, root=max(claim.root, greatest)) for claim, greatest in known])
+
+    def _object(self, peer: Peer, claims: list[Claim], objection: str) -> None:
+        """Refuse claims made in the name of a node that this child may not speak for."""
+        self._objected[claims[0].holder] = peer
+        for claim in claims:
+            refuse(peer, claim, objection)
+        self._ledger.notice("claim-refused", objection, node=claims[0].holder, devices=len(claims))
+        log.warning("claims refused", peer=peer.name, node=claims[0].holder, reason=objection)
+
+    def _reached(self, holder: str) -> None:
+        """A node is reached through another child than before: that child has none of its registers yet."""
+        for device in list(self._peers.held_by(holder)):
+            self._ledger.renumber(
+                stored for section in ROOT_SECTIONS for stored in list(self._table.section(device, section).values())
+            )
+
+    def _ask_again(self, holder: str) -> None:
+        """Something was said about whether a node is reached: a way that was none may be one now."""
+        peer = self._objected.get(holder)
+        if peer is not None and peer.line is not None and self._peers.route_objection(holder, peer) is None:
+            del self._objected[holder]
+            peer.line.send_control("claim-again", {"node": holder})
+
+    def on_claim_again(self, peer: Peer, body: Any) -> None:
+        """A claim that was refused because this node seemed to be elsewhere may succeed now."""
+        if not self._passed_down("claim-again", body):
+            self._claim(peer, self._configured)
+
+    def on_claim_refused(self, peer: Peer, body: Any) -> None:
+        if self._passed_down("claim-refused", body):
+            return
+        try:
+            device, reason = DeviceId.parse(str(body["device"])), str(body["reason"])[:SHOWN]
+            version = wire.parse_version(body["version"]) if "version" in body else None
+        except (KeyError, TypeError, ValueError, InvalidValue) as error:
+            raise ProtocolViolation(f"claim-refused without {error}") from error
+        known = self._table.get(lifecycle_key(device))
+        if version is not None and known is not None and known.register.version > version:
+            return  # it was decided anew since
+        self._denied.add(device)
+        self._ledger.notice("claim-refused", reason, device)
+        log.warning("claim refused", device=str(device), reason=reason)
+
+    def on_restore(self, peer: Peer, body: Any) -> None:
+        """The root gives back what this node told it before its store was lost or rolled back; nodes on the way add
+        what they have newer."""
+        devices = wire.parse_devices(peer.namespace, body)
+        node = body.get("node")
+        if node != self._peers.node:
+            for batch in wire.batches((d, self._with_newer(d, node, told)) for d, told in devices.items()):
+                self._passed_down("restore", {"node": node, "devices": batch})
+            return
+        devices = {device: registers for device, registers in devices.items() if device in self._configured}
+        registers = [
+            self._widened(r)
+            for rs in devices.values()
+            for r in rs
+            if r.key.section in HOLDER_SECTIONS and self._is_older(r)
+        ]
+
+        store_id = self._peers.store_id
+
+        def durable() -> None:
+            self._restored.update(dict.fromkeys(devices, store_id))
+            self._claim(peer, devices)
+
+        self._taken_back.update((r.key, r) for r in registers if r.key.section is Section.OVERRIDE)
+        log.info("taking back what was told before", devices=len(devices), registers=len(registers))
+        self._ledger.take_back(registers, then=durable)
+
+    def _is_older(self, told: Register) -> bool:
+        """Not what the device itself said since this process began; of acks the one of the newer desired value
+        counts."""
+        ours, device = self._table.get(told.key), told.key.device
+        if told.key.section is Section.ACK:
+            return ours is None or _progress(told) > _progress(ours.register)
+        if told.key in self._ledger.being_written(device):
+            return False
+        taken = self._taken_back.get(told.key)
+        if ours is not None and taken is not None and ours.register.value == taken.value:
+            return told.version > taken.version
+        return ours is None or (ours.lsn <= self._ledger.start and told.version > ours.register.version)
+
+    def _widened(self, told: Register) -> Register:
+        """The note of what is left of a device's registers was made before this process began: what the device said
+        since is there as well."""
+        kept = Kept.of(told) if told.key.name in NOTE_NAMES else None
+        if kept is None:
+            return told
+        device, start = told.key.device, self._ledger.start
+        since = {s: {n for n, each in self._table.section(device, s).items() if each.lsn > start} for s in kept.names}
+        names = {s: listed | since[s] for s, listed in kept.names.items()}
+        return replace(told, value=replace(kept, names=names).to_value())
+
+    def on_want_root(self, peer: Peer, body: Any) -> None:
+        """The root lost registers of its own that this node has."""
+        if self._passed_down("want-root", body):
+            return
+        devices = parse_names(peer.namespace, body)
+        held = ((d, registers_of(self._table, d, ROOT_SECTIONS)) for d in devices if d in self._configured)
+        for batch in wire.batches(held):
+            self._send_up("root-registers", {"node": self._peers.node, "devices": batch})
+
+    def on_root_registers(self, peer: Peer, body: Any) -> None:
+        """On its way to the root, with what this node has newer."""
+        if self._grants is not None:
+            self._grants.on_root_registers(peer, body)
+            return
+        told = wire.parse_devices(peer.namespace, body)
+        for batch in wire.batches((device, self._newest(device, registers)) for device, registers in told.items()):
+            self._send_up("root-registers", {"node": body.get("node"), "devices": batch})
+
+    def _with_newer(self, device: DeviceId, node: Any, told: list[Register]) -> list[Register]:
+        """What the root gives back to a node below, with what that one said last and has not come up there yet."""
+        lifecycle = self._table.get(lifecycle_key(device))
+        if lifecycle is None or self._peers.holder(device) != node:
+            return told
+        granted = (lifecycle.register.version.incarnation, granted_epoch(lifecycle.register))
+        if any(register.version[:2] > granted for register in told):
+            return told
+        ours = registers_of(self._table, device, HOLDER_SECTIONS)
+        return _merged(told, (register for register in ours if register.version[:2] == granted))
+
+    def _newest(self, device: DeviceId, told: list[Register]) -> list[Register]:
+        return _merged(told, registers_of(self._table, device, ROOT_SECTIONS))
+
+    def _passed_down(self, kind: str, body: Any) -> bool:
+        """Pass a message for a node below on its way; False when it is for this one."""
+        node = body.get("node")
+        if node == self._peers.node:
+            return False
+        child = self._peers.via(str(node))
+        if child is not None and child.line is not None:
+            child.line.send_control(kind, body)
+        return True
+
+    def _send_up(self, kind: str, body: Any) -> None:
+        parent = self._peers.parent
+        if parent is not None and parent.line is not None:
+            parent.line.send_control(kind, body)
+
+    # --- what a lifecycle register does --------------------------------------------------------------------------
+
+    def _on_register(self, stored: StoredRegister) -> None:
+        device = stored.register.key.device
+        if stored.register.key.section is Section.REACH:
+            self._ask_again(device.name)
+        if stored.register.key != lifecycle_key(device):
+            return
+        if device not in self._configured:
+            self._pass_on(device)
+            if self._is_ours(stored.register):
+                self._tell_watchers(device)
+            return
+        self._denied.discard(device)
+        self._tell_watchers(device)
+        if self._is_ours(stored.register):
+            self._enter_scope(device)
+        elif self.is_taken(device):
+            self._taken(device)
+        elif not fields(stored.register).get("store"):
+            self._claim_again(device)  # moved here, also if it was here before
+
+    def _tell_watchers(self, device: DeviceId) -> None:
+        for watcher in self._watchers:
+            watcher(device)
+
+    def _pass_on(self, device: DeviceId) -> None:
+        """A device below has a new grant, and perhaps another holder: what this node has of it already may go up now,
+        if the parent refused it for want of the grant, and down to where the holder is."""
+        if self._grants is None:
+            told = [s for s in self._table.device(device) if s.register.key != lifecycle_key(device)]
+            self._ledger.renumber(told)
+
+    def tell_taken(self, device: DeviceId) -> None:
+        """Say that a device which is configured here is not run."""
+        lifecycle = self._table.get(lifecycle_key(device))
+        value = {} if lifecycle is None else fields(lifecycle.register)
+        to = "deleted" if value.get("state") == "deleted" else f"given to {value.get('holder')}"
+        self._ledger.notice("unassigned", f"{device} was {to}; this node does not run it", device)
+
+    def _taken(self, device: DeviceId) -> None:
+        self.tell_taken(device)
+        self._restored.pop(device, None)
+        for key in [key for key in self._taken_back if key.device == device]:
+            del self._taken_back[key]
+        if self._grants is None:  # what it said here is of no use to anybody now; should it return, the root gives it
+            held = (self._table.section(device, section).values() for section in _DROPPED)
+            self._ledger.drop([stored for section in held for stored in section])
+        # The claim is refused now and remembered: should the device be free again, it is this node's at once.
+        self._claim_again(device)
+
+    def _claim_again(self, device: DeviceId) -> None:
+        if self._grants is not None:
+            self._grants.on_claims([self._own_claim(device)])
+        elif self._peers.parent is not None:
+            self._claim(self._peers.parent, [device])
+
+    def _enter_scope(self, device: DeviceId) -> None:
+        """The device enters the parent's scope whole: what was minted before gets a version under the grant's epoch,
+        what has one is offered anew."""
+        held = [s for section in HOLDER_SECTIONS for s in self._table.section(device, section).values()]
+        self._ledger.renumber([s for s in held if s.register.version[:2] == self._ledger.basis(s.register.key)])
+        incarnation, epoch = self._ledger.basis(RegisterKey(device, Section.PRESENCE, KEPT_NAME))
+        is_first = epoch == 1 or was_told(self._table, device, Section.PRESENCE, (incarnation, epoch))
+        self._ledger.mint_again(device, HOLDER_SECTIONS)
+        if not is_first:
+            self._tell_what_is_left(device, Version(incarnation, epoch, 0))
+
+    def _tell_what_is_left(self, device: DeviceId, granted: Version) -> None:
+        """What was said before this grant, by another holder or with another store, and was not given back to this
+        one, is void wherever a copy of it still is."""
+        self._ledger.report(draw_up(self._table, self._ledger, device, Section.PRESENCE, granted))
+
+
+def _merged(told: Iterable[Register], ours: Iterable[Register]) -> list[Register]:
+    """The newest of each."""
+    newest = {register.key: register for register in told}
+    for register in ours:
+        if register.key not in newest or register.version > newest[register.key].version:
+            newest[register.key] = register
+    return list(newest.values())
+
+
+def _progress(ack: Register) -> tuple[Version, bool]:
+    """Of which desired value an ack speaks, and whether that is settled."""
+    if ack.value is None:
+        return ZERO, False
+    read = Ack.from_value(ack.value)
+    return read.version, read.settled

@@ -1,0 +1,107 @@
+"""What happens when a peer knows more of this store than the store itself: it is an older copy, restored.
+
+The store takes a new identity, so that both sides compare everything anew; a root doubts its own registers until the
+holders were asked (see grants); a holder is given back what it had told, and a new epoch, since its store id is
+new. Nothing of this needs a person; a crash in the middle starts it again, and a store that refuses is asked again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import structlog
+
+from twingateway.errors import StoreError, Unavailable
+from twingateway.gateway.holding.grants import Grants
+from twingateway.gateway.holding.statements import Statements
+from twingateway.gateway.peering.peers import Peer, Peers
+from twingateway.gateway.state.committer import RETRY_SECONDS
+from twingateway.gateway.state.ledger import Ledger
+from twingateway.gateway.state.numbers import Numbers
+from twingateway.gateway.state.table import TwinTable
+from twingateway.gateway.state.tasks import Tasks
+from twingateway.ports.store import Store
+from twingateway.twin.register import RegisterKey, Section
+
+log = structlog.get_logger("repair")
+
+T = TypeVar("T")
+
+
+class Repair:
+    def __init__(
+        self,
+        store: Store,
+        numbers: Numbers,
+        table: TwinTable,
+        ledger: Ledger,
+        peers: Peers,
+        grants: Grants | None,
+        tasks: Tasks,
+        statements: Statements,
+    ) -> None:
+        self._store = store
+        self._numbers = numbers
+        self._table = table
+        self._ledger = ledger
+        self._peers = peers
+        self._grants = grants
+        self._tasks = tasks
+        self._statements = statements
+        self._running = False
+        self.repairs = 0
+        """How often this process found its store rolled back."""
+        self.replacements = 0
+        """How often this process found its store damaged and began with a fresh one."""
+
+    @property
+    def running(self) -> bool:
+        """It was found, and is not all done."""
+        return self._running
+
+    def begin(self, peer: Peer) -> None:
+        """`peer` was told of numbers that this store does not know."""
+        if not self._running:
+            self._running = True
+            self._tasks.start(self._run(peer.name), "repair of the store")
+
+    def replaced(self, times: int, reason: str, kept_as: str) -> None:
+        """This gateway runs on a fresh store because the one before was damaged (the `times`-th in this process)."""
+        self.replacements = times
+        message = f"the store was damaged and moved aside to {kept_as}; a fresh one is being filled by the peers"
+        self._ledger.notice("store-corrupt", message, reason=reason, kept_as=kept_as)
+
+    async def _run(self, told_by: str) -> None:
+        try:
+            log.error("the store is an older copy of itself; taking a new identity", told_by=told_by)
+            grants = self._grants
+            if grants is not None:
+                await _insist(lambda: grants.doubt(self._numbers.start_seq))
+            self._peers.renew(await _insist(self._store.renew_identity))
+            await self._reach_again()
+            self.repairs += 1
+            message = "the store was found restored from a backup; it is being made whole from its peers"
+            self._ledger.notice("store-rolled-back", message, told_by=told_by)
+        finally:
+            self._running = False
+
+    async def _reach_again(self) -> None:
+        """This node's reach registers of the lost time may have greater seqs: go beyond them with the epoch."""
+        keys = (stored.register.key for stored in self._table.registers())
+        await self._statements.renew(key for key in keys if self._is_own_reach(key))
+
+    def _is_own_reach(self, key: RegisterKey) -> bool:
+        """Of other nodes' children they speak themselves."""
+        return key.section is Section.REACH and key.name == self._peers.node
+
+
+async def _insist(step: Callable[[], Awaitable[T]]) -> T:
+    """Until then no peer is told anything, so there is no other way on."""
+    while True:
+        try:
+            return await step()
+        except (StoreError, Unavailable) as error:
+            log.warning("the repair waits for the store", code=error.code, reason=error.message)
+            await asyncio.sleep(RETRY_SECONDS)

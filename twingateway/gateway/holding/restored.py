@@ -1,0 +1,71 @@
+"""What a root that was found rolled back notes of a device, in the device's lifecycle register.
+
+Two histories fork where the backup was taken: the lost one, which only nodes below know parts of, and the one since
+the restore. What was written since is the newest; then comes the lost history, of which every claimant may know more
+than the one before; then the backup. Versions are in order within each history, not between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from twingateway.gateway.holding.claims import lifecycle_key
+from twingateway.twin.register import ZERO, Register, Version
+from twingateway.twin.value import Value
+
+#: Members of a lifecycle register, beside DOUBT. RESTORED: the note. DECIDED: what somebody did with the device since
+#: the restore: MADE, if it was created or deleted, so that what others have of it is void, or ONLY_MOVED. MOVED_IN:
+#: the last lsn from before the process in which it was moved last.
+RESTORED, DECIDED, MOVED_IN = "restored", "decided", "moved_in"
+MADE, ONLY_MOVED = "made", "moved"
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """`seq`: the last from before the restore. `since`: the incarnation and epoch from which on registers were
+    written since the restore, None before the first adoption: then `seq` says it. `known`, `lifecycle`: how far the
+    lost history is known: the greatest version of any of the root's registers, and of the lifecycle."""
+
+    seq: int
+    since: tuple[int, int] | None
+    known: Version
+    lifecycle: Version
+
+    @classmethod
+    def of(cls, lifecycle: Mapping[str, Value]) -> Restored | None:
+        """From the value of a lifecycle register, None if its root was never rolled back."""
+        note = lifecycle.get(RESTORED)
+        if not isinstance(note, dict):
+            return None
+        seq, since = note.get("seq"), note.get("since")
+        begun = _version([*since, 0])[:2] if isinstance(since, list) else None
+        known, state = _version(note.get("known")), _version(note.get("lifecycle"))
+        return cls(seq if isinstance(seq, int) else 0, begun, known, state)
+
+    def to_value(self) -> dict[str, Value]:
+        since: Value = None if self.since is None else list(self.since)
+        return {"seq": self.seq, "since": since, "known": list(self.known), "lifecycle": list(self.lifecycle)}
+
+    def is_since(self, register: Register) -> bool:
+        """Whether the root wrote this after it was restored."""
+        if self.since is None:
+            return register.version.seq > self.seq
+        return register.version[:2] >= self.since
+
+    def is_news(self, claimed: Version) -> bool:
+        """Whether who has this version of the root's may know of the lost history what is not known yet."""
+        return claimed > self.known and (self.since is None or claimed[:2] < self.since)
+
+    def told(self, registers: Iterable[Register], begun: tuple[int, int]) -> Restored:
+        """After these were adopted, and an epoch was begun. Who was given the device since the restore has greater
+        versions than the lost ones: they say nothing of how far the lost history went."""
+        lost = [r for r in registers if self.since is None or not self.is_since(r)]
+        states = [r.version for r in lost if r.key == lifecycle_key(r.key.device)]
+        known = max([self.known, *(r.version for r in lost if r.version.seq <= self.seq)])
+        return Restored(self.seq, self.since or begun, known, max([self.lifecycle, *states]))
+
+
+def _version(value: Value) -> Version:
+    numbers = [each for each in value if isinstance(each, int)] if isinstance(value, list) else []
+    return Version(*numbers) if len(numbers) == len(ZERO) else ZERO

@@ -1,0 +1,363 @@
+"""How a change becomes true: version, lsn, table, commit, outboxes, listeners: in the order its section demands.
+
+- A reported value (and what a peer sent) is shown first and committed behind: freshness is its purpose, and its
+  writer or its device can say it again.
+- Everything else commits before anyone sees it or it is sent.
+
+While an lsn is *unsettled* (issued, but its register is not both durable here and in the outboxes) no peer is told
+that everything up to a later one is settled: whatever a peer was told, this store can have forgotten only by being
+replaced by an older copy of itself. While it is *unpublished* no event position passes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
+
+from twingateway.errors import Unavailable
+from twingateway.gateway.state.clock import Clock
+from twingateway.gateway.state.committer import Committer
+from twingateway.gateway.state.events import Changed, EventBus, Notice
+from twingateway.gateway.state.numbers import Numbers
+from twingateway.gateway.state.pending import Pending
+from twingateway.gateway.state.table import TwinTable
+from twingateway.ports.journal import Filing
+from twingateway.ports.store import Attempt, PeerRecord, Removal
+from twingateway.twin.identity import DeviceId
+from twingateway.twin.kept import LIFECYCLE_NAME
+from twingateway.twin.record import record
+from twingateway.twin.register import (
+    WRITER,
+    Register,
+    RegisterKey,
+    Section,
+    StoredRegister,
+    Version,
+    Writer,
+)
+from twingateway.twin.value import Value
+
+#: Member of a lifecycle register while its root, which was rolled back, has not asked the holder what it has:
+#: nothing is written then, and nothing sent that could replace it there.
+DOUBT = "doubt"
+
+
+@record
+class Draft:
+    """A value about to become a register of this node. `time`: Unix milliseconds, None for now."""
+
+    key: RegisterKey
+    value: Value
+    time: int | None = None
+
+
+class Outboxes(Protocol):
+    """The peers' outboxes, as the ledger needs them."""
+
+    def offer(self, registers: Iterable[StoredRegister], *, origin: str | None) -> None:
+        """Queue each for every peer whose scope has it, except the one it came from."""
+        ...
+
+    def withdraw(self, registers: Iterable[StoredRegister]) -> None:
+        """What is queued of these is not to be sent."""
+        ...
+
+
+class Recorder(Protocol):
+    """The journal, as the ledger needs it; it must not raise."""
+
+    def record(self, reported: Iterable[StoredRegister]) -> None: ...
+
+    def on_notice(
+        self, code: str, message: str, device: DeviceId | None, time: int, detail: Mapping[str, Value]
+    ) -> None: ...
+
+
+class Ledger:
+    """The only creator of registers."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        numbers: Numbers,
+        table: TwinTable,
+        committer: Committer,
+        events: EventBus,
+        unsettled: Pending,
+    ) -> None:
+        self._clock = clock
+        self._numbers = numbers
+        self._table = table
+        self._committer = committer
+        self._events = events
+        self._outboxes: Outboxes | None = None
+        self._unsettled = unsettled
+        self._unpublished = Pending()
+        self._pending: dict[RegisterKey, StoredRegister] = {}
+        self._watchers: list[tuple[Callable[[StoredRegister], None], frozenset[Section]]] = []
+        self._removal_watchers: list[Callable[[StoredRegister], None]] = []
+        self._recorders: list[Recorder] = []
+
+    def connect(self, outboxes: Outboxes) -> None:
+        self._outboxes = outboxes
+
+    def watch(self, watcher: Callable[[StoredRegister], None], *sections: Section) -> None:
+        """Tell `watcher` of every register of these sections once it is shown (it must not raise)."""
+        self._watchers.append((watcher, frozenset(sections)))
+
+    def watch_removals(self, watcher: Callable[[StoredRegister], None]) -> None:
+        """Tell it of every register without a value."""
+        self._removal_watchers.append(watcher)
+
+    def record(self, recorder: Recorder) -> None:
+        """Tell `recorder` what this node's devices report and what this node has to say."""
+        self._recorders.append(recorder)
+
+    @property
+    def start(self) -> int:
+        """The last lsn from before this process."""
+        return self._numbers.start
+
+    @property
+    def position(self) -> int:
+        """Every event at or below this lsn has been published."""
+        lowest = self._unpublished.lowest
+        return self._numbers.last_lsn if lowest is None else lowest - 1
+
+    def basis(self, key: RegisterKey) -> tuple[int, int]:
+        """Incarnation and epoch under which this node mints a register: both follow from the lifecycle register."""
+        if key.section is Section.REACH:
+            known = self._table.get(key)
+            return (1, 1) if known is None else known.register.version[:2]
+        lifecycle = self._table.get(RegisterKey(key.device, Section.LIFECYCLE, LIFECYCLE_NAME))
+        if lifecycle is None:
+            return (0, 0) if WRITER[key.section] is Writer.HOLDER else (1, 1)
+        version = lifecycle.register.version
+        if WRITER[key.section] is not Writer.HOLDER:
+            return version.incarnation, version.epoch
+        return version.incarnation, granted_epoch(lifecycle.register)
+
+    def report(self, drafts: Iterable[Draft]) -> list[StoredRegister]:
+        """Mint reported values: shown and queued for sending at once, committed behind. Raises Unavailable when the
+        store has no numbers left; then nothing happened."""
+        minted = self._report(drafts)
+        for recorder in self._recorders:
+            recorder.record(minted)
+        return minted
+
+    def _report(self, drafts: Iterable[Draft], version: Version | None = None) -> list[StoredRegister]:
+        minted = self._mint(drafts, version)
+        self._commit_behind(minted)
+        self._offer(self._show(minted), None)
+        return minted
+
+    def mint_again(self, device: DeviceId, sections: Iterable[Section]) -> None:
+        """Give this node's registers of a device versions under its present incarnation and epoch, where they have
+        older ones; also those that are still on their way into the store."""
+        newest = {
+            stored.register.key: stored.register
+            for section in sections
+            for stored in self._table.section(device, section).values()
+        }
+        for key, pending in self._pending.items():
+            if key.device == device and key.section in sections:
+                known = newest.get(key)
+                if known is None or pending.register.version > known.version:
+                    newest[key] = pending.register
+        self._report(
+            Draft(key, register.value, register.time)
+            for key, register in newest.items()
+            if register.version[:2] != self.basis(key) and not self._is_over(register)
+        )
+
+    def take_back(self, registers: Iterable[Register], then: Callable[[], None]) -> None:
+        """What this node had told before its store was replaced, as its peer tells it: minted anew, so that whatever
+        is said here from now on is newer; of no older incarnation and epoch than it was told under, since the
+        lifecycle may not be known here yet. `then` runs when it is durable. Raises Unavailable."""
+        by_basis: dict[tuple[int, int], list[Draft]] = {}
+        for register in registers:
+            known = self._table.get(register.key)
+            bases = [
+                self.basis(register.key),
+                register.version[:2],
+                (0, 0) if known is None else known.register.version[:2],
+            ]
+            by_basis.setdefault(max(bases), []).append(Draft(register.key, register.value, register.time))
+        for (incarnation, epoch), drafts in by_basis.items():
+            self._report(drafts, Version(incarnation, epoch, 0))
+        self._committer.after(then)
+
+    async def write(
+        self,
+        drafts: Iterable[Draft],
+        *,
+        version: Version | None = None,
+        attempts: Sequence[Attempt] = (),
+        journal: Sequence[Filing] = (),
+        vital: bool = False,
+    ) -> list[StoredRegister]:
+        """Mint, commit (with `journal`, in one transaction; what is `vital` also while the store has little space),
+        then show and send. Raises StoreError or Unavailable; then nothing happened. Who is cancelled while waiting
+        does not know what happened.
+
+        `version` overrides incarnation and epoch (its seq is ignored): a grant begins a new epoch.
+        """
+        minted = self._mint(drafts, version)
+        self._unsettled.add(minted)
+        self._unpublished.add(minted)
+        self._pending.update((stored.register.key, stored) for stored in minted)
+        committing = self._committer.submit(minted, attempts=attempts, journal=journal, vital=vital)
+        committing.add_done_callback(lambda done: self._settle(minted, durable=done.exception() is None))
+        await asyncio.shield(committing)
+        return minted
+
+    def _settle(self, minted: list[StoredRegister], *, durable: bool) -> None:
+        """Also for a writer that was cancelled meanwhile: what is durable must be shown and sent."""
+        try:
+            if durable:
+                self._offer(self._show(minted), None)
+        finally:
+            self._unsettled.remove(minted)
+            self._unpublished.remove(minted)
+            for stored in minted:
+                if self._pending.get(stored.register.key) is stored:
+                    del self._pending[stored.register.key]
+
+    def apply(self, registers: Iterable[Register], *, origin: str, then: Callable[[], None]) -> list[StoredRegister]:
+        """Take registers from a peer: those with greater versions are shown now; `then` runs when all of them (also
+        the ones that were here already) are durable, after the applied ones were queued for further peers. Raises
+        Unavailable when the store has no numbers left; then nothing happened."""
+        newer = [register for register in registers if self._is_newer(register)]
+        applied = list(map(StoredRegister, newer, self._numbers.lsns(len(newer))))
+        self._unsettled.add(applied)
+        self._show(applied)
+        self._committer.add(applied)
+
+        def durable() -> None:
+            self._offer([stored for stored in applied if self._is_current(stored.register)], origin)
+            self._unsettled.remove(applied)
+            then()
+
+        self._committer.after(durable)
+        return applied
+
+    def renumber(self, registers: Iterable[StoredRegister]) -> list[StoredRegister]:
+        """Give registers fresh lsns and offer them again: their device entered a peer's scope."""
+        fresh = [StoredRegister(stored.register, self._numbers.lsn()) for stored in registers]
+        self._commit_behind(fresh)
+        for stored in fresh:
+            self._table.renumber(stored)
+        self._offer(fresh, None)
+        return fresh
+
+    def hold(self, stored: StoredRegister) -> Callable[[], None]:
+        """Tell no peer that it has everything up to this one, though it waits in no outbox; until the returned
+        function is called. Should the process end before that, the next one sends it."""
+        return self._unsettled.hold(stored)
+
+    def drop(self, registers: Sequence[StoredRegister]) -> None:
+        """Remove registers altogether, here and soon in the store: something else says that they are gone, and goes
+        wherever they went. Listeners hear of those that had a value."""
+        removals = []
+        for stored in registers:
+            self._table.forget(stored.register.key)
+            removals.append(Removal(stored.register.key, stored.register.version))
+        self._committer.add(forget=removals)
+        if self._outboxes is not None:
+            self._outboxes.withdraw(registers)
+        lsn, had_value = self._numbers.last_lsn, [s.register for s in registers if s.register.value is not None]
+        gone = [StoredRegister(Register(had.key, had.version, None, had.time), lsn) for had in had_value]
+        self._events.publish(*[Changed(stored, self.position) for stored in gone])
+
+    def being_written(self, device: DeviceId) -> list[RegisterKey]:
+        """Registers of this device with a version that is not shown yet."""
+        return [key for key in self._pending if key.device == device]
+
+    def remember(self, record: PeerRecord) -> None:
+        """Make a peer's position durable soon."""
+        self._committer.add(peers=[record])
+
+    def notice(self, code: str, message: str, device: DeviceId | None = None, **detail: Value) -> None:
+        """Tell listeners something that is not a register, and put it on record; also when the store has no numbers
+        left."""
+        time = self._clock.wall_ms()
+        self.tell(code, message, device, time, detail)
+        for recorder in self._recorders:
+            recorder.on_notice(code, message, device, time, detail)
+
+    def tell(self, code: str, message: str, device: DeviceId | None, time: int, detail: Mapping[str, Value]) -> None:
+        """Tell listeners a notice that is on record already, of this node or another."""
+        try:
+            lsn = self._numbers.lsn()
+        except Unavailable:
+            lsn = self._numbers.last_lsn
+        self._events.publish(Notice(lsn, self.position, code, message, time, device, dict(detail)))
+
+    def _is_newer(self, register: Register) -> bool:
+        current = self._table.get(register.key)
+        if current is not None:
+            return register.version > current.register.version
+        return not (self._table.is_ended(register) or self._table.is_collected(register))
+
+    def _is_over(self, register: Register) -> bool:
+        """An override of a device that was deleted is none of the one that was created anew."""
+        return register.key.section is Section.OVERRIDE and self._table.is_ended(register)
+
+    def _is_current(self, register: Register) -> bool:
+        current = self._table.get(register.key)
+        return current is not None and register.version == current.register.version
+
+    def _mint(self, drafts: Iterable[Draft], version: Version | None = None) -> list[StoredRegister]:
+        drafts = list(drafts)
+        seqs, lsns = self._numbers.seqs(len(drafts)), self._numbers.lsns(len(drafts))
+        now = self._clock.wall_ms()
+        minted = []
+        device, section, basis = None, None, (0, 0)
+        for draft, seq, lsn in zip(drafts, seqs, lsns, strict=True):
+            key = draft.key
+            if key.device is not device or key.section is not section:
+                device, section = key.device, key.section
+                basis = self.basis(key) if version is None else version[:2]
+            known = None if version is not None else self._table.get(key)
+            incarnation, epoch = basis
+            if known is not None and known.register.version[:2] > basis:
+                incarnation, epoch, _ = known.register.version  # what is said now is newer, whatever it is said under
+            time = now if draft.time is None else draft.time
+            minted.append(StoredRegister(Register(key, Version(incarnation, epoch, seq), draft.value, time), lsn))
+        return minted
+
+    def _show(self, registers: Iterable[StoredRegister]) -> list[StoredRegister]:
+        """Those that are newer than what was shown, and now are."""
+        put = self._table.put
+        shown = [stored for stored in registers if put(stored)]
+        position = self.position
+        self._events.publish(
+            *[Changed(stored, lsn if (lsn := stored.lsn) < position else position) for stored in shown]
+        )
+        sections = {stored.register.key.section for stored in shown}
+        for watcher, wanted in self._watchers:
+            if not wanted.isdisjoint(sections):
+                for stored in [stored for stored in shown if stored.register.key.section in wanted]:
+                    watcher(stored)
+        for stored in [stored for stored in shown if stored.register.value is None]:
+            for watcher in self._removal_watchers:
+                watcher(stored)
+        return shown
+
+    def _offer(self, registers: Iterable[StoredRegister], origin: str | None) -> None:
+        if self._outboxes is not None:
+            self._outboxes.offer(registers, origin=origin)
+
+    def _commit_behind(self, registers: Sequence[StoredRegister]) -> None:
+        if registers:
+            self._unsettled.add(registers)
+            self._committer.add(registers)
+            self._committer.after(lambda: self._unsettled.remove(registers))
+
+
+def granted_epoch(lifecycle: Register) -> int:
+    """The holder's epoch that a lifecycle register grants."""
+    value = lifecycle.value
+    epoch = value.get("epoch", 0) if isinstance(value, dict) else 0
+    return epoch if isinstance(epoch, int) else 0
