@@ -23,7 +23,7 @@ class Edge:
     def start(self):
         self.boots += 1
         self.journal_id = f"journal-{self.boots}".encode()
-        self.session = JournalSession(CLASSES, "default", sends=True)
+        self.session = JournalSession(CLASSES, "default", sends=True, journal_id=self.journal_id)
         self.asked = []
 
     def append(self, class_name, value, size=0, stamp=0):
@@ -60,7 +60,7 @@ class Cloud:
         self.start()
 
     def start(self):
-        self.session = JournalSession(CLASSES, "default", sends=False)
+        self.session = JournalSession(CLASSES, "default", sends=False, journal_id=b"cloud")
         self.received = []
 
     def commit(self, count, acknowledge=True):

@@ -8,10 +8,13 @@ from hypothesis import strategies as st
 
 from tests.sync.journal_world import CLASSES, World
 from twingateway.errors import ProtocolViolation
+from twingateway.ports.journal import Filing
+from twingateway.ports.memory_journal import MemoryJournal
 from twingateway.sync.cbor import encode
 from twingateway.sync.journal import MAX_UNCOMMITTED, EntriesReceived, JournalSession
 from twingateway.sync.journal_sender import WINDOW, ClassSender, Track, Waiting
 from twingateway.sync.journal_wire import Resume, decode_message, encode_resume
+from twingateway.twin.entry import JournalEntry
 
 few = st.integers(1, 4)
 steps = st.lists(
@@ -235,6 +238,50 @@ def test_a_gap_that_covers_what_the_peer_has_and_more_is_sent_again():
     assert [(entry.seq, entry.last) for entry in world.cloud.filed] == [(1, 1), (2, 2), (3, 3), (4, 4)]
 
 
+def passed_on(world, seq, value):
+    """An entry from below the edge is queued there."""
+    entry = JournalEntry("history", "default", "sensor", None, "n", value, value, b"sensor's", seq)
+    world.edge.disk.receive([Filing(entry, value, True, False)])
+    world.edge.session.appended("history")
+
+
+def told(world, value):
+    return value in [entry.time for entry in world.cloud.filed if not entry.gap]
+
+
+def test_what_the_peer_had_from_a_store_that_is_gone_says_nothing_of_the_new_queue():
+    world = World()
+    passed_on(world, 1, 1)
+    world.calm()
+    world.restart("edge")
+    world.edge.disk = MemoryJournal()
+    world.edge.append("history", 2)
+    passed_on(world, 2, 3)  # before it stands a gap for what this store misses, and the peer has
+    world.calm()
+    assert told(world, 2)
+    assert told(world, 3)
+
+
+def test_what_stands_before_a_grown_gap_is_sent_though_the_peer_has_a_part_of_the_gap():
+    world = World()
+    world.connect()
+    world.edge.append("history", 1)
+    for _ in range(3):
+        world.edge.read_pages()
+        world.send()
+        world.deliver(1, "edge", 9)
+        world.deliver(1, "cloud", 9)
+    world.cloud.commit(9)  # and the acknowledgement is lost
+    world.disconnect(1)
+    passed_on(world, 1, 2)
+    world.edge.append("history", 3)
+    assert world.edge.disk.evict("history", 1 << 30, 4) == 3
+    world.calm()
+    assert [(entry.journal_id, entry.last) for entry in world.cloud.filed] == [
+        (b"journal-1", 1), (b"sensor's", 1), (b"journal-1", 2),
+    ]  # fmt: skip
+
+
 def test_entries_take_a_few_bytes_each_once_their_names_are_told():
     world = World()
     world.connect()
@@ -254,7 +301,7 @@ def entry_batch(number=1, names=(0, None, "n"), run=(b"j", "edge", 1, 5, 0, 0, 1
 
 
 def session_with_channel():
-    session = JournalSession(CLASSES, "default", sends=False)
+    session = JournalSession(CLASSES, "default", sends=False, journal_id=b"cloud")
     session.attach(1, opens=False)
     session.receive(1, 0, encode_resume(Resume("alarm", None)))
     return session
@@ -315,7 +362,7 @@ def test_a_peer_that_ignores_the_window_is_cut_off():
 
 
 def test_a_page_that_could_not_be_read_is_wanted_again():
-    sender = ClassSender()
+    sender = ClassSender(b"journal")
     sender.start(Track(), None)
     assert sender.wants == 0
     sender.asked()
@@ -325,7 +372,7 @@ def test_a_page_that_could_not_be_read_is_wanted_again():
 
 
 def test_what_is_appended_while_the_last_page_is_read_is_not_forgotten():
-    sender = ClassSender()
+    sender = ClassSender(b"journal")
     sender.start(Track(), None)
     sender.asked()
     sender.appended()
@@ -343,7 +390,7 @@ def test_a_page_asked_for_on_a_link_that_is_gone_is_not_taken():
     first, second, third = (
         Waiting(placed.position, placed.entry) for placed in world.edge.disk.page("history", 0, 1 << 20)
     )
-    sender = ClassSender()
+    sender = ClassSender(b"journal")
     sender.start(Track(), None)
     sender.asked()
     sender.page(0, [first, second])

@@ -70,12 +70,13 @@ class _Channel:
 
 class JournalSession:
     """One per peer, without I/O. `classes`: by priority, the first goes first. `namespace`: the peer's. `sends`:
-    whether the queues in the store are for this peer."""
+    whether the queues in the store are for this peer. `journal_id`: of the journal that this opening of the store
+    writes."""
 
-    def __init__(self, classes: Sequence[str], namespace: str, *, sends: bool) -> None:
+    def __init__(self, classes: Sequence[str], namespace: str, *, sends: bool, journal_id: bytes) -> None:
         self._classes = list(classes[:MAX_CHANNELS])
         self._namespace = namespace
-        self._senders = {name: ClassSender() for name in self._classes} if sends else {}
+        self._senders = {name: ClassSender(journal_id) for name in self._classes} if sends else {}
         self._links: dict[int, dict[int, _Channel]] = {}
         self._opener: dict[int, bool] = {}
         self._active: int | None = None

@@ -43,9 +43,11 @@ class Track:
 
 
 class ClassSender:
-    """`wants` → `page` brings entries, `next_batch` takes them away, `acked` says how far they may be deleted."""
+    """`wants` → `page` brings entries, `next_batch` takes them away, `acked` says how far they may be deleted.
+    `journal_id`: of the journal that this opening of the store writes."""
 
-    def __init__(self) -> None:
+    def __init__(self, journal_id: bytes) -> None:
+        self._journal_id = journal_id
         self.delivered = 0
         """Everything up to this position is durable at the peer."""
         self._read = 0
@@ -76,9 +78,11 @@ class ClassSender:
         self._asked = None
 
     def start(self, track: Track, last: JournalKey | None) -> None:
-        """The peer is ready; `last` is the newest entry that it has from here, if it remembers."""
+        """The peer is ready; `last` is the newest entry that it has from here, if it remembers. It had that from this
+        very queue only if it is of the journal that was begun with this opening of the store. Any other can have come
+        from a store that this one replaced: then what is queued here before it need not have been told."""
         self._track = track
-        self._seek = last
+        self._seek = last if last is not None and last.journal_id == self._journal_id else None
 
     @property
     def has_batch(self) -> bool:
@@ -157,13 +161,10 @@ class ClassSender:
 
     def _skip(self, last: JournalKey) -> bool:
         """Leave out what the peer has: everything before the entry that it named, and that one. It is one of the
-        first, since what was acknowledged is not here any more; if it is not found, all is sent again."""
+        first, since what was acknowledged is not here any more; if it is not found, or has become part of a gap that
+        reaches further (which stands behind what was queued before its last), all is sent again."""
         self._seek = None
-        found = None
-        for index, (_, entry) in enumerate(self._buffer):
-            if entry.journal_id == last.journal_id and entry.seq <= last.seq <= entry.last:
-                found = index + (entry.last == last.seq)
-                break
+        found = next((index for index, (_, entry) in enumerate(self._buffer, 1) if entry.key == last), 0)
         if not found:
             return False
         for _ in range(found):

@@ -365,5 +365,6 @@ class Peers:
         record = self._records.get(name)
         known = None if record is None else PeerKnowledge(record.store_id, record.low, record.boot_id, record.lsn)
         session = Session(self._local, name, known, self._table.highest_lsn, lambda: self._unsettled.lowest)
-        journal = JournalSession(self._classes, namespace, sends=direction is Direction.PARENT)
+        sends = direction is Direction.PARENT
+        journal = JournalSession(self._classes, namespace, sends=sends, journal_id=self._local.boot_id)
         return Peer(name, direction, namespace, session, journal)
