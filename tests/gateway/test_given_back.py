@@ -5,10 +5,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.gateway.workbench import PUMP, Bench, bench, register, turns
 from twingateway.gateway.peering import wire
 from twingateway.gateway.peering.inbound import Refusal
 from twingateway.gateway.peering.peers import Peer
+from twingateway.gateway.state.ledger import Draft
 from twingateway.twin.kept import KEPT_NAME
 from twingateway.twin.override import Override, OverrideId
 from twingateway.twin.register import ZERO, Register, RegisterKey, Section
@@ -158,3 +161,32 @@ async def test_who_loses_a_device_forgets_all_overrides_of_it() -> None:
         assert b.gateway.table.section(PUMP, Section.OVERRIDE) == {}
         void = await b.notice("override-void")
         assert void.detail["property"] == "speed", "the other is known at the root, which gives it to the next holder"
+
+
+async def test_a_region_that_knows_nothing_of_the_present_grant_passes_the_claim_on() -> None:
+    async with bench("region", root=False) as b:
+        _, up = b.parent()
+        edge, line = b.child("edge")
+        take(b, lifecycle("other", "aa", 8, 1))
+        take(b, override(99, 31), origin="other")
+        take(b, lifecycle("edge", "", 9, 2))
+        claim = {"node": "edge", "store": "bb", "devices": [["pump", 0, [0, 0, 0], False]]}
+        b.gateway.sessions.control(edge, "claim", claim)
+        assert line.of("restore") == [], "the root has what the other said, and gives it"
+        assert [body["store"] for body in up.of("claim")] == ["bb"]
+
+
+@pytest.mark.parametrize(("state", "shown"), [("offline", 6), ("online", 0)])
+async def test_what_a_device_said_here_before_it_fell_silent_does_not_count_if_another_heard_it_since(
+    state: str, shown: int
+) -> None:
+    async with bench("edge", root=False) as b:
+        cloud, _ = b.parent()
+        await b.gateway.ownership.configure([PUMP])
+        flow = RegisterKey(PUMP, Section.REPORTED, "flow")
+        presence: Value = {"state": state, "since": 1}
+        b.gateway.ledger.report([Draft(flow, 0), Draft(RegisterKey(PUMP, Section.PRESENCE, "state"), presence)])
+        refused = {"node": "edge", "device": str(PUMP), "reason": "it is held by other"}
+        b.gateway.sessions.control(cloud, "claim-refused", refused)
+        restore(b, cloud, "edge", register("flow", 6, 9))
+        assert b.value(Section.REPORTED, "flow") == shown

@@ -108,10 +108,11 @@ class Bench:
         return peer, line
 
     def unlink(self, peer: Peer) -> None:
-        if peer.line is not None:
-            peer.session.detach(peer.line.number)
-            peer.lines.remove(peer.line)
-        self.gateway.sessions.unlinked(peer)
+        line = peer.line
+        if line is not None:
+            peer.session.detach(line.number)
+            peer.lines = [other for other in peer.lines if other is not line]
+        self.gateway.sessions.unlinked(peer, sent=line is not None)
 
     def lifecycle(self, device: DeviceId = PUMP) -> dict[str, Value]:
         value = self.gateway.table.value(*lifecycle_key(device))

@@ -89,6 +89,18 @@ class Sessions:
         facts = line.facts()
         log.info("linked", peer=peer.name, direction=peer.direction.value, transport=facts.transport)
         self.reached(peer)
+        self._begin(peer, line)
+
+    def unlinked(self, peer: Peer, *, sent: bool) -> None:
+        log.info("unlinked", peer=peer.name, direction=peer.direction.value, links=len(peer.lines))
+        if peer.direction is Direction.CHILD and not peer.lines:
+            self._ownership.unlinked(peer)
+        self.reached(peer)
+        if sent and peer.line is not None:  # what was said on that link, here and there, may never have arrived
+            self._begin(peer, peer.line)
+
+    def _begin(self, peer: Peer, line: Line) -> None:
+        """Say and ask what each end has to on a link that control messages go on from now on."""
         if peer.direction is Direction.CHILD:
             self._tell_root(line)
         else:
@@ -97,12 +109,6 @@ class Sessions:
             self._insistence.linked()
             self._writes.linked()
         self._models.announce(peer, line)
-
-    def unlinked(self, peer: Peer) -> None:
-        log.info("unlinked", peer=peer.name, direction=peer.direction.value, links=len(peer.lines))
-        if peer.direction is Direction.CHILD and not peer.lines:
-            self._ownership.unlinked(peer)
-        self.reached(peer)
 
     def reached(self, peer: Peer) -> None:
         if peer.up == peer.is_reached:

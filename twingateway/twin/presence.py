@@ -13,6 +13,9 @@ from enum import StrEnum
 
 from twingateway.twin.value import Value
 
+#: Name of the register of section `presence` that says it.
+STATE = "state"
+
 
 class PresenceState(StrEnum):
     ONLINE = "online"  # the device answers

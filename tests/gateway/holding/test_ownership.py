@@ -376,3 +376,15 @@ async def test_a_refusal_that_a_newer_grant_has_overtaken_is_void() -> None:
         assert b.gateway.ownership.held(PUMP)
         b.gateway.sessions.control(parent, "claim-refused", {**refusal, "version": [1, 1, 9]})
         assert not b.gateway.ownership.held(PUMP)
+
+
+async def test_who_goes_back_to_an_older_link_claims_there_again() -> None:
+    async with bench("edge", root=False) as b:
+        cloud, older = b.parent()
+        await b.gateway.ownership.configure([PUMP])
+        _, newer = b.parent()
+        assert len(newer.of("claim")) == 1, "the answer may be on its way there"
+        claimed = len(older.of("claim"))
+        b.unlink(cloud)
+        assert cloud.line is older
+        assert len(older.of("claim")) == claimed + 1

@@ -26,7 +26,7 @@ from twingateway.gateway.devices.context import Context
 from twingateway.gateway.devices.device_runner import DeviceRunner
 from twingateway.gateway.devices.lifetimes import Lifetimes
 from twingateway.gateway.devices.models import ModelBook
-from twingateway.gateway.devices.reporter import STATE, Reporter
+from twingateway.gateway.devices.reporter import Reporter
 from twingateway.gateway.devices.wishes import Wishes
 from twingateway.gateway.holding.ownership import Ownership
 from twingateway.gateway.holding.statements import Statements
@@ -36,7 +36,7 @@ from twingateway.gateway.state.tasks import Tasks
 from twingateway.ports.store import Attempt
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.model import Model
-from twingateway.twin.presence import Presence, PresenceState
+from twingateway.twin.presence import STATE, Presence, PresenceState
 from twingateway.twin.register import RegisterKey, Section, StoredRegister
 
 log = structlog.get_logger("adapter")

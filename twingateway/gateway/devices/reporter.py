@@ -21,13 +21,13 @@ from twingateway.gateway.state.clock import Clock
 from twingateway.gateway.state.ledger import Draft, Ledger
 from twingateway.twin.equality import same
 from twingateway.twin.identity import DeviceId
-from twingateway.twin.presence import Presence, PresenceState
+from twingateway.twin.presence import STATE, Presence, PresenceState
 from twingateway.twin.register import RegisterKey, Section
 from twingateway.twin.value import MAX_INTEGER, Value
 from twingateway.validation.model import CompiledModel, Direction
 from twingateway.validation.normalise import normalise
 
-STATE, SOURCE, REFUSED, QUALITY, UNVALIDATED = "state", "source", "refused", "quality", "unvalidated"
+SOURCE, REFUSED, QUALITY, UNVALIDATED = "source", "refused", "quality", "unvalidated"
 MODEL, ADAPTER = "model", "adapter"
 #: Characters that a property's name may have.
 MAX_NAME = 128

@@ -37,6 +37,7 @@ from twingateway.gateway.state.table import TwinTable
 from twingateway.twin.ack import Ack
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.kept import KEPT_NAME, NOTE_NAMES, Kept
+from twingateway.twin.presence import STATE, Presence, PresenceState
 from twingateway.twin.register import ZERO, Register, RegisterKey, Section, StoredRegister, Version
 
 log = structlog.get_logger("ownership")
@@ -64,6 +65,8 @@ class Ownership:
         """Overrides as they were told then: should more have come to the root since, it tells so."""
         self._denied: set[DeviceId] = set()
         """Devices whose claim was refused, whatever an older register says."""
+        self._elsewhere: set[DeviceId] = set()
+        """Devices that were run here while another node held them; until they are granted to this one."""
         self._objected: dict[str, Peer] = {}
         """Nodes whose claims came by another child than the one that they are reached through."""
         self._relayed: dict[str, dict[tuple[str, DeviceId], Claim]] = {}
@@ -176,8 +179,8 @@ class Ownership:
         lifecycle = self._table.get(lifecycle_key(claim.device))
         if claim.restored or lifecycle is None or fields(lifecycle.register).get("store") == claim.store:
             return False
-        ours = registers_of(self._table, claim.device, SAID_ONCE)
-        return self._peers.holder(claim.device) == claim.holder and bool(ours)
+        ours = self._with_newer(claim.device, claim.holder, [])
+        return any(register.key.section in SAID_ONCE for register in ours)
 
     def _relay(self, parent: Peer, claims: Iterable[Claim]) -> None:
         """Pass claims on, with what this node knows of the root's registers if that is more than the claimant."""
@@ -223,6 +226,7 @@ class Ownership:
         if version is not None and known is not None and known.register.version > version:
             return  # it was decided anew since
         self._denied.add(device)
+        self._elsewhere.add(device)
         self._ledger.notice("claim-refused", reason, device)
         log.warning("claim refused", device=str(device), reason=reason)
 
@@ -254,8 +258,8 @@ class Ownership:
         self._ledger.take_back(registers, then=durable)
 
     def _is_older(self, told: Register) -> bool:
-        """Not what the device itself said since this process began; of acks the one of the newer desired value
-        counts."""
+        """Not what the device itself said since this process began, unless it left off while another node held it and
+        may have heard more; of acks the one of the newer desired value counts."""
         ours, device = self._table.get(told.key), told.key.device
         if told.key.section is Section.ACK:
             return ours is None or _progress(told) > _progress(ours.register)
@@ -264,7 +268,15 @@ class Ownership:
         taken = self._taken_back.get(told.key)
         if ours is not None and taken is not None and ours.register.value == taken.value:
             return told.version > taken.version
-        return ours is None or (ours.lsn <= self._ledger.start and told.version > ours.register.version)
+        return ours is None or (self._is_past(ours) and told.version > ours.register.version)
+
+    def _is_past(self, ours: StoredRegister) -> bool:
+        device, section, _ = ours.register.key
+        if ours.lsn <= self._ledger.start:
+            return True
+        presence = Presence.from_value(self._table.value(device, Section.PRESENCE, STATE))
+        is_heard = presence.state is PresenceState.ONLINE
+        return section is Section.REPORTED and device in self._elsewhere and not is_heard
 
     def _widened(self, told: Register) -> Register:
         """The note of what is left of a device's registers was made before this process began: what the device said
@@ -384,6 +396,7 @@ class Ownership:
     def _enter_scope(self, device: DeviceId) -> None:
         """The device enters the parent's scope whole: what was minted before gets a version under the grant's epoch,
         what has one is offered anew."""
+        self._elsewhere.discard(device)
         held = [s for section in HOLDER_SECTIONS for s in self._table.section(device, section).values()]
         self._ledger.renumber([s for s in held if s.register.version[:2] == self._ledger.basis(s.register.key)])
         incarnation, epoch = self._ledger.basis(RegisterKey(device, Section.PRESENCE, KEPT_NAME))

@@ -227,9 +227,10 @@ class Carrier:
             self._journal.close()
             self._journal = None
         if peer is not None:
+            sent = peer.session.active == self._number
             peer.session.detach(self._number)
             peer.lines.remove(self)
-            self._peer_events.unlinked(peer)
+            self._peer_events.unlinked(peer, sent=sent)
 
     def _linked(self, peer: Peer, now: float) -> None:
         """Both ends have accepted each other."""

@@ -19,8 +19,8 @@ class PeerEvents(Protocol):
         """The peer proved who it is and a session runs on a new link."""
         ...
 
-    def unlinked(self, peer: Peer) -> None:
-        """A link of the peer's is gone."""
+    def unlinked(self, peer: Peer, *, sent: bool) -> None:
+        """A link of the peer's is gone; `sent`: it was the one that sent."""
         ...
 
     def reached(self, peer: Peer) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from twingateway.errors import UnknownTwin
 from twingateway.gateway.devices.lifetimes import Lifetimes
 from twingateway.gateway.devices.models import ModelBook
-from twingateway.gateway.devices.reporter import ADAPTER, MODEL, QUALITY, REFUSED, SOURCE, STATE, UNVALIDATED
+from twingateway.gateway.devices.reporter import ADAPTER, MODEL, QUALITY, REFUSED, SOURCE, UNVALIDATED
 from twingateway.gateway.holding.claims import fields, lifecycle_key
 from twingateway.gateway.holding.grants import MOVED
 from twingateway.gateway.peering.peer_link import link_to
@@ -25,7 +25,7 @@ from twingateway.twin.document import render_twin
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.model import ModelRef
 from twingateway.twin.override import Override
-from twingateway.twin.presence import Presence, PresenceState, Reach, effective
+from twingateway.twin.presence import STATE, Presence, PresenceState, Reach, effective
 from twingateway.twin.register import ZERO, Register, Section, StoredRegister, Version
 from twingateway.twin.value import Value
 
