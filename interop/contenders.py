@@ -5,6 +5,7 @@ What is common to all: a generator at the edge and an observer at the cloud, spo
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,3 +97,12 @@ CONTENDERS: dict[str, Start] = {
     "mosquitto-cubic": _mosquitto("cubic"),
     "aioquic-stream": _aioquic_stream,
 }
+
+
+def contenders(text: str) -> list[str]:
+    """Names separated by commas, for a command line."""
+    names = text.split(",")
+    unknown = [name for name in names if name not in CONTENDERS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(CONTENDERS)}")
+    return names

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from interop.chart import save_distribution
-from interop.contenders import CONTENDERS, Contender
+from interop.contenders import CONTENDERS, Contender, contenders
 from interop.control import ask
 from interop.link import EmulatedLink, add_options, conditions_of, run_as_root
 from interop.processes import Processes
@@ -137,14 +137,6 @@ async def _main(options: argparse.Namespace) -> None:
             print(json.dumps(asdict(result)))
 
 
-def _contenders(text: str) -> list[str]:
-    names = text.split(",")
-    unknown = [name for name in names if name not in CONTENDERS]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(CONTENDERS)}")
-    return names
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m interop.freshness", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -154,7 +146,7 @@ def main() -> None:
     parser.add_argument("--devices", type=int, default=500, help="(500)")
     parser.add_argument("--seconds", type=seconds, default=15.0, help="how long updates are made (15)")
     parser.add_argument("--patience", type=seconds, default=15.0, help="how long to wait for the last ones (15)")
-    parser.add_argument("--contenders", type=_contenders, default=list(CONTENDERS), help=",".join(CONTENDERS))
+    parser.add_argument("--contenders", type=contenders, default=list(CONTENDERS), help=",".join(CONTENDERS))
     parser.add_argument("--json", action="store_true", help="the last lines are one object a contender")
     parser.add_argument("--chart", type=Path, help="write the distribution as SVG to this file")
     parser.add_argument("--keep-logs", type=Path, help="copy the processes' logs into this folder")

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from interop.chart import linear, save_lines
-from interop.contenders import CONTENDERS, Contender
+from interop.contenders import CONTENDERS, Contender, contenders
 from interop.control import ask
 from interop.freshness import prime, wait_until_seen
 from interop.link import EmulatedLink, add_options, conditions_of, run_as_root
@@ -129,7 +129,7 @@ def caught_up_at(
 
 async def _main(options: argparse.Namespace) -> None:
     results, lines = [], {}
-    for name in options.contenders.split(","):
+    for name in options.contenders:
         result, lines[name] = await measure(name, options)
         results.append(result)
         print(
@@ -156,7 +156,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1000, help="updates a second, of all devices (1000)")
     parser.add_argument("--devices", type=int, default=500, help="(500)")
     parser.add_argument("--patience", type=seconds, default=15.0, help="how long to wait for the last ones (15)")
-    parser.add_argument("--contenders", default="twingateway", help="of " + ",".join(CONTENDERS))
+    parser.add_argument("--contenders", type=contenders, default=["twingateway"], help="of " + ",".join(CONTENDERS))
     parser.add_argument("--json", action="store_true", help="the last line is one object")
     parser.add_argument("--chart", type=Path, help="write the oldest age over time as SVG to this file")
     parser.add_argument("--keep-logs", type=Path, help="copy the processes' logs into this folder")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,9 +23,11 @@ from interop.workload import Generator, Sightings
 
 PORT = 14567
 _ALPN = ["stream"]
+#: Seconds; longer than any silence of a measurement.
+_IDLE = 600.0
 
 
-class _Values:
+class Values:
     """Splits a stream of PUBLISH packets with QoS 1 into their values."""
 
     def __init__(self) -> None:
@@ -38,7 +39,7 @@ class _Values:
             body = self._buffer[2 : 2 + self._buffer[1]]
             self._buffer = self._buffer[2 + len(body) :]
             topic = int.from_bytes(body[:2], "big")
-            yield json.loads(body[4 + topic :])["p0"]
+            yield int(body[4 + topic :])
 
 
 async def _cloud(options: argparse.Namespace) -> None:
@@ -51,13 +52,14 @@ async def _cloud(options: argparse.Namespace) -> None:
         reading.add(asyncio.create_task(_read(reader, sightings)))
 
     configuration = QuicConfiguration(is_client=False, alpn_protocols=_ALPN, congestion_control_algorithm="cubic")
+    configuration.idle_timeout = _IDLE
     configuration.load_cert_chain(options.folder / "cloud.crt", options.folder / "cloud.key")
     await serve_quic(options.address, PORT, configuration=configuration, stream_handler=on_stream)
     await asyncio.Event().wait()
 
 
 async def _read(reader: asyncio.StreamReader, sightings: Sightings) -> None:
-    values = _Values()
+    values = Values()
     while data := await reader.read(1 << 18):
         now = time.monotonic()
         for n in values.take(data):
@@ -67,7 +69,7 @@ async def _read(reader: asyncio.StreamReader, sightings: Sightings) -> None:
 async def _edge(options: argparse.Namespace) -> None:
     configuration = QuicConfiguration(is_client=True, alpn_protocols=_ALPN, congestion_control_algorithm="cubic")
     configuration.load_verify_locations(str(options.folder / "ca.crt"))
-    configuration.idle_timeout = 600.0
+    configuration.idle_timeout = _IDLE
     async with connect(options.address, PORT, configuration=configuration) as client:
         stream = client._quic.get_next_available_stream_id(is_unidirectional=True)
 

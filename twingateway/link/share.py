@@ -4,7 +4,7 @@ The rule. A flow that reads every loss as congestion (TCP) fills the bottleneck'
 it again. Beside one, a model of bandwidth and round trip creeps upwards: whenever the other falls back more is
 delivered, and what was once delivered is sent again. So where a queue stands although this end would not have it so,
 and packets are lost beyond what the path loses at random, what is in flight is limited: each such round trip takes a
-fifth, each other one adds one and a half packets. Beside one TCP CUBIC flow that comes to about half the rate.
+fifth, each other one adds one and a quarter packets. Beside one TCP CUBIC flow that comes to about half the rate.
 Where no queue stands there is nobody to share with, and no limit: the loss is the path's.
 
 The queue is measured against the shortest round trip of the last minute, since the others keep it from ever emptying.
