@@ -28,7 +28,7 @@ from twingateway.twin.entry import EVENT
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.model import ConflictPolicy
 from twingateway.twin.override import Override, OverrideId
-from twingateway.twin.register import Register, RegisterKey, Section
+from twingateway.twin.register import Register, RegisterKey, Section, StoredRegister
 from twingateway.twin.value import Value
 
 #: What may follow a verdict on the same override.
@@ -44,6 +44,15 @@ BY_ITSELF = {
     ConflictPolicy.CLOUD_WINS: {Outcome.ACCEPTED, Outcome.LOST, Outcome.WITHDRAWN},
     ConflictPolicy.EDGE_WINS: {Outcome.ACCEPTED, Outcome.WITHDRAWN},
     ConflictPolicy.MANUAL: {Outcome.ACCEPTED, Outcome.OPEN, Outcome.WITHDRAWN},
+}
+#: Where a store keeps what is desired, what an operator set instead, and the verdict on that.
+REGISTERS = {
+    (device, name): [
+        RegisterKey(DeviceId("default", device), section, name)
+        for section in (Section.DESIRED, Section.OVERRIDE, Section.VERDICT)
+    ]
+    for device in WIRES
+    for name in WRITABLE
 }
 
 
@@ -78,6 +87,8 @@ class LocalEdits:
     problems: list[str] = field(default_factory=list)
     _desired: dict[Key, Register] = field(default_factory=dict)
     """What the root desired when it was last looked at."""
+    _looked: dict[Key, tuple[StoredRegister | None, ...]] = field(default_factory=dict)
+    """What was on the root's disk then, of keys at which all of it was understood."""
 
     def policy(self, device: str, name: str) -> ConflictPolicy:
         policies = list(ConflictPolicy)
@@ -110,19 +121,27 @@ class LocalEdits:
         """What the root has durably of overrides and verdicts."""
         for device in WIRES:
             for name in WRITABLE:
-                self._look(root, (device, name), now)
-                desired = root.registers.get(RegisterKey(DeviceId("default", device), Section.DESIRED, name))
+                key = device, name
+                stored = tuple(root.registers.get(register) for register in REGISTERS[key])
+                # Nothing new can be seen in what was seen before, unless it is seen on another disk.
+                if stored == self._looked.get(key) and self.root_replaced < 0:
+                    continue
+                if self._look(root, key, now):
+                    self._looked[key] = stored
+                desired = stored[0]
                 if desired is not None:
-                    self._desired[device, name] = desired.register
+                    self._desired[key] = desired.register
 
-    def _look(self, root: MemoryDisk, key: Key, now: float) -> None:
+    def _look(self, root: MemoryDisk, key: Key, now: float) -> bool:
+        """Whether there is no override that nobody is known to have set."""
         override, verdict = _read(root, key)
         edit = None if override is None else self.find(key, override.value)
         if override is None or edit is None:
-            return
+            return override is None
         edit.id, edit.told = override.id, min(edit.told, now)
         if verdict is not None and verdict.override == override.id:
             self._see(edit, verdict, override, now)
+        return True
 
     def _see(self, edit: LocalEdit, verdict: Verdict, override: Override, now: float) -> None:
         before, edit.verdict = edit.verdict, verdict.outcome
@@ -224,10 +243,7 @@ class LocalEdits:
 
 
 def _read(disk: MemoryDisk, key: Key) -> tuple[Override | None, Verdict | None]:
-    identity = DeviceId("default", key[0])
-    override, verdict = (
-        disk.registers.get(RegisterKey(identity, section, key[1])) for section in (Section.OVERRIDE, Section.VERDICT)
-    )
+    _, override, verdict = (disk.registers.get(register) for register in REGISTERS[key])
     return (
         None if override is None else Override.read(override.register.value),
         None if verdict is None else Verdict.read(verdict.register.value),

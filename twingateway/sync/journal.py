@@ -227,8 +227,11 @@ class JournalSession:
 
     def alarm_channel(self, link: int) -> int | None:
         """On which channel of the link alarms go out; None if none do."""
-        channels = self._links.get(link, {}).items() if ALARM in self._senders else ()
-        return next((channel for channel, known in channels if known.class_name == ALARM), None)
+        if ALARM in self._senders:
+            for channel, known in self._links.get(link, {}).items():
+                if known.class_name == ALARM:
+                    return channel
+        return None
 
     @property
     def has_batch(self) -> bool:

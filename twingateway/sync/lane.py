@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from math import inf
 from typing import TypeAlias
 
 from twingateway.sync.builder import FrameBuilder
@@ -130,18 +131,18 @@ class Lane:
         """See `Session.next_deadline`."""
         sender, flush_at = self.sender, self._flush_at
         silent = self.is_silent(self._now)
-        due = []
+        due = inf
         if self.receiver.has_answer or sender.large or (sender.small and not silent):
-            due.append(flush_at)
+            due = flush_at
         if self._announcements and self.low_holds:
-            due.append(max(self._announce_at, flush_at))
+            due = min(due, max(self._announce_at, flush_at))
         if silent:
-            due.append(self._probe_at)
+            due = min(due, self._probe_at)
         elif sender.active:
             if self._outbox and (silent_from := self._silent_from) is not None:
-                due.append(silent_from)
-            due += sender.next_due(flush_at)
-        return min(due) if due else None
+                due = min(due, silent_from)
+            due = min(due, sender.next_due(flush_at))
+        return None if due == inf else due
 
     # --- out ----------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Iterable
+from math import inf
 
 from twingateway.errors import ProtocolViolation
 from twingateway.sync.builder import FrameBuilder
@@ -168,17 +169,17 @@ class Sender:
             queue.popleft()
         return 0
 
-    def next_due(self, flush_at: float) -> list[float]:
-        """When a timer wants `tick` or a repeat wants a frame, which goes not before `flush_at`."""
-        due = []
+    def next_due(self, flush_at: float) -> float:
+        """When a timer wants `tick` or a repeat wants a frame, which goes not before `flush_at`; else never."""
+        due = inf
         if self._repeats:
-            due.append(max(self._repeats[0][0], flush_at))
+            due = max(self._repeats[0][0], flush_at)
         if self._unseen:
-            due.append(next(iter(self._unseen.values())).sent_at + self.path.resend_after)
+            due = min(due, next(iter(self._unseen.values())).sent_at + self.path.resend_after)
         if self._streamed:
-            due.append(next(iter(self._streamed.values())).sent_at + _STREAM_PATIENCE)
+            due = min(due, next(iter(self._streamed.values())).sent_at + _STREAM_PATIENCE)
         if self._undurable:
-            due.append(next(iter(self._undurable.values())) + self._durable_wait)
+            due = min(due, next(iter(self._undurable.values())) + self._durable_wait)
         return due
 
     def has_repeats(self, now: float) -> bool:

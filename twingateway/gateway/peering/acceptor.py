@@ -150,8 +150,8 @@ class ChildCarrier(Carrier):
                 if line.number < self._number:
                     line.close("a newer connection of the same node took over")
 
-    def _own_deadlines(self) -> list[float]:
-        return [*super()._own_deadlines(), self._attached_at + OVERLAP]
+    def _own_deadlines(self) -> tuple[float, ...]:
+        return *super()._own_deadlines(), self._attached_at + OVERLAP
 
     def _on_plain_client(self, event: PlainClient, now: float) -> None:
         connection, link, relay = self._connection, self._link, self._acceptor.relay

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from math import inf
 from typing import Any, Protocol
 
 import structlog
@@ -399,17 +400,20 @@ class Carrier:
         """Ask for the next call of `timer`; `due`: the session's deadline."""
         if self._link is None or self._connection is None:
             return
-        deadlines = [] if self._peer is None else self._own_deadlines()
-        for other in (self._connection.next_deadline(), due):
-            if other is not None:
-                deadlines.append(other)
-        # A deadline that has come means "as soon as there is room": the link asks by itself when there is.
-        to_come = [deadline for deadline in deadlines if deadline > now]
-        if to_come:
-            self._link.wake(min(to_come))
+        at = inf
+        for deadline in (
+            due,
+            self._connection.next_deadline(),
+            *(() if self._peer is None else self._own_deadlines()),
+        ):
+            # One that has come means "as soon as there is room": the link asks by itself when there is.
+            if deadline is not None and now < deadline < at:
+                at = deadline
+        if at < inf:
+            self._link.wake(at)
 
-    def _own_deadlines(self) -> list[float]:
-        return [] if self._quiet_after is None else [self._heard_at + self._quiet_after]
+    def _own_deadlines(self) -> tuple[float, ...]:
+        return () if self._quiet_after is None else (self._heard_at + self._quiet_after,)
 
     def _violated(self, error: ProtocolViolation) -> None:
         log.warning("protocol violation", peer=self._name, reason=error.message, code=error.reason_code)

@@ -293,5 +293,5 @@ class UplinkCarrier(Carrier):
             self._settled = True
             self._uplink.settled(self)
 
-    def _own_deadlines(self) -> list[float]:
-        return [*super()._own_deadlines(), self._looked_at + LOOK_EVERY]
+    def _own_deadlines(self) -> tuple[float, ...]:
+        return *super()._own_deadlines(), self._looked_at + LOOK_EVERY
