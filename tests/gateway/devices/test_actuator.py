@@ -264,6 +264,32 @@ async def test_a_value_superseded_while_it_is_written_is_followed_by_the_newer_o
         assert r.driver.written == [("speed", 20), ("speed", 30)]
 
 
+async def test_a_value_that_gets_another_version_while_the_device_is_off_is_not_written_again() -> None:
+    async with rig() as r:
+        await r.desire(value=20)
+        await r.settled()
+        r.reporter.offline(DeviceUnreachable("it is off"))
+        newest = await r.desire(value=20)
+        await r.said(AckState.DELIVERED, "device-unreachable")
+        r.reporter.online()
+        r.actuator.returned()
+        assert (await r.settled()).version == newest
+        assert r.driver.written == [("speed", 20)]
+
+
+async def test_a_value_that_gets_another_version_while_it_is_written_is_not_written_again() -> None:
+    async with rig() as r:
+
+        async def again() -> None:
+            r.driver.during = None
+            await r.desire(value=20)
+
+        r.driver.during = again
+        await r.desire(value=20)
+        await until(lambda: (ack := r.ack()) is not None and ack.observed == 20)
+        assert r.driver.written == [("speed", 20)]
+
+
 async def test_a_value_superseded_while_its_neighbour_is_written_is_not_written() -> None:
     async with rig(online=False) as r:
         await r.desire("mode", "eco")

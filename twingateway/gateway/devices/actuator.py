@@ -87,6 +87,8 @@ class Actuator:
         """By property: the mark of what may have reached the device, or not"""
         self._done: dict[str, str] = {}
         """By property: the mark of what this process attempted last."""
+        self._taken: dict[str, Value] = {}
+        """By property: what the device took last, since the ack of the next version says nothing of it."""
         self._retries: dict[str, _Retry] = {}
         self._looks: list[float] = []
         """When something about a ttl is to be looked at again (monotonic seconds)."""
@@ -175,6 +177,9 @@ class Actuator:
 
     async def _advance(self, wish: Wish) -> None:
         """One step for one wish; leaves it where it has to wait."""
+        observed = self._wishes.observed(self._device, wish.name)
+        if observed is not None:
+            self._taken[wish.name] = observed
         unsaid = self._unsaid.get(wish.name)
         if unsaid is not None:
             await self._say(*unsaid)
@@ -245,7 +250,7 @@ class Actuator:
         interrupted; or it was applied in an earlier version (its root was restored and gave it a new one)."""
         if self._uncertain.get(wish.name) == wish.mark or self._wishes.was_attempted(self._device, wish):
             return True
-        observed = self._wishes.observed(self._device, wish.name)
+        observed = self._taken.get(wish.name)
         return observed is not None and self._driver.matches(wish.name, value, observed)
 
     async def _announce(self, wish: Wish) -> bool:
@@ -303,9 +308,12 @@ class Actuator:
         left = self._left(wish, ttl)
         if left is None or left <= 0:
             return _expired(wish.version)
+        self._taken.pop(wish.name, None)
         async with asyncio.timeout(left if left < WRITE_TIMEOUT else None):  # a driver may let it wait for its turn
             written = await self._driver.write(wish.name, value)
         if written.confirmed:
+            if written.observed is not None:
+                self._taken[wish.name] = written.observed
             return Ack(wish.version, AckState.APPLIED, observed=written.observed)
         message = "the device has no way to report this property back"
         return Ack(wish.version, AckState.DELIVERED, "unconfirmed", message)
@@ -346,6 +354,7 @@ class Actuator:
         elif ack.settled:
             self._retries.pop(name, None)
             self._uncertain.pop(name, None)
+            self._taken.pop(name, None)
 
     def _timed(self, ack: Ack) -> Ack:
         return replace(ack, time=self._clock.wall_ms())
