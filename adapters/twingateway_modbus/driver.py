@@ -205,8 +205,15 @@ class ModbusDriver(Driver):
 
     def matches(self, name: str, wanted: Value, observed: Value) -> bool:
         point = self._points[name]
-        exponent = None if point.scale_at is None else self._reader.exponents.get((point.table, point.scale_at))
-        return point.matches(wanted, observed, exponent)
+        return point.matches(wanted, observed, self._exponent(point))
+
+    def reads_as(self, name: str, value: Value) -> Value:
+        """How `value` is read back, to the last digit. Raises InvalidValue, DeviceReplyInvalid."""
+        point = self._points[name]
+        return point.reads_as(value, self._exponent(point))
+
+    def _exponent(self, point: Point) -> int | None:
+        return None if point.scale_at is None else self._reader.exponents.get((point.table, point.scale_at))
 
     async def close(self) -> None:
         self._link.pool(self._address.unit).leave(self)

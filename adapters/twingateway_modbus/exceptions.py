@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twingateway.errors import DeviceError, DeviceRefused, DeviceTimeout, DeviceUnreachable
 
+ILLEGAL_FUNCTION = 1
 ILLEGAL_ADDRESS = 2
 ILLEGAL_VALUE = 3
 
@@ -16,7 +17,7 @@ GATEWAY = (10, 11)
 #: Code → meaning and error. Busy and the gateway's codes pass, so they are errors that may be tried again. A device
 #: that fails while it carries out what it was asked has not refused it.
 EXCEPTIONS: dict[int, tuple[str, type[DeviceError]]] = {
-    1: ("illegal function", DeviceRefused),
+    ILLEGAL_FUNCTION: ("illegal function", DeviceRefused),
     ILLEGAL_ADDRESS: ("illegal data address", DeviceRefused),
     ILLEGAL_VALUE: ("illegal data value", DeviceRefused),
     4: ("device failure", DeviceError),

@@ -139,3 +139,7 @@ class Point:
             return self._codec(exponent).matches(wanted, observed, self.tolerance)
         except (CodecError, DeviceReplyInvalid):
             return False
+
+    def reads_as(self, value: Value, exponent: int | None = None) -> Value:
+        """What is read where `value` is held, all else being zero. Raises InvalidValue, DeviceReplyInvalid."""
+        return self.decode(self.encode(value, bytes(self.table.width * self.count), exponent), exponent)

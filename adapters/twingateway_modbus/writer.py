@@ -55,7 +55,7 @@ async def put_point(turn: Turn, point: Point, value: Value, exponent: int | None
             current = await _current(turn, point, value)
             return await turn.write_and_read(point.address, point.encode(value, current))
         if point.write_with is WriteWith.MASK:
-            await _write_mask(turn, point, value)
+            await _write_mask(turn, point, value, exponent)
         else:
             current = await _current(turn, point, value, exponent)
             multiple = point.write_with is WriteWith.MULTIPLE
@@ -73,10 +73,10 @@ async def _current(turn: Turn, point: Point, value: Value, exponent: int | None 
     return await turn.read(_cells(point))
 
 
-async def _write_mask(turn: Turn, point: Point, value: Value) -> None:
+async def _write_mask(turn: Turn, point: Point, value: Value, exponent: int | None) -> None:
     """Bits that the value sets and bits that it leaves come from encoding it into zeros and into ones."""
-    put = int.from_bytes(point.encode(value, b"\x00\x00"), "big")
-    kept = int.from_bytes(point.encode(value, b"\xff\xff"), "big") & ~put & 0xFFFF
+    put = int.from_bytes(point.encode(value, b"\x00\x00", exponent), "big")
+    kept = int.from_bytes(point.encode(value, b"\xff\xff", exponent), "big") & ~put & 0xFFFF
     await turn.write_masked(point.address, kept, put)
 
 

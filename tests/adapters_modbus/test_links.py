@@ -174,6 +174,29 @@ async def test_as_many_requests_are_in_flight_as_there_are_connections(closing: 
     assert len(asked) == 6
 
 
+@pytest.mark.parametrize(
+    ("name", "sent"),
+    [
+        ("coils", "0f 0000 0005 01 13"),
+        ("setpoint", "06 0014 00d7"),
+        ("energy", "10 001e 0004 08 c0934a0000000000"),
+        ("mask", "16 000f ff8f 0050"),
+        ("both", "17 0010 0002 0010 0002 04 fffeee90"),
+        ("high", "06 0012 c812"),
+        ("multiple", "10 0013 0001 02 fff9"),
+    ],
+)
+async def test_a_write_is_one_request_with_its_own_function(name: str, sent: str, closing: list[Any]) -> None:
+    asked: list[bytes] = []
+    server = make_server(Transport.TCP, 3, witness=lambda unit, pdu: asked.append(pdu))
+    closing.append(server)
+    adapter = make_adapter()
+    closing.append(adapter)
+    driver, _ = make_driver(adapter, await serve(Transport.TCP, server) | {"unit": 3}, PROPERTIES)
+    await driver.write(name, WRITTEN[name])
+    assert [pdu for pdu in asked if pdu[0] > 4] == [bytes.fromhex(sent)]
+
+
 async def test_the_line_rests_between_requests(closing: list[Any]) -> None:
     times: list[float] = []
     loop = asyncio.get_running_loop()

@@ -138,6 +138,16 @@ async def test_a_scale_factor_register_is_read_with_the_value_and_when_it_is_wri
     assert memory.get(Table.HOLDING, 13, 1) == [42]
 
 
+async def test_bits_that_are_written_with_a_mask_are_scaled_by_the_register_too(site: Site) -> None:
+    memory = site.server.units[1]
+    memory.set(Table.HOLDING, 30, [1])
+    bits = {"table": "holding", "address": 15, "type": "uint16", "bits": [4, 6], "scale_register": 30}
+    driver, _ = site.run({"stage": bits | {"writable": True, "write_with": "mask"}})
+    assert (await driver.write("stage", 50)).observed == 50
+    assert memory.get(Table.HOLDING, 15, 1) == [0b101_1111]
+    assert (1, 22) in site.asked
+
+
 async def test_what_the_device_has_not_needs_no_scale_factor_that_it_has_not_either(site: Site) -> None:
     site.server.units[1].set(Table.HOLDING, 12, [0x8000, 0x8000])
     power = {"table": "holding", "address": 12, "type": "int16", "scale_register": 13, "sentinels": [0x8000]}

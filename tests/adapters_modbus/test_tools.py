@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from twingateway_modbus.address import Transport
 from twingateway_modbus.point import Table
+from twingateway_modbus.simulator.faults import Fault, FaultKind, Faults
 from twingateway_modbus.simulator.memory import Memory
 from twingateway_modbus.simulator.server import Server
 from typer.testing import CliRunner, Result
@@ -53,6 +54,7 @@ class Plant:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self._server = server
+        self.faults = server.faults
         self.port = asyncio.run_coroutine_threadsafe(server.serve_tcp(), self._loop).result(5)
         self.target = f"127.0.0.1:{self.port}"
         self.asked: list[tuple[int, bytes]] = []
@@ -66,6 +68,14 @@ class Plant:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
         self._loop.close()
+
+
+class Fading(Faults):
+    """Two good replies, then what was asked for."""
+
+    def choose(self) -> Fault | None:
+        self.good = getattr(self, "good", 2) - 1
+        return None if self.good >= 0 else super().choose()
 
 
 @pytest.fixture
@@ -142,6 +152,26 @@ def test_a_scan_finds_units_and_readable_ranges_and_writes_nothing(plant: Plant)
     assert result.output.splitlines()[-1].startswith("3 of 6 units answered; ")
 
 
+def test_a_scan_asks_no_further_for_a_table_that_the_unit_does_not_have(plant: Plant) -> None:
+    plant.faults[2] = Faults([Fault(FaultKind.EXCEPTION, 1.0, 1)])
+    result = run("modbus", "scan", plant.target, "--units", "1-2", "--table", "input", "--delay", "0ms")
+    assert "  input 0-39" in result.output
+    assert sum(unit == 2 and pdu[0] == 4 for unit, pdu in plant.asked) == 1
+
+
+def test_a_scan_goes_on_to_the_next_unit_where_one_falls_silent(plant: Plant) -> None:
+    silence = Fault(FaultKind.SILENCE)
+    plant.faults[1] = Fading([silence])
+    result = run(
+        "modbus", "scan", plant.target, "--units", "1-2", "--table", "input", "--addresses", "0-39",
+        "--delay", "0ms", "--timeout", "100ms",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "  input: unit 1 at" in result.output
+    assert result.output.splitlines()[-2] == "  input 0-39"
+    assert sum(unit == 1 and pdu[0] == 4 for unit, pdu in plant.asked) == 2, "a lost reply is asked for once more"
+
+
 def test_a_profile_that_keeps_its_promises_passes(profile: Path) -> None:
     result = run("adapter", "test", profile)
     assert result.output == f"ok      {profile}: at noon\n1 of 1 passed\n"
@@ -165,6 +195,36 @@ def test_a_profile_that_does_not_fails_and_says_where(profile: Path, before: str
     assert result.exit_code == 1
     assert complaint in result.output
     assert "0 of 1 passed" in result.output
+
+
+FLOATS = """\
+apiVersion: edge.iot.org/v1
+kind: DeviceProfile
+metadata: {name: meter}
+spec:
+  adapter: modbus
+  properties:
+    volt: {table: input, address: 4, type: float32}
+    energy: {table: input, address: 8, type: float64}
+    temperature: {table: input, address: 12, type: int16, tolerance: 5}
+    scaled: {table: input, address: 13, type: int16, scale_register: 14}
+  tests:
+  - registers: {input: {4: "4366 199A", 8: "C06C C333 3333 3333", 12: "0007", 13: "0011 FFFF"}}
+    expect: {volt: 230.10000610351562, energy: -230.1, temperature: 7, scaled: 1.7}
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("4366 199A", "4366 199B"), ("3333 3333", "3333 3332"), ("0007", "0006"), ("0011", "0010"), ("FFFF", "FFFE")],
+)
+def test_a_byte_that_is_altered_is_never_near_enough(profile: Path, before: str, after: str) -> None:
+    """Not even within the tolerance of a write that is read back."""
+    profile.write_text(FLOATS)
+    assert run("adapter", "test", profile).output.endswith("1 of 1 passed\n")
+    assert before in FLOATS
+    profile.write_text(FLOATS.replace(before, after))
+    assert run("adapter", "test", profile).exit_code == 1
 
 
 MODEL = """\

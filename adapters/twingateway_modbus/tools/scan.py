@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from twingateway.errors import DeviceError, DeviceTimeout, DeviceUnreachable
 from twingateway_modbus.address import AddressSettings
 from twingateway_modbus.connection import Connection
-from twingateway_modbus.exceptions import GATEWAY
+from twingateway_modbus.exceptions import GATEWAY, ILLEGAL_FUNCTION
 from twingateway_modbus.plan import Range
 from twingateway_modbus.point import Table
 from twingateway_modbus.reply import objects_of
@@ -57,16 +57,18 @@ class Scanner:
         return tuple(content.decode("utf-8", "replace") for _, content in sorted(objects.items()))
 
     async def readable(self, unit: int, table: Table, first: int, last: int) -> list[Range]:
-        """Which of the addresses can be read, joined to ranges."""
+        """Which of the addresses can be read, joined to ranges. Raises DeviceError if the unit falls silent."""
         ranges: list[Range] = []
         todo = [Range(start, min(start + _CHUNK, last + 1)) for start in range(first, last + 1, _CHUNK)][::-1]
         while todo:
             part = todo.pop()
             try:
-                await self._ask(unit, read(Cells(table, part.start, part.end - part.start)))
+                await self._ask_twice(unit, read(Cells(table, part.start, part.end - part.start)))
             except DeviceError as error:
                 if "exception" not in error.detail:
                     raise
+                if error.detail["exception"] == ILLEGAL_FUNCTION:  # the unit has no such table
+                    break
                 if part.end - part.start > 1:
                     middle = (part.start + part.end) // 2
                     todo += [Range(middle, part.end), Range(part.start, middle)]
@@ -75,6 +77,15 @@ class Scanner:
                 part = Range(ranges.pop().start, part.end)
             ranges.append(part)
         return ranges
+
+    async def _ask_twice(self, unit: int, request: Request) -> bytes:
+        """A reply may get lost."""
+        try:
+            return await self._ask(unit, request)
+        except DeviceError as error:
+            if "exception" in error.detail:
+                raise
+        return await self._ask(unit, request)
 
     async def _ask(self, unit: int, request: Request) -> bytes:
         if self._connection is None or not self._connection.alive:

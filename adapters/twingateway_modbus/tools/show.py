@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from twingateway.errors import DeviceError
 from twingateway_modbus.address import AddressSettings
 from twingateway_modbus.point import Table
 from twingateway_modbus.tools.cost import busy_share, costs
@@ -42,9 +43,18 @@ async def run_scan(address: AddressSettings, units: range, table: Table | None, 
             count += 1
             print(f"unit {found.unit}: {found.said}" + "".join(f"; {each}" for each in found.objects), flush=True)
             if table is not None:
-                ranges = await scanner.readable(found.unit, table, addresses[0], addresses[-1])
-                for each in ranges:
-                    print(f"  {table} {each.start}-{each.end - 1}", flush=True)
+                await _show_readable(scanner, found.unit, table, addresses)
         print(f"{count} of {len(units)} units answered; {scanner.requests} requests were made")
     finally:
         scanner.close()
+
+
+async def _show_readable(scanner: Scanner, unit: int, table: Table, addresses: range) -> None:
+    """A unit that falls silent meanwhile does not end the scan."""
+    try:
+        ranges = await scanner.readable(unit, table, addresses[0], addresses[-1])
+    except DeviceError as error:
+        print(f"  {table}: {error.message}", flush=True)
+        return
+    for each in ranges:
+        print(f"  {table} {each.start}-{each.end - 1}", flush=True)
