@@ -345,9 +345,7 @@ def test_a_sentinel_is_never_written() -> None:
         ("cp56time", bytes.fromhex("0018 021d 173b e290"), "2024-02-29T23:59:58Z"),
     ],
 )
-def test_date_and_time_are_iso_8601(
-    data_type: str, wire: bytes, shown: str, order: Order
-) -> None:
+def test_date_and_time_are_iso_8601(data_type: str, wire: bytes, shown: str, order: Order) -> None:
     codec, wire = Codec(DataType(data_type), order), on_the_wire(wire, order)
 
     assert codec.decode(wire) == shown

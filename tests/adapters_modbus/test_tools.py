@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import threading
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from twingateway_modbus.point import Table
 from twingateway_modbus.simulator.faults import Fault, FaultKind, Faults
 from twingateway_modbus.simulator.memory import Memory
 from twingateway_modbus.simulator.server import Server
+from twingateway_modbus.tools.scan import Scanner
+from twingateway_modbus.tools.target import address_of
 from typer.testing import CliRunner, Result
 
 from tests.adapters_modbus.simulated import make_server
@@ -170,6 +173,20 @@ def test_a_scan_goes_on_to_the_next_unit_where_one_falls_silent(plant: Plant) ->
     assert "  input: unit 1 at" in result.output
     assert result.output.splitlines()[-2] == "  input 0-39"
     assert sum(unit == 1 and pdu[0] == 4 for unit, pdu in plant.asked) == 2, "a lost reply is asked for once more"
+
+
+async def test_a_scan_pauses_after_a_unit_that_hangs_up_too() -> None:
+    times: list[float] = []
+    loop = asyncio.get_running_loop()
+    dropped = Faults([Fault(FaultKind.DROP)])
+    server = make_server(Transport.TCP, 1, 2, 3, faults=dropped, witness=lambda unit, pdu: times.append(loop.time()))
+    target = f"127.0.0.1:{await server.serve_tcp()}"
+    scanner = Scanner(address_of(target, timeout=5.0, delay=0.03))
+    assert [found async for found in scanner.units(range(1, 4))] == []
+    assert all(after - before >= 0.029 for before, after in itertools.pairwise(times))
+    assert len(times) == 3
+    scanner.close()
+    server.close()
 
 
 def test_a_profile_that_keeps_its_promises_passes(profile: Path) -> None:

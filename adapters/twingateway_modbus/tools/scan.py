@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 
@@ -89,6 +90,8 @@ class Scanner:
 
     async def _ask(self, unit: int, request: Request) -> bytes:
         if self._connection is None or not self._connection.alive:
+            if self._connection is not None:
+                await asyncio.sleep(self._address.delay)
             self._connection = await Connection.open(self._address, max(self._address.timeout, 2.0))
         self.requests += 1
         return await self._connection.ask(unit, request, self._address.timeout)
