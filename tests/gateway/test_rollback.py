@@ -14,6 +14,7 @@ from twingateway.gateway.holding.claims import fields, lifecycle_key
 from twingateway.gateway.holding.restored import Restored
 from twingateway.gateway.peering.peers import Peer
 from twingateway.gateway.state.ledger import DOUBT
+from twingateway.gateway.state.overridden import override_of
 from twingateway.ports.memory_store import MemoryDisk
 from twingateway.ports.store import Changes, StoreIdentity
 from twingateway.testing.joined import FakeMachine, MemoryNode, until
@@ -244,6 +245,66 @@ async def test_a_move_after_a_restore_brings_no_deleted_device_back() -> None:
             await until(lambda: not cloud.gateway.queries.exists(PUMP))
             await until(lambda: edge.gateway.ownership.is_taken(PUMP))
             assert not edge.gateway.ownership.held(PUMP)
+
+
+async def test_a_device_that_was_made_and_granted_since_the_restore_is_not_deleted_by_the_lost_history() -> None:
+    cloud, edge = pair()
+    other = MemoryNode("other")
+    other.machines["pump"] = FakeMachine({"flow": 2.0}, frozenset({"speed", "mode"}))
+    twin: Value = {
+        "apiVersion": "edge.iot.org/v1",
+        "kind": "DeviceTwin",
+        "metadata": {"name": "pump"},
+        "spec": {"desiredProperties": {"speed": 99}},
+    }
+    async with edge_and(cloud, edge):
+        await cloud.gateway.commands.delete(PUMP)
+        await until(lambda: edge.gateway.ownership.is_taken(PUMP))
+        old = backup(cloud)
+        await cloud.gateway.commands.put(twin, "default")
+        await until(lambda: edge.gateway.ownership.held(PUMP))
+        await cloud.gateway.commands.delete(PUMP)
+        await until(lambda: edge.gateway.ownership.is_taken(PUMP))
+        deleted = cloud.gateway.table.get(lifecycle_key(PUMP))
+        await until(lambda: (known := edge.disk.peers.get("cloud")) is not None and known.lsn >= deleted.lsn)
+    cloud.disk = old
+    async with cloud.running(), other.running(cloud):
+        await cloud.gateway.commands.put(twin, "default")
+        await until(lambda: other.gateway.ownership.held(PUMP))
+        async with edge.running(cloud):
+            await until(lambda: cloud.gateway.repair.repairs == 1)
+            await settle(cloud, other)
+            await until(lambda: desired(other, "speed") == 99)
+            assert desired(cloud, "speed") == 99
+            assert not edge.gateway.ownership.held(PUMP)
+
+
+async def test_an_override_of_a_device_that_was_made_and_granted_since_the_restore_stays() -> None:
+    """Its holder knows nothing of the lost history: the device is not made once more."""
+    cloud, edge, other = MemoryNode("cloud"), MemoryNode("edge"), MemoryNode("other")
+    edge.machines["valve"] = FakeMachine({"flow": 1.0}, frozenset({"speed"}))
+    other.machines["pump"] = FakeMachine({"flow": 2.0}, frozenset({"speed", "mode"}))
+    twin: Value = {"apiVersion": "edge.iot.org/v1", "kind": "DeviceTwin", "metadata": {"name": "pump"}}
+    valve = DeviceId("default", "valve")
+    async with cloud.running(), edge.running(cloud):
+        await until(lambda: edge.gateway.ownership.held(valve))
+        old = backup(cloud)
+        await cloud.gateway.commands.patch(valve, {"spec": {"desiredProperties": {"speed": 1}}})
+        await until(lambda: edge.machines["valve"].written == [("speed", 1)])
+    cloud.disk = old
+    async with cloud.running(), other.running(cloud):
+        await cloud.gateway.commands.put(twin, "default")
+        await until(lambda: other.gateway.ownership.held(PUMP))
+        await other.gateway.overrides.set(PUMP, "speed", 7, "olaf")
+        async with edge.running(cloud):
+            await until(lambda: cloud.gateway.repair.repairs == 1)
+            await until(lambda: cloud.gateway.table.value(valve, Section.DESIRED, "speed") == 1)
+            await until(lambda: cloud.gateway.collection._grants.has_heard_holder(PUMP))
+            await settle(cloud, other)
+            for node in (cloud, other):
+                override = override_of(node.gateway.table, PUMP, "speed")
+                assert override is not None
+                assert override.value == 7
 
 
 async def test_a_claimant_whose_word_came_on_a_former_link_hears_the_judgement_on_the_present_one(

@@ -73,6 +73,12 @@ def fields(register: Register) -> dict[str, Value]:
     return register.value if isinstance(register.value, dict) else {}
 
 
+def epoch_of(lifecycle: Mapping[str, Value]) -> int:
+    """The holder's epoch that the value of a lifecycle register names, 0 for none."""
+    epoch = lifecycle.get("epoch")
+    return epoch if isinstance(epoch, int) else 0
+
+
 def registers_of(table: TwinTable, device: DeviceId, sections: Iterable[Section]) -> list[Register]:
     return [stored.register for section in sections for stored in table.section(device, section).values()]
 

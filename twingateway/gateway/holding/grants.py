@@ -27,13 +27,14 @@ from twingateway.gateway.holding.claims import (
     SAID_ONCE,
     Claim,
     Verdict,
+    epoch_of,
     fields,
     greatest_of_root,
     lifecycle_key,
     refuse,
     registers_of,
 )
-from twingateway.gateway.holding.restored import DECIDED, MADE, MOVED_IN, ONLY_MOVED, RESTORED, Restored
+from twingateway.gateway.holding.restored import DECIDED, MADE, MADE_IN, MOVED_IN, ONLY_MOVED, RESTORED, Restored
 from twingateway.gateway.peering import wire
 from twingateway.gateway.peering.peers import Line, Peer, Peers
 from twingateway.gateway.state.ledger import DOUBT, Draft, Ledger, granted_epoch
@@ -324,7 +325,8 @@ class Grants:
         note = Restored(since, None, known, lifecycle.register.version if is_old else ZERO)
         value = {name: each for name, each in value.items() if name not in (DOUBT, DECIDED)}
         value[RESTORED] = note.to_value()
-        if not is_old and (value["state"] == "deleted" or value.get("holder") is None):
+        is_free = value["state"] == "deleted" or value.get("holder") is None
+        if value.get(MADE_IN) == self._ledger.start or (not is_old and is_free):
             value[DECIDED] = MADE
         elif value["state"] == "live" and value.get("holder") is not None:
             value[DOUBT] = True
@@ -360,6 +362,9 @@ class Grants:
         device = claim.device
         async with self._locks.hold([device]):
             before, kept = self._lifecycle(device), self._written_since(device)
+            if self._is_all_known(claim, before, registers):
+                self._judge_again(replace(claim, root=ZERO))
+                return
             self._ledger.apply(registers, origin=peer.name, then=lambda: None)
             while not await self._begin_epoch(claim, before, kept, registers):
                 await asyncio.sleep(RETRY_SECONDS)
@@ -367,6 +372,12 @@ class Grants:
         log.info("adopted from a claimant", device=str(device), node=claim.holder, **counts)
         self.tell_again(device)
         self._judge_again(replace(claim, root=ZERO))
+
+    def _is_all_known(self, claim: Claim, before: dict[str, Value], registers: list[Register]) -> bool:
+        """Whether who was given a device made since the restore has nothing of the lost history: it stays so."""
+        is_its = (before.get("holder"), before.get("store")) == (claim.holder, claim.store)
+        known = {stored.register.key: stored.register.version for stored in self._of_root(claim.device)}
+        return is_its and before.get(DECIDED) == MADE and all(r.version <= known.get(r.key, ZERO) for r in registers)
 
     async def _begin_epoch(
         self, claim: Claim, before: dict[str, Value], kept: dict[RegisterKey, Draft], registers: list[Register]
@@ -408,7 +419,7 @@ class Grants:
         """The holder's epoch, beyond what another holder was granted or said meanwhile."""
         told = (r.version for r in registers_of(self._table, device, HOLDER_SECTIONS))
         greatest = max((version.epoch for version in told if version.incarnation == incarnation), default=0)
-        epoch, other = _epoch(value), _epoch(adopted)
+        epoch, other = epoch_of(value), epoch_of(adopted)
         if (value.get("holder"), value.get("store")) != (adopted.get("holder"), adopted.get("store")):
             epoch = max(epoch, other + 1)
         return epoch if epoch >= greatest else greatest + 1
@@ -437,8 +448,3 @@ class Grants:
         if value.get("state") == "live" and value.get("holder") in (None, claim.holder):
             del self._refused[device]
             self._judge_again(claim)
-
-
-def _epoch(lifecycle: dict[str, Value]) -> int:
-    epoch = lifecycle.get("epoch")
-    return epoch if isinstance(epoch, int) else 0

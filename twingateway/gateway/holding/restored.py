@@ -15,9 +15,9 @@ from twingateway.twin.register import ZERO, Register, Version
 from twingateway.twin.value import Value
 
 #: Members of a lifecycle register, beside DOUBT. RESTORED: the note. DECIDED: what somebody did with the device since
-#: the restore: MADE, if it was created or deleted, so that what others have of it is void, or ONLY_MOVED. MOVED_IN:
-#: the last lsn from before the process in which it was moved last.
-RESTORED, DECIDED, MOVED_IN = "restored", "decided", "moved_in"
+#: the restore: MADE, if it was created or deleted, so that what others have of it is void, or ONLY_MOVED. MOVED_IN,
+#: MADE_IN: the last lsn from before the process in which it was moved, or created, last.
+RESTORED, DECIDED, MOVED_IN, MADE_IN = "restored", "decided", "moved_in", "made_in"
 MADE, ONLY_MOVED = "made", "moved"
 
 

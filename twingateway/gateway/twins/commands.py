@@ -16,6 +16,7 @@ from twingateway.gateway.devices.lifetimes import Lifetimes
 from twingateway.gateway.devices.models import ModelBook, read_model
 from twingateway.gateway.holding.claims import lifecycle_key
 from twingateway.gateway.holding.grants import Grants
+from twingateway.gateway.holding.restored import MADE_IN
 from twingateway.gateway.peering.peers import Peers
 from twingateway.gateway.peering.reach import NODES
 from twingateway.gateway.state.events import EventBus
@@ -285,7 +286,7 @@ class Commands:
         version = Version(1, 1, 0)
         if current is not None:
             version = Version(current.register.version.incarnation + 1, current.register.version.epoch, 0)
-        value: dict[str, Value] = {"state": "live", "epoch": 0, **self._decided(device)}
+        value: dict[str, Value] = {"state": "live", "epoch": 0, MADE_IN: self._ledger.start, **self._decided(device)}
         if model is not None:
             value["model"] = model
         return await self._write([Draft(lifecycle_key(device), value), *drafts], version)
