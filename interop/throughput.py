@@ -85,15 +85,20 @@ def free_port(kind: socket.SocketKind) -> int:
         return int(probe.getsockname()[1])
 
 
-async def _until_complete(cloud: Cloud, devices: int, last: int, patience: float) -> int:
+def missing(twins: dict[str, dict[str, Any]], devices: int, properties: int, last: int) -> int:
+    """How many of all registers are not there, or not what they were last given."""
+    there = 0
+    for device in range(devices):
+        newest = last - (last - 1 - device) % devices
+        there += sum(value == newest for value in twins.get(f"d{device}", {}).values())
+    return devices * properties - there
+
+
+async def _until_complete(cloud: Cloud, devices: int, properties: int, last: int, patience: float) -> int:
     """How many registers are not what they were last given, once that is none or patience ends."""
     deadline = time.monotonic() + patience
     while True:
-        twins = await cloud.twins()
-        lost = 0
-        for device in range(devices):
-            newest = last - (last - 1 - device) % devices
-            lost += sum(value != newest for value in twins.get(f"d{device}", {"": None}).values())
+        lost = missing(await cloud.twins(), devices, properties, last)
         if not lost or time.monotonic() > deadline:
             return lost
         await asyncio.sleep(0.5)
@@ -141,7 +146,7 @@ async def _measure(
 ) -> tuple[Result, list[tuple[float, float]]]:
     devices, properties = options.devices, options.properties
     last = (await ask(nodes.generator_socket, "prime"))["last"]
-    await _until_complete(api, devices, last, 60.0)
+    await _until_complete(api, devices, properties, last, 60.0)
     await asyncio.sleep(_SETTLE)
     points: list[tuple[float, float]] = []
     sampling = asyncio.create_task(_sample(api, points))
@@ -160,7 +165,7 @@ async def _measure(
     rss = edge.rss_mb(), cloud.rss_mb()
     cpu_edge, cpu_cloud = edge.cpu_s() - cpu_edge, cloud.cpu_s() - cpu_cloud
     sampling.cancel()
-    lost = await _until_complete(api, devices, said["last"], options.patience)
+    lost = await _until_complete(api, devices, properties, said["last"], options.patience)
     durable = await api.committed() - committed
     sent, generated = said["sent"] * properties, said["generator_cpu_s"]
     return Result(

@@ -32,6 +32,7 @@ from twingateway.sync.cbor import encode
 from twingateway.sync.frame import Answer, Exceptions, Frame, Names, encode_frame
 from twingateway.sync.hello import Hello, encode_control, encode_hello
 from twingateway.sync.patience import Patience
+from twingateway.sync.receiver import REPLAYS
 from twingateway.testing.joined import until
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.register import Section, Version
@@ -150,7 +151,7 @@ async def test_a_frame_that_is_replayed_counts_once(pki, tmp_path):
     async with running(pki, tmp_path) as site:
         line = site.line
         frame = state(Frame(3, 0, 0, names=NAMED, registers=(ROW,)))
-        peer = Flood(credential(pki), raw=HELLO, datagram_said=frame, times=2000)
+        peer = Flood(credential(pki), raw=HELLO, datagram_said=frame, times=REPLAYS // 2)
         await site.dialer.dial(peer)
         await until(lambda: any(isinstance(event, Connected) for event in peer.events))
         peer.link.wake()
@@ -163,6 +164,21 @@ async def test_a_frame_that_is_replayed_counts_once(pki, tmp_path):
         assert not receiver._uncommitted
         assert not list(site.gateway.table.device(DeviceId("default", "valve"))), "which it does not hold"
         peer.link.close()
+
+
+async def test_one_that_replays_a_frame_without_end_is_disconnected_with_a_reason(pki, tmp_path):
+    async with running(pki, tmp_path) as site:
+        line = site.line
+        frame = state(Frame(3, 0, 0, names=NAMED, registers=(ROW,)))
+        peer = Flood(credential(pki), raw=HELLO, datagram_said=frame, times=10**6)
+        await site.dialer.dial(peer)
+        await known(site, "edge-2")
+        while not peer.ended.is_set():
+            peer.link.wake()
+            await asyncio.sleep(0.01)
+        assert peer.refusal == 0x82
+        assert "came again" in peer.reason
+        await site.edge_goes_on(line)
 
 
 async def test_one_that_never_acknowledges_is_disconnected_in_the_end(pki, tmp_path, monkeypatch):
@@ -271,12 +287,25 @@ async def test_one_that_sees_and_makes_nothing_durable_is_disconnected_with_a_re
         await site.edge_goes_on(line)
 
 
+@dataclass
+class Talkative(Peer):
+    """A proven node that says something new whenever it may."""
+
+    frames: int = 0
+
+    def next_datagram(self, room: int, now: float) -> bytes | None:
+        if not any(isinstance(event, Connected) for event in self.events):
+            return None
+        self.frames += 1
+        return said(self.frames, Answer())
+
+
 async def test_one_whose_transport_acknowledges_nothing_is_disconnected_with_a_reason(pki, tmp_path, monkeypatch):
     monkeypatch.setattr(debts, "UNHEEDED", 0.4)
     monkeypatch.setattr(debts, "LOOK_EVERY", 0.0)
     async with running(pki, tmp_path) as site:
         line = site.line
-        peer = Flood(credential(pki), raw=HELLO, datagram_said=said(1, Answer()), times=10**6)
+        peer = Talkative(credential(pki), raw=HELLO)
         await site.dialer.dial(peer)
         await known(site, "edge-2")
         write = QuicConnection._write_ack_frame

@@ -22,6 +22,8 @@ async def test_a_node_shows_itself_its_parent_and_its_children():
         assert (own["name"], own["role"], own["state"]) == ("cloud", "root", "up")
         assert (child["name"], child["role"], child["state"], child["devices"]) == ("edge", "child", "up", 1)
         assert child["quality"]["frames_received"] >= 1
+        assert {"goodput", "queue_age", "waiting"} <= child.keys()
+        assert {"loss", "burst", "copies", "redundancy"} <= child["quality"].keys()
         parent = (await below.client.get("/nodes")).json()["items"][1]
         assert (parent["name"], parent["role"]) == ("cloud", "parent")
 
@@ -66,6 +68,10 @@ async def test_metrics_follow_the_conventions_of_prometheus():
         assert answer.headers["content-type"].startswith("text/plain; version=")
         families = {family.name: family for family in text_string_to_metric_families(answer.text)}
         ours = {name: family for name, family in families.items() if name.startswith("twingateway_")}
+        of_the_link = {"loss_ratio", "burst_frames", "copies", "redundancy_ratio", "goodput_bytes_per_second"}
+        for name in of_the_link | {"queue_age_seconds", "waiting_registers"}:
+            (sample,) = ours[f"twingateway_peer_{name}"].samples
+            assert sample.labels == {"peer": "edge", "role": "child"}, name
         for name, family in ours.items():
             assert family.documentation, name
             if family.type == "counter":

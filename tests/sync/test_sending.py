@@ -9,6 +9,7 @@ from twingateway.errors import InvalidValue, ProtocolViolation, TooLarge
 from twingateway.sync.events import Durable, LowAdvanced, PeerRefused, RegistersReceived
 from twingateway.sync.frame import Answer, Exceptions, Frame, Names, decode_frame, encode_frame
 from twingateway.sync.lane import _MIN_ROOM
+from twingateway.sync.receiver import REPLAYS
 from twingateway.twin.register import Section, StoredRegister
 
 
@@ -347,6 +348,20 @@ def test_a_duplicate_is_answered_again_but_not_offered_again(world):
     assert of_kind(session.receive_state(1, frame, world.now), RegistersReceived) == []
     reply = decode_frame(session.next_frame(1, ROOM, world.now))
     assert any(first <= received.frame <= last for first, last in reply.answer.durable)
+
+
+def test_a_path_that_doubles_every_frame_is_borne_with_and_a_peer_that_replays_is_not(world):
+    session, frames = world.cloud.session, [encode_frame(Frame(number, 0, 0)) for number in range(100, 3100)]
+    for frame in frames:
+        session.receive_state(1, frame, world.now)
+        session.receive_state(1, frame, world.now)
+
+    def replay():
+        for _ in range(3 * REPLAYS):
+            session.receive_state(1, frames[-1], world.now)
+
+    with pytest.raises(ProtocolViolation, match="came again"):
+        replay()
 
 
 def test_acknowledgements_end(world):

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 
+from twingateway.errors import ProtocolViolation
 from twingateway.sync.frame import (
     MAX_CODE,
     MAX_EXCEPTIONS,
@@ -28,6 +29,9 @@ _WINDOW = 256
 _MAX_UNCOMMITTED = 4096
 #: Frames that carry one acknowledgement; should all be lost, the sender asks again by sending again.
 _REPEATS = 3
+#: Frames that may come again beside one for each that is new. No sender says a number twice, and QUIC drops
+#: a packet's duplicate, but other paths need not.
+REPLAYS = 1024
 #: How many intervals to tell, as room allows.
 _INTERVALS = (16, 8, 4, 2, 1)
 _MAX_UNTOLD = 1024
@@ -56,6 +60,7 @@ class Receiver:
         self._uncommitted: dict[int, _Uncommitted] = {}
         self._untold: deque[tuple[Exceptions, int]] = deque(maxlen=_MAX_UNTOLD)  # with how often to tell each
         self._repeats = 0
+        self._replayed = 0
         self.frames = 0
 
     @property
@@ -67,6 +72,9 @@ class Receiver:
         devices = self._names.check(frame.names) if frame.names else {}
         self.frames += 1
         if frame.number in self._seen:
+            self._replayed += 1
+            if self._replayed > REPLAYS + self.frames // 2:
+                raise ProtocolViolation(f"frame {frame.number} and others came again and again")
             if frame.elicits:
                 self._repeats = _REPEATS
             return ()
