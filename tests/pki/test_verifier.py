@@ -291,6 +291,14 @@ def test_no_changed_byte_is_let_in_or_breaks_anything(root: Made, ca_file: Path,
         ChainVerifier(ca_file).verify([bytes(der)], "edge-1", None, b"", NOW)
 
 
+def test_a_signature_of_which_a_bit_is_called_unused_is_not_let_in(root: Made, ca_file: Path):
+    made = next(each for each in iter(lambda: edge(root), None) if each.certificate.signature[-1] % 2 == 0)
+    der = bytearray(made.der)
+    der[-len(made.certificate.signature) - 1] = 1
+    with pytest.raises(NotAuthorized, match="DER"):
+        ChainVerifier(ca_file).verify([bytes(der)], "edge-1", None, b"", NOW)
+
+
 def _revocations(issuer: Made, *serials: int) -> bytes:
     begin, end = issuer.certificate.not_valid_before_utc, issuer.certificate.not_valid_after_utc
     builder = x509.CertificateRevocationListBuilder(issuer.certificate.subject, begin, end)

@@ -6,6 +6,7 @@ amqtt opens no socket of its own: connections are handed to it as checked byte s
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from twingateway.broker.guard import MAX_CONNECTIONS, Guard
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
 _LISTENER = "default"
 #: Messages, of all clients together, that may wait for distribution.
 MAX_CONGESTION = 1000
+
+
+class Subscriptions(dict[str, Any]):
+    """amqtt's table of them, which it walks over several turns for each new client while others subscribe: a walk is
+    over what was there when it began, so that none of them loses its connection over it."""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(tuple(self.keys()))
 
 
 class EmbeddedBroker:
@@ -54,6 +63,7 @@ class EmbeddedBroker:
         )
         try:
             self._broker = Broker(config)
+            self._broker._subscriptions = Subscriptions()
             await self._broker.start()
         except AMQTTError as error:
             raise BrokerError(f"the embedded broker did not start: {error}") from error

@@ -102,9 +102,12 @@ def _parse(chain: Sequence[bytes]) -> list[x509.Certificate]:
     certificates = []
     for position, der in enumerate(chain, 1):
         try:
-            certificates.append(x509.load_der_x509_certificate(der))
+            certificate = x509.load_der_x509_certificate(der)
         except _MALFORMED as error:
             raise NotAuthorized(f"number {position} of the chain is not a certificate in DER") from error
+        if not der.endswith(b"\0" + certificate.signature):  # the count of unused bits is covered by no signature
+            raise NotAuthorized(f"number {position} of the chain is not a certificate in DER")
+        certificates.append(certificate)
     return certificates
 
 
