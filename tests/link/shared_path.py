@@ -11,7 +11,8 @@ from typing import Protocol
 from aioquic.quic.packet_builder import QuicSentPacket
 from aioquic.tls import Epoch
 
-from twingateway.link.congestion import HEADERS, BandwidthControl, BandwidthPacer
+from twingateway.link.congestion import HEADERS, BandwidthControl
+from twingateway.link.pacer import BandwidthPacer
 
 PACKET = 1200
 #: Packets that must have arrived behind one for it to count as lost.

@@ -27,10 +27,11 @@ from aioquic.quic.connection import END_STATES, NetworkAddress, QuicNetworkPath
 from aioquic.quic.packet_builder import PACKET_NUMBER_SEND_SIZE, QuicPacketBuilder
 from aioquic.tls import Epoch
 
-from twingateway.link.congestion import ALGORITHM, BandwidthControl, BandwidthPacer
+from twingateway.link.congestion import ALGORITHM, BandwidthControl
 from twingateway.link.early import datagram_payload
 from twingateway.link.knocking import INITIAL_ROUND_TRIP, KnockingConnection
 from twingateway.link.limits import CONNECTION_WINDOW, STREAM_WINDOW
+from twingateway.link.pacer import BandwidthPacer
 from twingateway.link.server_identity import ALPN
 
 #: Seconds after which a link that hears nothing is given up.
