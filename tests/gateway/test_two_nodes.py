@@ -104,6 +104,7 @@ async def test_a_parent_that_was_lost_is_asked_as_often_as_all_its_children_may(
     last = told[-1]
     assert last is not None
     assert last.every == 0.5, "two children, four first packets a second"
+    assert last.rings
     assert last.end - last.begin == route.KNOCK[1] - route.KNOCK[0]
 
 

@@ -14,9 +14,10 @@ from aioquic.quic.events import QuicEvent, StreamDataReceived
 from aioquic.tls import SessionTicket
 
 from twingateway.link.connection import PulledConnection, configuration
+from twingateway.link.doorbell import answer_to
 from twingateway.link.early import EarlySource
 from twingateway.link.tickets import TicketBook, TicketDesk
-from twingateway.ports.link import EarlyGate
+from twingateway.ports.link import EarlyGate, Knocking
 
 CLIENT = ("192.0.2.1", 1000)
 SERVER = ("192.0.2.2", 2000)
@@ -72,6 +73,7 @@ class Simulation:
         self._packets: list[tuple[float, int, QuicConnection, bytes]] = []
         self._count = 0
         self._served = False
+        self.answers_rings = True
         self.sent_by_client: list[bytes] = []
 
     def _send(self) -> None:
@@ -81,10 +83,13 @@ class Simulation:
             for data, _ in end.datagrams_to_send(now=self.now):
                 if end is self.client:
                     self.sent_by_client.append(data)
-                at = path.arrival(len(data), self.now, self.chance)
-                if at is not None:
-                    self._count += 1
-                    heapq.heappush(self._packets, (at, self._count, peer, data))
+                self._travel(data, peer, path)
+
+    def _travel(self, data: bytes, to: QuicConnection, path: Direction, leaves: bool = True) -> None:
+        at = path.arrival(len(data), self.now, self.chance) if leaves else None
+        if at is not None:
+            self._count += 1
+            heapq.heappush(self._packets, (at, self._count, to, data))
 
     def _drain(self) -> None:
         for end in (self.client, self.server):
@@ -110,6 +115,10 @@ class Simulation:
             self.now = max(self.now + 1e-6, min(times))
             while self._packets and self._packets[0][0] <= self.now:
                 _, _, end, data = heapq.heappop(self._packets)
+                answer = answer_to(data) if end is self.server else None
+                if answer is not None:
+                    self._travel(answer, self.client, self.back, self.answers_rings)
+                    continue
                 if end is self.server:
                     self._served = True
                 end.receive_datagram(data, CLIENT if end is self.server else SERVER, now=self.now)
@@ -131,11 +140,14 @@ def controlled(
     early: EarlySource | None = None,
     gate: EarlyGate | None = None,
     holder: bytes | None = None,
+    knocking: Knocking | None = None,
+    unasked_at: float = 0.0,
     **path: float,
 ) -> Simulation:
     """A simulation of our connections, or of aioquic's own with one of its controllers. `tickets` is the server's
     book, `ticket` and `keep` the client's; a `hostile` client is aioquic's, which sends early data where it can.
-    `early` is the client's source of it, `gate` the server's judge; tickets are given to `holder`."""
+    `early` is the client's source of it, `gate` the server's judge; tickets are given to `holder`. `knocking` and
+    `unasked_at`: the client's."""
     ends = []
     for is_client in (True, False):
         config = configuration(is_client=is_client)
@@ -165,6 +177,7 @@ def controlled(
         )
         if isinstance(connection, PulledConnection):
             connection.early_source = early
+            connection.knocking, connection.unasked_at = knocking, unasked_at
             connection.offers_early = gate is not None
             connection.early_gate = desk.early_taker if desk else None
         return connection

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from aioquic.quic.events import HandshakeCompleted
 
 from tests.link.simulated_path import Simulation, controlled
+from twingateway.link import doorbell
+from twingateway.link.knocking import RING_EVERY
 from twingateway.ports.link import Knocking
 
 OFTEN = Knocking(every=0.07, begin=2.0, end=4.0)
+#: The time of asking often is over, and the last first packet not long ago.
+LONG_SILENT = {"knocking": Knocking(every=0.07, begin=-90.0, end=0.0, rings=True), "unasked_at": 45.0}
 
 
 @pytest.fixture
-def blocked(server_files, authority):
+def blocked(server_files, authority) -> Callable[..., Simulation]:
     """A client that knocks at a path on which nothing passes."""
 
     def make(knocking: Knocking | None = None, **path: Any) -> Simulation:
-        simulation = controlled(server_files, authority.file, **{"rate": 125_000.0, **path})
-        simulation.client.knocking = knocking
+        simulation = controlled(server_files, authority.file, **{"rate": 125_000.0, "knocking": knocking, **path})
         simulation.forth.down = simulation.back.down = True
         return simulation
 
@@ -83,3 +88,76 @@ def test_what_was_sent_in_vain_is_not_kept_for_ever(blocked) -> None:
     simulation.run(30)
     assert sum(len(space.sent_packets) for space in simulation.client._loss.spaces) < 35
     assert simulation.client._loss.bytes_in_flight < 1300
+
+
+def test_of_a_long_silence_rings_come_twice_a_second_and_a_first_packet_once_a_minute(blocked) -> None:
+    simulation = blocked(**LONG_SILENT)
+    times = knocks(simulation, 50)
+    sizes = [len(packet) for packet in simulation.sent_by_client]
+    assert times == pytest.approx([0.5 * n for n in range(len(times))], abs=0.15)
+    assert set(sizes) == {12, 1200}
+    assert [at for at, size in zip(times, sizes, strict=True) if size == 1200] == pytest.approx([45.0], abs=0.15)
+
+
+def test_where_rings_are_answered_they_follow_upon_the_time_of_asking_often(blocked) -> None:
+    simulation = blocked(replace(OFTEN, rings=True))
+    knocks(simulation, 10)
+    sizes = [len(packet) for packet in simulation.sent_by_client]
+    rings = sizes.index(12)
+    assert rings >= 30, "until then whole packets"
+    assert sizes[rings:] == [12] * (len(sizes) - rings)
+    assert 11 <= len(sizes) - rings <= 13
+
+
+@pytest.mark.parametrize("outage", [2.3, 7.01])
+def test_the_first_packet_follows_upon_the_answer_to_a_ring(blocked, outage) -> None:
+    simulation = blocked(rate=1e9, **LONG_SILENT)
+    simulation.run(outage)
+    simulation.forth.down = simulation.back.down = False
+    simulation.run(outage + 5)
+    done = next(at for at, _, event in simulation.heard if isinstance(event, HandshakeCompleted))
+    assert done <= outage + RING_EVERY + 2 * 0.1 + 0.01, "a pause and two round trips"
+    assert simulation.client._loss._rtt_min == pytest.approx(0.1, abs=0.01)
+
+
+@pytest.mark.parametrize("seed", range(1, 9))
+def test_a_long_silence_ends_soon_on_a_path_that_loses_much_as_well(blocked, seed) -> None:
+    simulation = blocked(rate=1e9, loss=0.2, seed=seed, **LONG_SILENT)
+    simulation.run(3.0)
+    simulation.forth.down = simulation.back.down = False
+    simulation.run(10)
+    heard = [at for at, end, event in simulation.heard if isinstance(event, HandshakeCompleted)]
+    assert heard, "the handshake was completed"
+    rung = sum(len(packet) == 12 for packet in simulation.sent_by_client)
+    assert rung < 6 + 8, "rings end with the first answer"
+
+
+def test_a_server_that_answers_no_rings_any_more_is_found_within_a_minute(blocked) -> None:
+    simulation = blocked(rate=1e9, **LONG_SILENT)
+    simulation.answers_rings = False
+    simulation.forth.down = simulation.back.down = False
+    simulation.run(44)
+    assert not simulation.heard
+    simulation.run(47)
+    assert any(isinstance(event, HandshakeCompleted) for _, _, event in simulation.heard)
+
+
+def test_somebody_elses_answer_opens_nothing(blocked) -> None:
+    simulation = blocked(**LONG_SILENT)
+    simulation.run(1.0)
+    for forged in (doorbell.ANSWER + bytes(8), doorbell.ANSWER, simulation.sent_by_client[0]):
+        simulation.client.receive_datagram(forged, ("192.0.2.66", 1), now=simulation.now)
+    simulation.run(5.0)
+    assert {len(packet) for packet in simulation.sent_by_client} == {12}
+
+
+def test_an_answer_that_comes_again_and_again_is_worth_one(blocked) -> None:
+    """So many first packets, and no more, as a ring answered in vain brings about."""
+    simulation = blocked(**LONG_SILENT)
+    simulation.run(0.2)
+    answer = doorbell.answer_to(simulation.sent_by_client[0])
+    times = []
+    while simulation.now < 0.9:
+        simulation.client.receive_datagram(answer, ("192.0.2.2", 2000), now=simulation.now)
+        times += knocks(simulation, simulation.now + 0.01)
+    assert len(times) <= 11, "one every 0.07 s"

@@ -13,11 +13,13 @@ from aioquic.quic.connection import QuicConnection
 
 from tests.link.recorder import Recorder
 from twingateway.errors import CertificateError, LinkError
-from twingateway.link import quic_server
+from twingateway.link import doorbell, quic_server
 from twingateway.link.door import Bounds, Door
 from twingateway.link.quic_client import QuicDialer
 from twingateway.link.quic_server import listen_quic
 from twingateway.link.server_identity import ServerIdentity
+from twingateway.link.tickets import TicketStore
+from twingateway.ports.link import Knocking
 
 
 def write_hello(link) -> None:
@@ -152,3 +154,46 @@ async def test_useless_certificates_and_addresses_are_named(authority, server_fi
     with pytest.raises(LinkError, match="cannot listen"):
         await listen_quic(*listener.address, identity=ServerIdentity(certificate, key), make_handler=Recorder)
     await listener.close()
+
+
+async def heard_by(stranger: socket.socket, within: float = 0.3) -> bytes:
+    async with asyncio.timeout(within):
+        return await asyncio.get_running_loop().sock_recv(stranger, 2000)
+
+
+async def test_who_rings_is_answered_and_nothing_is_kept(make_site, stranger):
+    site = await make_site()
+    stranger.sendto(doorbell.ring(b"12345678"), site.listener.address)
+    assert doorbell.answers(await heard_by(stranger, 3.0), b"12345678")
+    assert site.listener.connections == 0
+
+
+async def test_a_listener_without_room_answers_no_ring(make_site, stranger):
+    site = await make_site(door=Door(Bounds(connections=1)))
+    await site.dial()
+    stranger.sendto(doorbell.ring(b"12345678"), site.listener.address)
+    with pytest.raises(TimeoutError):
+        await heard_by(stranger)
+
+
+async def test_a_parent_long_silent_is_rung_at_and_met_when_it_is_there_again(make_site, tmp_path):
+    site = await make_site()
+    kept = tmp_path / "tickets.json"
+    host, port = site.relay.address
+    dialer = QuicDialer(host, port, ca_file=site.authority.file, tickets=TicketStore(kept), dial_timeout=0.8)
+    first = Recorder()
+    site.links.append(await dialer.dial(first))
+    await settle(kept.exists)
+    silent = Knocking(every=0.05, begin=0.0, end=0.0, rings=True)
+    site.relay.conditions.cut = True
+    sizes = []
+    for _ in range(2):
+        before = site.relay.up.size
+        with pytest.raises(LinkError, match="does not answer"):
+            await dialer.dial(Recorder(), silent)
+        sizes.append(site.relay.up.size - before)
+    assert sizes[0] >= 1200 > 100 > sizes[1], "one whole first packet, then rings: two in 0.8 s"
+    site.relay.conditions.cut = False
+    again = Recorder()
+    site.links.append(await dialer.dial(again, silent))
+    assert site.links[-1].resumed, "the ticket of a first packet that nobody answered is good still"

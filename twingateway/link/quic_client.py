@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import itertools
+import math
 import socket
 import ssl
 from collections.abc import Sequence
@@ -67,6 +68,8 @@ class QuicDialer:
         self._early_data = early_data
         self._first_trip: float | None = None
         """How long the first packet of the last link took to be answered, in seconds."""
+        self._unasked_at: dict[Any, float] = {}
+        """See `KnockingConnection`, by address."""
 
     async def dial(self, handler: LinkHandler, knocking: Knocking | None = None) -> Link:
         """See the port. A handler whose link was never `connected` hears nothing; the exception says why.
@@ -84,6 +87,7 @@ class QuicDialer:
             link = await self._attempt(handler, trusted, family, address, patience, often)
             if link is not None:
                 self._first_trip = link.facts().smoothed_rtt
+                self._unasked_at.clear()
                 return link
         raise LinkError(f"{self._host}:{self._port} does not answer (UDP, waited {self._dial_timeout:g} s)")
 
@@ -115,6 +119,7 @@ class QuicDialer:
         kept = self._tickets.pop(server) if self._tickets else None
         link = self._make_link(handler, trusted, server, kept)
         link.connection.knocking = knocking
+        link.connection.unasked_at = self._unasked_at.get(address, -math.inf)
         unbound = ("0.0.0.0" if family == socket.AF_INET else "::", 0)
         try:
             transport, _ = await loop.create_datagram_endpoint(lambda: link, local_addr=unbound)
@@ -128,7 +133,8 @@ class QuicDialer:
             link.abort(LinkError("cancelled"))
             raise
         finally:
-            if self._tickets is not None and kept is not None and not link.facts().bytes_received:
+            self._unasked_at[address] = link.connection.unasked_at
+            if self._tickets is not None and kept is not None and not link.connection.heard:
                 self._tickets.put_back(server, kept)
         if link.opened.done():
             link.opened.result()

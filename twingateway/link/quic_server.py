@@ -32,6 +32,7 @@ from aioquic.quic.retry import QuicRetryTokenHandler
 from twingateway.errors import LinkError
 from twingateway.link.connection import IDLE_TIMEOUT, PACKET_SIZE, PulledConnection, configuration
 from twingateway.link.door import Bounds, Door
+from twingateway.link.doorbell import answer_to
 from twingateway.link.quic_link import CLOSE_PATIENCE, QuicLink
 from twingateway.link.server_identity import ServerIdentity
 from twingateway.link.tickets import TicketBook, TicketDesk
@@ -113,10 +114,17 @@ class QuicListener(asyncio.DatagramProtocol):
         try:
             header = pull_quic_header(Buffer(data=data), host_cid_length=self._config.connection_id_length)
         except ValueError:
+            self._answer_ring(data, addr)
             return
         link = self._by_id.get(header.destination_cid) or self._accept(header, len(data), addr)
         if link is not None:
             link.datagram_received(data, addr)
+
+    def _answer_ring(self, packet: bytes, addr: Any) -> None:
+        """Tell a client that asks whether we are here, unless there is no room for it."""
+        answer = answer_to(packet)
+        if answer is not None and not self._closing and self._door.objection(addr[0]) is None:
+            self._send(answer, addr)
 
     # --- new connections ------------------------------------------------------------------------------------------
 

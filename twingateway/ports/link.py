@@ -47,11 +47,13 @@ class LinkFacts:
 @dataclass(frozen=True, slots=True)
 class Knocking:
     """How often a dialer may send its first packet again while nobody answers: after `every` seconds, from `begin`
-    until `end` (times of the event loop's clock); at other times as seldom as it thinks right."""
+    until `end` (times of the event loop's clock); at other times as seldom as it thinks right. `rings`: the peer
+    answers smaller packets as well, which do after `end`."""
 
     every: float
     begin: float
     end: float
+    rings: bool = False
 
 
 class Link(Protocol):

@@ -124,7 +124,7 @@ class ChildCarrier(Carrier):
             server_certificate=link.server_certificate,
             random=os.urandom,
             wall=time.time,
-            capabilities={"node": self._acceptor.node, "knock": f"{self._acceptor.knock_every:g}"},
+            capabilities={"node": self._acceptor.node, "knock": f"{self._acceptor.knock_every:g}", "doorbell": "1"},
             accept=self._acceptor.objection,
         )
         self._connection.start(now)

@@ -11,7 +11,7 @@ import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import structlog
 
@@ -31,6 +31,13 @@ class Parent:
 
     url: str
     dialers: tuple[Dialer, ...]
+
+
+class Bearing(NamedTuple):
+    """How a parent that does not answer may be asked: again after `every` seconds; `rings`: by small packets too."""
+
+    every: float
+    rings: bool
 
 
 class DialledCarrier(LinkHandler, Protocol):
@@ -62,8 +69,8 @@ class Dialling(ABC):
     def carrier(self, attempt: Attempt, url: str) -> DialledCarrier:
         """The handler for a connection that is about to be dialled."""
 
-    def knock_every(self, attempt: Attempt) -> float | None:
-        """Seconds after which a parent that does not answer may be asked again; None if that is unknown."""
+    def bears(self, attempt: Attempt) -> Bearing | None:
+        """What the parent has said of how it may be asked while it does not answer; None if that is unknown."""
         return None
 
     async def run(self) -> None:
@@ -115,8 +122,8 @@ class Dialling(ABC):
             self.ended(carrier, LinkError(f"dialling {parent.url} failed: {problem!r}"))
 
     def _knocking(self, attempt: Attempt) -> Knocking | None:
-        every = self.knock_every(attempt)
-        return None if every is None else Knocking(every, *self._route.knocking)
+        borne = self.bears(attempt)
+        return None if borne is None else Knocking(borne.every, *self._route.knocking, borne.rings)
 
     def _drop(self, action: Drop) -> None:
         dial = self._dials.pop(action.attempt, None)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from twingateway.errors import LinkError, NotAuthorized
 from twingateway.gateway.peering.carrier import QUIET_AFTER, Carrier, told_seconds
-from twingateway.gateway.peering.dialling import TAKEN_OVER, Dialling, Parent
+from twingateway.gateway.peering.dialling import TAKEN_OVER, Bearing, Dialling, Parent
 from twingateway.gateway.peering.inbound import Inbound
 from twingateway.gateway.peering.peer_events import PeerEvents
 from twingateway.gateway.peering.peers import Peer, Peers
@@ -85,8 +85,8 @@ class Uplink(Dialling):
         self._tokens: dict[int, _Token] = {}
         self._nodes: dict[int, str] = {}
         """Who answered at which parent's address last."""
-        self._knocks: dict[int, float] = {}
-        """How often that one wants to be asked at most, in seconds."""
+        self._borne: dict[int, Bearing] = {}
+        """How that one may be asked while it is silent."""
 
     def carrier(self, attempt: Attempt, url: str) -> UplinkCarrier:
         return UplinkCarrier(self, attempt, url, self._credential, self._ping_every)
@@ -112,17 +112,20 @@ class Uplink(Dialling):
         parent = self._peers.parent
         return parent if parent is not None and parent.name == self._nodes.get(attempt.way.parent) else None
 
-    def knock_every(self, attempt: Attempt) -> float | None:
-        return self._knocks.get(attempt.way.parent)
+    def bears(self, attempt: Attempt) -> Bearing | None:
+        return self._borne.get(attempt.way.parent)
 
-    def authenticated(self, carrier: UplinkCarrier, token: bytes | None, node: str, knock: float | None) -> None:
-        """The parent let us in, and is `node`; `knock`: how often it may be asked while it is silent, in seconds."""
+    def authenticated(
+        self, carrier: UplinkCarrier, token: bytes | None, node: str, capabilities: Mapping[str, str]
+    ) -> None:
+        """The parent let us in, is `node` and can do this."""
         parent = carrier.attempt.way.parent
         self._nodes[parent] = node
-        if knock is None:
-            self._knocks.pop(parent, None)
+        every = told_seconds(capabilities.get("knock", ""), KNOCKS)
+        if every is None:
+            self._borne.pop(parent, None)
         else:
-            self._knocks[parent] = knock
+            self._borne[parent] = Bearing(every, rings=capabilities.get("doorbell") == "1")
         self.keep_token(carrier.attempt, token, node)
         self.opened(carrier)
 
@@ -225,7 +228,7 @@ class UplinkCarrier(Carrier):
             self._attach(self._peers.open_parent(name, self._credential.namespace), now)
         assert self._peer is not None
         self.opened = True
-        self._uplink.authenticated(self, event.token, name, told_seconds(event.capabilities.get("knock", ""), KNOCKS))
+        self._uplink.authenticated(self, event.token, name, event.capabilities)
         self._linked(self._peer, now)
 
     def _is_broker(self) -> bool:
