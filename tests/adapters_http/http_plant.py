@@ -121,7 +121,7 @@ class Plant:
         if server is not None:
             address = {"url": server.url, **address}
         if address:
-            spec["address"] = {"timeout": "300ms", **address}
+            spec["address"] = {"timeout": "10s", **address}
         document = {"properties": properties, "period": "50ms", **spec}
         settings = ADAPTER.device.model_validate(document, context={"folder": folder or Path()})
         recorder = RecordingPort()

@@ -40,10 +40,8 @@ HOSTILE: list[tuple[str, Answerer, type[DeviceError], str]] = [
     ("501", lambda asked: reply(status=501), DeviceRefused, "501"),
     ("503", lambda asked: reply(status=503), DeviceUnreachable, "503 Service Unavailable"),
     ("504", lambda asked: reply(status=504), DeviceTimeout, "504"),
-    ("silence", silence, DeviceTimeout, "GET /s: no answer within 0.3 s"),
     ("hang up", lambda asked: None, DeviceReplyInvalid, "GET /s: Server disconnected"),
     ("no HTTP", lambda asked: b"SSH-2.0-dropbear\r\n\r\n", DeviceReplyInvalid, "GET /s"),
-    ("half", lambda asked: reply(b"{}", content_length="99")[:-1], DeviceTimeout, "no answer"),
     ("empty", lambda asked: reply(), DeviceReplyInvalid, "not JSON"),
     ("HTML", lambda asked: reply(b"<!doctype html>"), DeviceReplyInvalid, "not JSON .*<!doctype html>"),
     ("NaN", lambda asked: reply(b'{"power": NaN}'), DeviceReplyInvalid, "NaN is not JSON"),
@@ -68,6 +66,19 @@ async def test_a_failure_has_its_own_error(
         await driver.read()
     assert type(caught.value) is kind
     assert "key" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "answer", [silence, lambda asked: reply(b"{}", content_length="99")[:-1]], ids=["silence", "half"]
+)
+async def test_an_answer_that_does_not_come_whole_is_waited_for_as_long_as_said(
+    plant: Plant, answer: Answerer
+) -> None:
+    server = await plant.serve(answer)
+    asking = {"requests": {"status": {"path": "/s?key=1"}}, "address": {"timeout": "100ms"}}
+    driver, _ = plant.driver(server, POWER, **asking)
+    with pytest.raises(DeviceTimeout, match=r"^GET /s: no answer within 0\.1 s$"):
+        await driver.read()
 
 
 async def test_sixteen_levels_and_256_kib_are_allowed(plant: Plant) -> None:

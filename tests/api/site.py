@@ -76,7 +76,7 @@ class Event:
 
 @asynccontextmanager
 async def follow(
-    client: httpx2.AsyncClient, last: str | bytes | None = None, **params: str
+    client: httpx2.AsyncClient, last: str | bytes | None = None, **params: str | list[str]
 ) -> AsyncIterator[AsyncIterator[Event]]:
     """The event stream, from now on or behind the id `last`."""
     headers = {} if last is None else {"Last-Event-ID": last}

@@ -13,7 +13,9 @@ from twingateway.api import server as server_module
 from twingateway.gateway.state import events as bus_module
 from twingateway.gateway.state.events import EventBus
 from twingateway.testing.joined import MemoryNode, until
+from twingateway.twin.event_kind import EventKind
 from twingateway.twin.identity import DeviceId
+from twingateway.twin.register import Section
 
 PUMP = DeviceId("default", "pump")
 
@@ -165,6 +167,47 @@ async def test_silence_is_broken_by_a_sign_of_life(monkeypatch):
     async with served(MemoryNode("cloud")) as (site, _), follow(site.client) as stream:
         comments = [event.comments async for event in _some(stream, 3)]
         assert comments[1:] == [["still here"], ["still here"]]
+
+
+async def test_what_was_not_asked_for_is_no_sign_of_life_and_moves_the_id_all_the_same(monkeypatch):
+    monkeypatch.setattr(stream_module, "HEARTBEAT", 0.05)
+    async with served() as (site, _):
+
+        async def chatter():
+            for value in range(100_000):
+                site.pump.say(flow=float(value))
+                await asyncio.sleep(0.005)
+
+        talking = asyncio.create_task(chatter())
+        async with follow(site.client, twin="quiet") as stream:
+            begin, *signs = [event async for event in _some(stream, 3)]
+        talking.cancel()
+        assert [sign.comments for sign in signs] == [["still here"], ["still here"]]
+        assert _position(begin) < _position(signs[0]) < _position(signs[1])
+        async with follow(site.client, signs[1].id) as stream:
+            site.pump.say(flow=-1.0)
+            known = [event.value for event in await flows(stream, -1.0)]
+        assert 0.0 not in known, "what was passed over is not looked through again"
+
+
+def _position(event: Event) -> int:
+    return int(event.id.partition("-")[2])
+
+
+async def test_only_the_kinds_that_were_asked_for():
+    async with served() as (site, _):
+        async with follow(site.client, kind=["desired", "notice"]) as stream:
+            await first(stream)
+            site.pump.say(flow=2.5)
+            await site.client.patch("/twins/pump", json={"spec": {"desiredProperties": {"speed": 3}}})
+            site.gateway.ledger.notice("end", "that was all", PUMP)
+            told = [event.kind async for event in _some(stream, 2)]
+        assert told == ["desired", "notice"]
+        problem_of(await site.client.get("/events", params={"kind": "weather"}), 422, "invalid-parameter")
+
+
+def test_each_section_is_a_kind_of_event():
+    assert {kind.value for kind in EventKind} == {section.value for section in Section} | {"notice"}
 
 
 async def _some(source, count):

@@ -50,6 +50,16 @@ def test_terms_are_told_with_the_values(ask: Run, node: FakeNode) -> None:
     assert node.asked[0].query == {"ttl": ["90.000000s"], "priority": ["high"]}
 
 
+@pytest.mark.parametrize("priority", ["urgent", "HIGH", ""])
+def test_a_priority_that_there_is_not_is_a_usage_error_with_those_there_are(
+    ask: Run, node: FakeNode, priority: str
+) -> None:
+    result = ask("set", "hvac", "a=1", "--priority", priority)
+    assert result.exit_code == ExitCode.USAGE
+    assert all(choice in result.stderr for choice in ("high", "normal", "low"))
+    assert not node.asked
+
+
 @pytest.mark.parametrize("assignment", ["setpoint", "=3", "setpoint="])
 def test_what_is_no_assignment_is_a_usage_error(ask: Run, node: FakeNode, assignment: str) -> None:
     assert ask("set", "hvac", assignment).exit_code == ExitCode.USAGE

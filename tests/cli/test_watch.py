@@ -43,6 +43,16 @@ def test_each_event_is_one_line_and_a_refusal_ends_it(ask: Run, node: FakeNode) 
     assert result.exit_code == ExitCode.NOT_ALLOWED
 
 
+def test_only_the_kinds_that_are_named_are_asked_for(ask: Run, node: FakeNode) -> None:
+    node.problem("GET", "/events", 401, "A token is needed", "send it")
+    ask("watch", "--kind", "presence", "--kind", "notice")
+    assert node.asked[0].query == {"kind": ["presence", "notice"]}
+    refused = ask("watch", "--kind", "weather")
+    assert refused.exit_code == ExitCode.USAGE
+    assert "'reported'" in refused.stderr
+    assert len(node.asked) == 1
+
+
 def test_a_state_is_told_in_words(ask: Run, node: FakeNode) -> None:
     state = {"twin": "hvac", "property": "state", "time": 1700000000000}
     value = {"state": "offline", "since": 5, "code": "device-timeout", "message": "no answer"}

@@ -13,6 +13,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query
@@ -23,6 +24,7 @@ from twingateway.gateway.gateway import Gateway
 from twingateway.gateway.peering.reach import NODES
 from twingateway.gateway.state.events import Changed, Event, Listening, Notice
 from twingateway.twin.desired import plain
+from twingateway.twin.event_kind import EventKind
 from twingateway.twin.register import Section
 
 router = APIRouter(tags=["events"])
@@ -56,6 +58,9 @@ async def events(
     gateway: TheGateway,
     namespace: Namespace,
     twin: Annotated[str | None, Query(description="Only events about this twin.")] = None,
+    kind: Annotated[
+        frozenset[EventKind], Query(description="Only events of this kind; may be repeated.")
+    ] = frozenset(),
     last_event_id: Annotated[
         str | None, Header(description="The last id seen: go on behind it. What lies in between may come again.")
     ] = None,
@@ -66,53 +71,75 @@ async def events(
     `override`, `verdict`, `reach` (of a node; in every namespace), or `notice`, which has a `code` and a `message`.
     A `value` of null: it was removed. `unvalidated`: the device's model is not here yet, so nobody has judged the
     value.
-    After 15 s of silence a comment keeps the connection alive.
+    After 15 s without an event that was asked for a comment keeps the connection alive; its id is how far the stream
+    has come.
     """
     after = None if last_event_id is None else _position(gateway, last_event_id)
     position = gateway.ledger.position
     listening = gateway.events.listen(after, position)
     first = f": {gateway.name}\nid: {_prefix(gateway)}-{position if after is None else after}\n\n"
-    stream = _stream(gateway, listening, first, namespace, twin)
+    wanted = _Wanted(namespace, twin, kind)
+    stream = _stream(gateway, listening, first, wanted)
     return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
 
-async def _stream(
-    gateway: Gateway, listening: Listening, first: str, namespace: str, twin: str | None
-) -> AsyncIterator[bytes]:
-    """`first` tells where the stream begins: a client cut before its first event resumes from there."""
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What a client asked for. `twin` None: all of them; no `kinds`: every kind."""
+
+    namespace: str
+    twin: str | None
+    kinds: frozenset[EventKind]
+
+    def __contains__(self, event: Event) -> bool:
+        if self.kinds and _kind(event) not in self.kinds:
+            return False
+        device = event.stored.register.key.device if isinstance(event, Changed) else event.device
+        if device is None or device.namespace == NODES:
+            return self.twin is None
+        return device.namespace == self.namespace and (self.twin is None or device.name == self.twin)
+
+
+async def _stream(gateway: Gateway, listening: Listening, first: str, wanted: _Wanted) -> AsyncIterator[bytes]:
+    """`first` tells where the stream begins: a client cut before its first event resumes from there.
+
+    Events that the client did not ask for are no sign of life for it: the heartbeat counts from what was sent."""
     prefix = _prefix(gateway)
+    clock = asyncio.get_running_loop().time
+    passed, sign_due = "", clock() + HEARTBEAT
     try:
         yield first.encode()
         while True:
             try:
-                async with asyncio.timeout(HEARTBEAT):
+                async with asyncio.timeout_at(sign_due):
                     batch = await listening.next_batch()
             except TimeoutError:
-                yield b": still here\n\n"
+                yield f": still here\n{passed}\n".encode()
+                passed, sign_due = "", clock() + HEARTBEAT
                 continue
             if not batch:
                 return
-            concerning = [event for event in batch if _concerns(event, namespace, twin)]
+            passed = f"id: {prefix}-{batch[-1].position}\n"
+            concerning = [event for event in batch if event in wanted]
+            if concerning:
+                passed, sign_due = "", clock() + HEARTBEAT
             for start in range(0, len(concerning), PIECE):
                 yield b"".join(_render(gateway, prefix, event) for event in concerning[start : start + PIECE])
     finally:
         gateway.events.leave(listening)
 
 
-def _concerns(event: Event, namespace: str, twin: str | None) -> bool:
-    device = event.stored.register.key.device if isinstance(event, Changed) else event.device
-    if device is None or device.namespace == NODES:
-        return twin is None
-    return device.namespace == namespace and (twin is None or device.name == twin)
+def _kind(event: Event) -> str:
+    return event.stored.register.key.section if isinstance(event, Changed) else EventKind.NOTICE
 
 
 def _render(gateway: Gateway, prefix: str, event: Event) -> bytes:
-    kind, data = _changed(gateway, event) if isinstance(event, Changed) else _notice(event)
+    data = _changed(gateway, event) if isinstance(event, Changed) else _notice(event)
     text = json.dumps(data, separators=(",", ":"), ensure_ascii=False)
-    return f"id: {prefix}-{event.position}\nevent: {kind}\ndata: {text}\n\n".encode()
+    return f"id: {prefix}-{event.position}\nevent: {_kind(event)}\ndata: {text}\n\n".encode()
 
 
-def _changed(gateway: Gateway, event: Changed) -> tuple[str, dict[str, Any]]:
+def _changed(gateway: Gateway, event: Changed) -> dict[str, Any]:
     register = event.stored.register
     device, section, name = register.key
     data: dict[str, Any] = {
@@ -125,14 +152,14 @@ def _changed(gateway: Gateway, event: Changed) -> tuple[str, dict[str, Any]]:
     }
     if register.value is not None and gateway.queries.is_unvalidated(device, section, name):
         data["unvalidated"] = True
-    return section.value, data
+    return data
 
 
-def _notice(event: Notice) -> tuple[str, dict[str, Any]]:
+def _notice(event: Notice) -> dict[str, Any]:
     data: dict[str, Any] = {"code": event.code, "message": event.message, "time": event.time, **event.detail}
     if event.device is not None:
         data |= {"namespace": event.device.namespace, "twin": event.device.name}
-    return "notice", data
+    return data
 
 
 def _prefix(gateway: Gateway) -> str:

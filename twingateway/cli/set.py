@@ -12,6 +12,7 @@ from twingateway.cli.durations import seconds, text_of
 from twingateway.cli.exit_codes import for_acks
 from twingateway.cli.get import ack_note
 from twingateway.cli.output import Form, FormOption, print_data, print_table
+from twingateway.twin.desired import Priority
 
 
 def set_desired(
@@ -28,7 +29,7 @@ def set_desired(
         typer.Option(parser=seconds, metavar="DURATION", help="How long the values are wanted; never written later."),
     ] = None,
     priority: Annotated[
-        str | None, typer.Option(metavar="high|normal|low", help="Which of the values that wait goes first.")
+        Priority | None, typer.Option(help="Which of the values that wait goes first.", case_sensitive=True)
     ] = None,
     actor: ActorOption = None,
     output: FormOption = Form.TABLE,

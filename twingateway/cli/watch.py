@@ -18,6 +18,7 @@ from twingateway.cli.client import DEFAULT_API, TIMEOUT, Api, ApiOption, Namespa
 from twingateway.cli.get import ack_note
 from twingateway.cli.output import shown, shown_time
 from twingateway.errors import NotFound, Unavailable
+from twingateway.twin.event_kind import EventKind
 
 #: Seconds without a sign of life (the API sends one every 15) after which the connection counts as lost.
 SILENCE = 40.0
@@ -29,6 +30,10 @@ BACK_OFF = (0.5, 10.0)
 
 def watch(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Only this twin.")] = None,
+    kinds: Annotated[
+        list[EventKind] | None,
+        typer.Option("--kind", help="Only these events; may be repeated.", case_sensitive=True),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
     api: ApiOption = DEFAULT_API,
     token_file: TokenOption = None,
@@ -39,12 +44,14 @@ def watch(
     Examples:
       twingateway watch
       twingateway watch hvac
-      twingateway watch --json | jq 'select(.event == "reported")'
+      twingateway watch --kind presence --kind notice
+      twingateway watch --json | jq 'select(.property == "power")'
     """
     show, caller = _json_line if as_json else _text_line, Api(api, token_file, namespace)
     if name is not None:
         _tell_if_missing(caller, name)
-    for event, data in _follow(caller, name):
+    wanted = {"twin": name, "kind": [kind.value for kind in kinds or ()]}
+    for event, data in _follow(caller, wanted):
         print(show(event, data), flush=True)
 
 
@@ -58,12 +65,12 @@ def _tell_if_missing(caller: Api, name: str) -> None:
         print(f"{error.message}; waiting for it", file=sys.stderr)
 
 
-def _follow(caller: Api, twin: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
+def _follow(caller: Api, wanted: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """(event, data), across connections. Raises what the first connection raises; later what no waiting cures."""
     seen, pause = "", BACK_OFF[0]
     while True:
         try:
-            for position, event, text in _listen(caller, twin, seen):
+            for position, event, text in _listen(caller, wanted, seen):
                 seen, pause = position, BACK_OFF[0]
                 if text:
                     yield event, json.loads(text)
@@ -77,12 +84,12 @@ def _follow(caller: Api, twin: str | None) -> Iterator[tuple[str, dict[str, Any]
         pause = min(pause * 2, BACK_OFF[1])
 
 
-def _listen(caller: Api, twin: str | None, last_id: str) -> Iterator[tuple[str, str, str]]:
+def _listen(caller: Api, wanted: dict[str, Any], last_id: str) -> Iterator[tuple[str, str, str]]:
     """(id, event, data) of one connection; data is empty for what only moves the id."""
     from httpx2 import EventSource, Timeout
 
     headers = {"Last-Event-ID": last_id} if last_id else {}
-    query, patience = caller.query({"twin": twin}), Timeout(TIMEOUT, read=SILENCE)
+    query, patience = caller.query(wanted), Timeout(TIMEOUT, read=SILENCE)
     with (
         caller.translated(),
         caller.client() as client,
