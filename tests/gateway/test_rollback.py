@@ -25,11 +25,31 @@ from twingateway.twin.value import Value
 
 PUMP = DeviceId("default", "pump")
 
+Three = tuple[MemoryNode, MemoryNode, MemoryNode]
+
 
 def pair() -> tuple[MemoryNode, MemoryNode]:
     cloud, edge = MemoryNode("cloud"), MemoryNode("edge")
     edge.machines["pump"] = FakeMachine({"flow": 1.0}, frozenset({"speed", "mode"}))
     return cloud, edge
+
+
+def rival() -> MemoryNode:
+    """Another node that has a pump."""
+    other = MemoryNode("other")
+    other.machines["pump"] = FakeMachine({"flow": 2.0}, frozenset({"speed", "mode"}))
+    return other
+
+
+@pytest.fixture
+async def restored() -> Three:
+    """None of them running: a cloud restored from before it set a speed, the edge that applied that, and a rival."""
+    cloud, edge = pair()
+    async with edge_and(cloud, edge):
+        old = backup(cloud)
+        await apply(cloud, speed=10)
+    cloud.disk = old
+    return cloud, edge, rival()
 
 
 def backup(node: MemoryNode) -> MemoryDisk:
@@ -183,14 +203,8 @@ async def test_a_restored_root_hears_of_a_deletion_that_it_lost() -> None:
         assert not edge.gateway.ownership.held(PUMP)
 
 
-async def test_a_move_after_a_restore_counts_more_than_what_the_holder_knows_from_before() -> None:
-    cloud, edge = pair()
-    other = MemoryNode("other")
-    other.machines["pump"] = FakeMachine({"flow": 2.0}, frozenset({"speed", "mode"}))
-    async with edge_and(cloud, edge):
-        old = backup(cloud)
-        await apply(cloud, speed=10)
-    cloud.disk = old
+async def test_a_move_after_a_restore_counts_more_than_what_the_holder_knows_from_before(restored: Three) -> None:
+    cloud, edge, other = restored
     async with cloud.running():
         await cloud.gateway.commands.move(PUMP, "other")
         async with edge.running(cloud), other.running(cloud):
@@ -200,16 +214,12 @@ async def test_a_move_after_a_restore_counts_more_than_what_the_holder_knows_fro
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_what_the_former_holder_knows_is_taken_also_if_the_new_one_is_asked_first(when: str) -> None:
+async def test_what_the_former_holder_knows_is_taken_also_if_the_new_one_is_asked_first(
+    when: str, restored: Three
+) -> None:
     """The new holder knows what the root wrote since the restore, with greater versions than the lost ones; that says
     nothing of how far the lost history went. `when` it was given the device: before the restore was noticed."""
-    cloud, edge = pair()
-    other = MemoryNode("other")
-    other.machines["pump"] = FakeMachine({"flow": 2.0}, frozenset({"speed", "mode"}))
-    async with edge_and(cloud, edge):
-        old = backup(cloud)
-        await apply(cloud, speed=10)
-    cloud.disk = old
+    cloud, edge, other = restored
     async with cloud.running():
         await cloud.gateway.commands.move(PUMP, "other")
         async with AsyncExitStack() as nodes:
@@ -249,8 +259,7 @@ async def test_a_move_after_a_restore_brings_no_deleted_device_back() -> None:
 
 async def test_a_device_that_was_made_and_granted_since_the_restore_is_not_deleted_by_the_lost_history() -> None:
     cloud, edge = pair()
-    other = MemoryNode("other")
-    other.machines["pump"] = FakeMachine({"flow": 2.0}, frozenset({"speed", "mode"}))
+    other = rival()
     twin: Value = {
         "apiVersion": "edge.iot.org/v1",
         "kind": "DeviceTwin",
@@ -308,17 +317,11 @@ async def test_an_override_of_a_device_that_was_made_and_granted_since_the_resto
 
 
 async def test_a_claimant_whose_word_came_on_a_former_link_hears_the_judgement_on_the_present_one(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, restored: Three
 ) -> None:
     """The root takes the claimants' word, slowly, and both are back by then: what follows from that word is judged
     last, and is said on the link that there is then. A former holder that did not hear it would go on as holder."""
-    cloud, edge = pair()
-    other = MemoryNode("other")
-    other.machines["pump"] = FakeMachine({"flow": 2.0}, frozenset({"speed", "mode"}))
-    async with edge_and(cloud, edge):
-        old = backup(cloud)
-        await apply(cloud, speed=10)
-    cloud.disk = old
+    cloud, edge, other = restored
     came_back: list[str] = []
     async with cloud.running():
         await cloud.gateway.commands.move(PUMP, "other")

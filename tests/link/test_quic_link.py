@@ -313,6 +313,14 @@ async def test_a_server_of_another_authority_is_refused(make_site, tmp_path):
     assert isinstance(error, NotAuthorized), "the system's authorities do not know ours either"
 
 
+async def test_a_failed_dial_is_told_by_its_error_alone(make_site, tmp_path, caplog):
+    from tests.link.authority import Authority
+
+    site = await make_site()
+    await refused(site, ca_file=Authority(tmp_path, "stranger").file)
+    assert caplog.records == [], "the library has nothing to add"
+
+
 async def test_a_certificate_for_another_name_is_refused(make_site):
     site = await make_site()
     for name in ("cloud.example", "192.0.2.1"):

@@ -17,6 +17,7 @@ How the first packet is repeated stands in `knocking`, what may pass before the 
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from typing import Any
@@ -57,6 +58,9 @@ ACK_SHARE, ACK_SOONEST, ACK_LATEST = 0.2, 0.001, 0.02
 LONGEST_PROBE_TIMEOUT = 1.0
 
 _TAG_SIZE = 16
+
+# What aioquic says there of a connection that failed, its link reports as an error, and who uses that tells it.
+logging.getLogger("quic").setLevel(logging.CRITICAL)
 
 Pull = Callable[[int, float], bytes | None]
 

@@ -354,6 +354,8 @@ class QuicLink(QuicConnectionProtocol):
             return
         if self._handler is not None:
             self._tell("closed", error, now)
+        elif error is not None:
+            _log.debug("no link came of a handshake", reason=error.message)
         self._over = True
         if not self.opened.done():
             self.opened.set_exception(error or LinkError("the peer closed before the handshake was complete"))

@@ -102,13 +102,18 @@ def _parse(chain: Sequence[bytes]) -> list[x509.Certificate]:
     certificates = []
     for position, der in enumerate(chain, 1):
         try:
-            certificate = x509.load_der_x509_certificate(der)
+            certificates.append(_load(der))
         except _MALFORMED as error:
             raise NotAuthorized(f"number {position} of the chain is not a certificate in DER") from error
-        if not der.endswith(b"\0" + certificate.signature):  # the count of unused bits is covered by no signature
-            raise NotAuthorized(f"number {position} of the chain is not a certificate in DER")
-        certificates.append(certificate)
     return certificates
+
+
+def _load(der: bytes) -> x509.Certificate:
+    """Raises one of `_MALFORMED`, also for a signature that is said to have unused bits: no signature covers that."""
+    certificate = x509.load_der_x509_certificate(der)
+    if not der.endswith(b"\0" + certificate.signature):
+        raise ValueError("unused bits")
+    return certificate
 
 
 def _check_path(certificates: list[x509.Certificate], trust: _Trust, now: datetime) -> None:
