@@ -15,14 +15,17 @@ made; there are these:
 - *Who is given a device knows what was written to it only if the root had heard of it*: a value that was written just
   before a move may be written again after it.
 - *What the device holds is not asked for*: where the last write of a device was lost with the root's and its holder's
-  copies (or was of a node that was cut off), the twin says what both copies say.
+  copies (or was of a node that was cut off), the twin says what both copies say. So it is where what was written was
+  wanted before, and what made it wanted again (an override was taken back) is lost.
+- *What was shown before its commit* (reported values are) and is in no process and on no disk any more that told it
+  or was told it is not shown again, until the device is read again.
 """
 
 from __future__ import annotations
 
 import traceback
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -38,9 +41,10 @@ from twingateway.gateway.state.ledger import granted_epoch
 from twingateway.gateway.state.overridden import override_of
 from twingateway.ports.memory_store import MemoryDisk
 from twingateway.testing.joined import MemoryNode
-from twingateway.twin.ack import Ack, AckState
+from twingateway.twin.ack import OVERRIDDEN, Ack, AckState
 from twingateway.twin.desired import plain
 from twingateway.twin.identity import DeviceId
+from twingateway.twin.override import Override
 from twingateway.twin.register import Register, RegisterKey, Section
 from twingateway.twin.value import Value
 
@@ -55,12 +59,14 @@ REGISTERS = 24
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """One write that a machine carried out. `fenced`: by a node that the root had taken the device from."""
+    """One write that a machine carried out. `fenced`: by a node that the root had taken the device from. `lost`: no
+    disk says that it was made, since the node's was replaced."""
 
     at: float
     node: str
     value: Value
     fenced: bool
+    lost: bool = False
 
 
 class Oracle:
@@ -107,7 +113,12 @@ class Oracle:
         if node == ROOT:
             self._shown.clear()
             self._unaware = world.now
+        self._lose_what_was_shown()
         disks = [each.disk for each in world.nodes.values()]
+        for key, written in self._written.items():
+            last = written[-1]
+            if last.node == node and not any(_says_written(disk, key, last.value) for disk in disks):
+                written[-1] = replace(last, lost=True)
         lost = self.edits.replaced(disks, root_at=world.now if node == ROOT else None)
         gone = [
             write
@@ -131,12 +142,24 @@ class Oracle:
             if parent is not None and any(parent.session.met(line.number) for line in parent.lines):
                 self._uninformed.pop(name, None)
 
+    def _lose_what_was_shown(self) -> None:
+        """What nobody has any more under a grant: only its holder's word counts, and that of whom it was told."""
+        world = self._world
+        for device, shown in self._shown.items():
+            key = RegisterKey(DeviceId("default", device), Section.REPORTED, "value")
+            copies = [node.gateway.table.get(key) for _, node in world.running()]
+            copies += [node.disk.registers.get(key) for node in world.nodes.values()]
+            granted = [copy.register for copy in copies if copy is not None and copy.register.version.epoch > 0]
+            known = [register.value for register in granted if isinstance(register.value, int)]
+            self._shown[device] = min(shown, max(known, default=0))
+
     def _look(self) -> None:
         self.edits.look(self._world.cloud.disk, self._world.now)
 
     def root_died(self, *, repaired: bool) -> None:
         """The root's process has ended; `repaired`: it found out in this life that it is an older copy."""
         self._look()
+        self._lose_what_was_shown()
         self.writes.root_died(self._world.now)
         if repaired:
             self._unaware = None
@@ -336,6 +359,7 @@ class Oracle:
         first = self._first_of(key, last)
         return (
             last.fenced
+            or last.lost
             or any(first <= replaced <= last.at <= ended for replaced, ended in self._unnoticed[last.node])
             or (edit is not None and self.edits.is_void(edit))
             or (write is not None and write.outcome != DONE)
@@ -362,6 +386,19 @@ def _has(disk: MemoryDisk, write: Write) -> bool:
     section = Section.TAGS if name == LABEL else Section.DESIRED
     stored = disk.registers.get(RegisterKey(identity, section, name))
     return stored is not None and plain(stored.register.value) == write.value
+
+
+def _says_written(disk: MemoryDisk, key: Key, value: Value) -> bool:
+    """Whether a disk says that this value was written to the device last, or may have been."""
+    device, name = DeviceId("default", key[0]), key[1]
+    registers = {s: disk.registers.get(RegisterKey(device, s, name)) for s in COMPARED}
+    desired, ack, override = (registers[s] for s in (Section.DESIRED, Section.ACK, Section.OVERRIDE))
+    told = {} if ack is None or not isinstance(ack.register.value, dict) else ack.register.value
+    attempt = disk.attempts.get(RegisterKey(device, Section.DESIRED, name))
+    if desired is not None and plain(desired.register.value) == value and attempt is not None:
+        return attempt.version == desired.register.version and told.get("code") != OVERRIDDEN
+    held = None if override is None else Override.read(override.register.value)
+    return told.get("observed") == value or (held is not None and held.value == value and held.attempted)
 
 
 def _judge_memory(name: str, node: MemoryNode) -> list[str]:

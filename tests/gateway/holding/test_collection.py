@@ -100,6 +100,19 @@ async def test_the_version_of_a_twin_never_goes_back() -> None:
             await cloud.gateway.commands.patch(PUMP, {"metadata": {"labels": {"x": "y"}}}, before)
 
 
+async def test_of_a_deleted_device_only_its_end_waits_for_a_peer_that_is_away() -> None:
+    cloud, edge = pair()
+    async with cloud.running():
+        async with edge.running(cloud):
+            await linked(cloud, edge)
+            await patch(cloud, {"site": "a"}, speed=5)
+            await quiet(cloud, edge)
+        await until(lambda: all(not peer.lines for peer in cloud.gateway.peers))
+        await cloud.gateway.commands.delete(PUMP)
+        (peer,) = cloud.gateway.peers
+        assert [entry.register.key for entry in peer.session.outbox] == [lifecycle_key(PUMP)]
+
+
 async def test_a_peer_that_was_away_learns_of_the_removal_from_the_note() -> None:
     cloud, edge = pair()
     async with cloud.running():

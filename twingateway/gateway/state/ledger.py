@@ -235,7 +235,7 @@ class Ledger:
         self._committer.add(applied)
 
         def durable() -> None:
-            self._offer([stored for stored in applied if self._is_current(stored.register)], origin)
+            self._offer(applied, origin)
             self._unsettled.remove(applied)
             then()
 
@@ -346,8 +346,10 @@ class Ledger:
         return shown
 
     def _offer(self, registers: Iterable[StoredRegister], origin: str | None) -> None:
+        """What is gone or older by now (what was shown can end others that came with it) is none of a peer's
+        business."""
         if self._outboxes is not None:
-            self._outboxes.offer(registers, origin=origin)
+            self._outboxes.offer((each for each in registers if self._is_current(each.register)), origin=origin)
 
     def _commit_behind(self, registers: Sequence[StoredRegister]) -> None:
         if registers:
