@@ -10,6 +10,7 @@ from urllib.parse import quote
 from twingateway.adapter import Adapter, Device, DevicePort, Driver, Figure
 from twingateway.errors import InvalidConfig
 from twingateway_modbus.address import AddressSettings
+from twingateway_modbus.broadcast import BroadcastDriver
 from twingateway_modbus.driver import ModbusDriver
 from twingateway_modbus.gate import Gate
 from twingateway_modbus.learned import Learned
@@ -37,6 +38,9 @@ class ModbusAdapter(Adapter):
         address = settings.address
         link = self.link(address)
         endpoint = address.endpoint
+        if address.is_everybody(address.unit):
+            self._users[endpoint] += 1
+            return BroadcastDriver(device, port, link, lambda: self._release(endpoint))
         unit = endpoint, address.unit
         if unit not in self._phase_of:
             self._phase_of[unit] = next(self._phases)

@@ -38,8 +38,9 @@ class Transport(StrEnum):
 _SERIAL_FRAMES = frozenset({Transport.RTU, Transport.RTU_OVER_TCP, Transport.ASCII, Transport.ASCII_OVER_TCP})
 _PORTS = {Transport.TLS: 802}
 _DEFAULT_PORT = 502
-#: Units that a serial line addresses one by one; 0 would speak to all of them, and none answers.
+#: Units that a serial line addresses one by one, and all of them together: none answers to that.
 _SERIAL_UNITS = range(1, 248)
+BROADCAST = 0
 
 Parity = Literal["none", "even", "odd"]
 
@@ -104,6 +105,9 @@ class AddressSettings(_Strict):
     delay: Annotated[Duration, Field(ge=0, le=10)] = Field(
         0.0, description="Pause between a reply and the next request on the same connection."
     )
+    turnaround: Annotated[Duration, Field(ge=0, le=10)] = Field(
+        0.1, description="Pause after a broadcast (unit 0 of a serial line), for the devices to carry it out."
+    )
     connections: int = Field(1, ge=1, le=32, description="Connections to the endpoint, where the device allows more.")
 
     @model_validator(mode="after")
@@ -116,8 +120,8 @@ class AddressSettings(_Strict):
             fault = f"serial has no meaning for {self.transport}" if self.serial else ""
         if self.tls is not None and self.transport is not Transport.TLS:
             fault = "tls settings need transport: tls"
-        if not fault and self.transport in _SERIAL_FRAMES and self.unit not in _SERIAL_UNITS:
-            fault = "a serial line has the units 1 to 247"
+        if not fault and self.transport in _SERIAL_FRAMES and self.unit not in (BROADCAST, *_SERIAL_UNITS):
+            fault = "a serial line has the units 1 to 247, and 0 for all of them"
         if fault:
             raise ValueError(fault)
         return self
@@ -135,6 +139,10 @@ class AddressSettings(_Strict):
         if self.serial is not None:
             return self.serial.port
         return f"{self.host}:{self.tcp_port}"
+
+    def is_everybody(self, unit: int) -> bool:
+        """Whether `unit` is all units of a serial line. On an IP network 0 is one like any other."""
+        return unit == BROADCAST and self.transport in _SERIAL_FRAMES
 
     @property
     def tcp_port(self) -> int:

@@ -8,7 +8,9 @@ from typing import Protocol
 class Receiver(Protocol):
     def received(self, data: bytes) -> None: ...
 
-    def lost(self) -> None: ...
+    def lost(self, reason: str = "") -> None:
+        """It ended by itself, for what the other end said if that is known."""
+        ...
 
 
 class Channel(Protocol):

@@ -40,11 +40,25 @@ async def open_channel(address: AddressSettings, receiver: Receiver) -> Channel:
             server_hostname=name if context else None,
         )
     except ssl.SSLError as error:
-        raise DeviceUnreachable(f"no TLS with {address.endpoint}: {error.reason or error}") from error
+        raise DeviceUnreachable(f"no TLS with {address.endpoint}: {_refusal(error)}") from error
     except OSError as error:
         hint = "is the address right and the device on?"
         raise DeviceUnreachable(f"no connection to {address.endpoint} ({_reason(error)}); {hint}") from error
     return stream
+
+
+def _refusal(error: ssl.SSLError) -> str:
+    """Why the handshake failed, and which setting may be about it."""
+    if not isinstance(error, ssl.SSLCertVerificationError):
+        return _alert(error) or str(error.reason or error)
+    about_name = "mismatch" in error.verify_message.lower()
+    hint = "server_name: the name in its certificate" if about_name else "ca_file: who signed its certificate"
+    return f"its certificate is not accepted ({error.verify_message.rstrip('.')}); {hint}"
+
+
+def _alert(error: ssl.SSLError) -> str:
+    """What the other end's TLS said, in words: `certificate required`."""
+    return (error.reason or str(error)).rpartition("ALERT_")[2].replace("_", " ").lower()
 
 
 def _reason(error: OSError) -> str:
@@ -77,7 +91,7 @@ class _Stream(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         receiver, self._receiver = self._receiver, None
         if receiver is not None:
-            receiver.lost()
+            receiver.lost(_alert(exc) if isinstance(exc, ssl.SSLError) else "")
 
     @property
     def alive(self) -> bool:

@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager
 
 from twingateway.adapter import Figure
 from twingateway.errors import DeviceError, DeviceRefused, DeviceReplyInvalid, DeviceUnreachable
-from twingateway_modbus.address import AddressSettings
+from twingateway_modbus.address import BROADCAST, AddressSettings
 from twingateway_modbus.bisection import Answer, bisect
 from twingateway_modbus.connection import Connection, Tap
 from twingateway_modbus.learned import Learned
@@ -171,6 +171,19 @@ class Link:
         self._time(unit, taken)
         return reply
 
+    async def tell(self, place: int, timeout: float, request: Request) -> None:
+        """Say something to all units of a serial line; the caller has the turn on `place`."""
+        connection = await self.connect(place, timeout)
+        self.tally.requests += 1
+        try:
+            await connection.tell(request)
+        except DeviceError as error:
+            self.tally.failed(error)
+            raise
+        finally:
+            for pool in self._pools.values():
+                pool.forget()
+
     def _time(self, unit: int, taken: float) -> None:
         self._slowest = max(taken, self._slowest * _FORGETTING)
         self._slowest_of[unit] = max(taken, self._slowest_of.get(unit, 0.0) * _FORGETTING)
@@ -181,12 +194,18 @@ class Link:
         slowest = max(self._slowest, self._slowest_of.get(unit, 0.0))
         return min(timeout, max(_SHORTEST_TRY, _TIMES_SLOWEST * slowest))
 
+    async def connect(self, place: int, timeout: float) -> Connection:
+        """That on `place`, made if there is none, unless that was tried just now. Raises DeviceUnreachable."""
+        self._endpoint.check(asyncio.get_running_loop().time())
+        return await self._connected(place, timeout)
+
     async def _connected(self, place: int, timeout: float) -> Connection:
         connection = self._connections[place]
         if connection is not None and connection.alive:
             return connection
+        free_at = 0.0 if connection is None else connection.free_at
         try:
-            connection = await Connection.open(self.address, timeout)
+            connection = await Connection.open(self.address, timeout, free_at)
         except DeviceUnreachable as error:
             self.tally.failed(error)
             self._endpoint.failed(error, asyncio.get_running_loop().time())
@@ -210,13 +229,18 @@ class Link:
 
 
 class Turn:
-    """The right to make requests for one unit, one after another."""
+    """The right to make requests for one unit, one after another. All units of a serial line can be written to, too:
+    there is no reply."""
 
     def __init__(self, link: Link, place: int, unit: int, timeout: float) -> None:
         self._link = link
         self._place = place
         self._unit = unit
         self._timeout = timeout
+
+    async def connect(self) -> None:
+        """Unless there is a connection. Raises DeviceUnreachable."""
+        await self._link.connect(self._place, self._timeout)
 
     async def read(self, cells: Cells) -> bytes:
         """Two bytes a register, one a bit."""
@@ -250,11 +274,24 @@ class Turn:
         return found
 
     async def _change(self, request: Request) -> bytes:
-        """Nothing that was read before is believed after it, however it ends."""
+        """Nothing that was read before is believed after it, however it ends. All units together give no reply."""
+        if self._is_everybody:
+            await self._link.tell(self._place, self._timeout, request)
+            return b""
         try:
             return await self._ask(request)
         finally:
             self._link.pool(self._unit).forget()
 
+    @property
+    def _is_everybody(self) -> bool:
+        return self._link.address.is_everybody(self._unit)
+
     async def _ask(self, request: Request) -> bytes:
+        if self._is_everybody:
+            raise nobody_answers(self._link.address)
         return await self._link.ask(self._place, self._unit, self._timeout, request)
+
+
+def nobody_answers(address: AddressSettings) -> DeviceRefused:
+    return DeviceRefused(f"unit {BROADCAST} is all units of {address.endpoint}: none answers, it can only be written")

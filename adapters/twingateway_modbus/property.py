@@ -205,6 +205,13 @@ class PropertySettings(BaseModel):
         return frozenset(numbers)
 
     @property
+    def can_be_told(self) -> bool:
+        """Whether it can be written without anything being read before or after."""
+        looks = self.bit_field is not None or self.data_type in BYTES or self.write_with is WriteWith.READ_WRITE
+        masked = self.write_with is WriteWith.MASK
+        return self.writable and self.scale_register is None and (masked or self.table.of_bits or not looks)
+
+    @property
     def needs_model(self) -> bool:
         return "model" in (self.enum, self.flags)
 

@@ -85,6 +85,14 @@ def length_of(request: bytes, reply: bytes) -> int | None:
     return _LENGTHS[function] if function in _LENGTHS else _identification_length(reply)
 
 
+def size_of(request: bytes) -> int:
+    """How many bytes a good reply to `request` has, at most."""
+    function = request[0]
+    if function in _COUNTED:
+        return 2 + _BEGINNINGS[function](request)[1]
+    return _LENGTHS.get(function, LONGEST)
+
+
 def _identification_length(reply: bytes) -> int | None:
     if len(reply) < _OBJECTS:
         return None

@@ -54,6 +54,8 @@ class DeviceSettings(_Strict):
     @model_validator(mode="after")
     def _check(self) -> Self:
         limits = self.limits()
+        if self.address.is_everybody(self.address.unit):
+            self._check_broadcast()
         for point in self.points():
             if point.end - 1 > LAST_ADDRESS:
                 raise ValueError(f"{point.name} reaches beyond address {LAST_ADDRESS}")
@@ -63,6 +65,13 @@ class DeviceSettings(_Strict):
             if not limits.allows(point.table, point.address, point.end):
                 raise ValueError(f"{point.name} lies where read: forbids it or is not readable")
         return self
+
+    def _check_broadcast(self) -> None:
+        for name, each in self.properties.items():
+            if not each.can_be_told:
+                raise ValueError(
+                    f"{name}: unit 0 is all units of a line; it can only be written, without a look at it"
+                )
 
     def limits(self) -> Limits:
         gap = self.read.max_gap

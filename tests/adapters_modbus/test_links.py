@@ -15,6 +15,7 @@ from pymodbus.framer import FramerType
 from pymodbus.server import ModbusTcpServer, ModbusTlsServer, ModbusUdpServer
 from twingateway_modbus import ADAPTER
 from twingateway_modbus.address import AddressSettings, Transport
+from twingateway_modbus.line_timing import silence
 from twingateway_modbus.link import Link
 from twingateway_modbus.point import Table
 from twingateway_modbus.request import Cells
@@ -22,7 +23,8 @@ from twingateway_modbus.simulator.faults import Fault, FaultKind, Faults
 
 from tests.adapters_modbus.plant import sim_device
 from tests.adapters_modbus.simulated import make_adapter, make_driver, make_server, serve
-from twingateway.errors import DeviceTimeout, DeviceUnreachable, InvalidConfig
+from twingateway.adapter import UNCONFIRMED
+from twingateway.errors import DeviceRefused, DeviceReplyInvalid, DeviceTimeout, DeviceUnreachable, InvalidConfig
 from twingateway.pki.authority import create_authority, issue
 
 PROPERTIES: dict[str, Any] = {
@@ -116,8 +118,12 @@ async def test_tls_with_a_certificate_that_is_verified(
     await exercise(closing, address | {"tls": {"ca_file": str(authority)}})
 
     stranger, _ = make_driver(make_adapter(), address | {"unit": 3, "timeout": "5s"}, PROPERTIES)
-    with pytest.raises(DeviceUnreachable, match="no TLS"):
+    with pytest.raises(DeviceUnreachable, match=r"its certificate is not accepted \(.*; ca_file: who signed"):
         await stranger.read()
+    misnamed = address | {"tls": {"ca_file": str(authority), "server_name": "other"}, "unit": 3, "timeout": "5s"}
+    named_wrongly, _ = make_driver(make_adapter(), misnamed, PROPERTIES)
+    with pytest.raises(DeviceUnreachable, match=r"not accepted .Hostname mismatch.*; server_name: the name in its"):
+        await named_wrongly.read()
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp", "tls", "rtu-over-tcp", "ascii-over-tcp"])
@@ -211,6 +217,103 @@ async def test_the_line_rests_between_requests(closing: list[Any]) -> None:
     assert all(after - before >= 0.029 for before, after in itertools.pairwise(times))
 
 
+async def test_the_pause_outlives_the_connection(closing: list[Any]) -> None:
+    """It is closed after a wrong reply, and the device needs its pause before the next request all the same."""
+    times: list[float] = []
+    loop = asyncio.get_running_loop()
+    server = make_server(Transport.TCP, 3, witness=lambda unit, pdu: times.append(loop.time()))
+    server.faults[3] = Faults([Fault(FaultKind.FUNCTION)])
+    closing.append(server)
+    address = await serve(Transport.TCP, server) | {"delay": "60ms", "unit": 3}
+    link = Link(AddressSettings.model_validate(address))
+    closing.append(link)
+    with pytest.raises(DeviceReplyInvalid):
+        await link.read(3, 1.0, Cells(Table.HOLDING, 0, 1))
+    assert len(times) == 2, "a garbled reply is asked for once more, on a new connection"
+    assert times[1] - times[0] >= 0.059
+
+
+@pytest.mark.parametrize(
+    ("line", "pause"),
+    [
+        ({"baud": 9600}, 3.5 * 11 / 9600),
+        ({"baud": 19200, "parity": "none", "stop_bits": 1}, 3.5 * 10 / 19200),
+        ({"baud": 38400}, 0.00175),
+        ({"baud": 115200}, 0.00175),
+    ],
+)
+def test_frames_on_a_line_are_parted_by_silence(line: dict[str, Any], pause: float) -> None:
+    address = AddressSettings.model_validate({"transport": "rtu", "serial": {"port": "/dev/ttyS0"} | line})
+    assert silence(address) == pytest.approx(pause)
+    assert silence(address.model_copy(update={"transport": Transport.ASCII})) == 0
+
+
+@pytest.mark.parametrize(
+    ("transport", "echo"),
+    [
+        (Transport.RTU, False),
+        (Transport.RTU, True),
+        (Transport.ASCII, False),
+        (Transport.ASCII, True),
+        (Transport.RTU_OVER_TCP, False),
+        (Transport.ASCII_OVER_TCP, False),
+    ],
+)
+async def test_all_units_of_a_line_are_written_to_at_once_and_none_answers(
+    transport: Transport, echo: bool, closing: list[Any]
+) -> None:
+    times: list[float] = []
+    loop = asyncio.get_running_loop()
+    server = make_server(transport, 3, 4, witness=lambda unit, pdu: times.append(loop.time()))
+    closing.append(server)
+    address = await serve(transport, server, echo=echo) | {"turnaround": "50ms"}
+    adapter = make_adapter()
+    closing.append(adapter)
+    told = {name: PROPERTIES[name] for name in ("coils", "setpoint", "energy", "mask")}
+    everybody, _ = make_driver(adapter, address | {"unit": 0}, told)
+    one, _ = make_driver(adapter, address | {"unit": 4}, PROPERTIES)
+    for name in told:
+        assert await everybody.write(name, WRITTEN[name]) is UNCONFIRMED
+    values = await one.read()
+    assert {name: values[name] for name in told} == {name: WRITTEN[name] for name in told}
+    assert all(after - before >= 0.049 for before, after in itertools.pairwise(times[:5]))
+
+    with pytest.raises(DeviceRefused, match="none answers"):
+        await everybody.read()
+    with pytest.raises(DeviceRefused, match="none answers"):
+        await everybody.read_back("setpoint")
+
+
+async def test_all_units_of_a_line_are_there_while_the_line_is(closing: list[Any]) -> None:
+    adapter = make_adapter()
+    closing.append(adapter)
+    server = make_server(Transport.RTU_OVER_TCP, 3)
+    address = await serve(Transport.RTU_OVER_TCP, server) | {"unit": 0}
+    told = {"setpoint": PROPERTIES["setpoint"]}
+    driver, recorder = make_driver(adapter, address, told)
+    running = asyncio.ensure_future(driver.run())
+    await recorder.until(lambda r: r.presence is True)
+    running.cancel()
+    server.close()
+
+    nowhere, _ = make_driver(adapter, {"transport": "rtu", "serial": {"port": "/dev/no-line"}, "unit": 0}, told)
+    with pytest.raises(DeviceUnreachable, match="cannot be used"):
+        await nowhere.run()
+
+
+@pytest.mark.parametrize("name", ["wide", "both", "high"])
+def test_all_units_of_a_line_can_only_be_written_to(name: str) -> None:
+    address = {"transport": "rtu", "serial": {"port": "/dev/ttyS0"}, "unit": 0}
+    with pytest.raises(ValueError, match=f"{name}: unit 0 is all units of a line"):
+        ADAPTER.device.model_validate({"address": address, "properties": {name: PROPERTIES[name]}})
+
+
+async def test_unit_0_of_a_network_is_a_unit_like_any_other(closing: list[Any]) -> None:
+    server = make_server(Transport.TCP, 0)
+    closing.append(server)
+    await exercise(closing, await serve(Transport.TCP, server), unit=0)
+
+
 async def test_a_late_reply_harms_nobody_and_the_connection_stays(closing: list[Any]) -> None:
     """The reply of the slow unit comes while its neighbour is asked."""
     server = make_server(Transport.TCP, 1, 2)
@@ -245,7 +348,7 @@ async def test_devices_that_disagree_about_their_link_are_told_so() -> None:
         ({"transport": "rtu"}, "serial is missing"),
         ({"transport": "rtu", "host": "a", "serial": {"port": "/dev/ttyS0"}}, "there is rtu-over-tcp"),
         ({"transport": "udp", "host": "a", "serial": {"port": "/dev/ttyS0"}}, "serial has no meaning for udp"),
-        ({"transport": "rtu-over-tcp", "host": "a", "unit": 0}, "units 1 to 247"),
+        ({"transport": "rtu-over-tcp", "host": "a", "unit": 248}, "units 1 to 247, and 0 for all of them"),
         ({"host": "a", "tls": {}}, "need transport: tls"),
         ({"transport": "tls", "host": "a", "tls": {"ca_file": "nowhere.pem"}}, "there is no file"),
         ({"transport": "ascii", "serial": {"port": "/dev/ttyS0"}, "connections": 2}, "one connection"),

@@ -13,12 +13,13 @@ import pytest
 from twingateway_modbus.address import AddressSettings, Transport
 from twingateway_modbus.layout import DataType, Order
 from twingateway_modbus.point import Table
-from twingateway_modbus.simulator.faults import Fault, FaultKind, Faults
+from twingateway_modbus.simulator.faults import Fault, FaultKind
+from twingateway_modbus.tools.listening import Certificate, Listening
 from twingateway_modbus.tools.once import point_of, read_once, write_once
-from twingateway_modbus.tools.serving import Certificate, Serving, parse_faults, serve_profile
+from twingateway_modbus.tools.serving import Serving, parse_faults, parse_rights, serve_profile, transport_named
 
 from tests.adapters_modbus.simulated import make_server
-from twingateway.errors import DeviceReplyInvalid, DeviceUnreachable, InvalidConfig
+from twingateway.errors import DeviceRefused, DeviceReplyInvalid, DeviceUnreachable, InvalidConfig
 from twingateway.pki.authority import create_authority, issue
 
 PROFILE = """\
@@ -41,7 +42,11 @@ spec:
 """
 POWER = point_of(Table.INPUT, 100, DataType.INT32, Order.ABCD, None, 0)
 SETPOINT = point_of(Table.HOLDING, 102, DataType.INT16, Order.ABCD, None, 0)
-AT_NOON = Serving("tcp", 0, range(3, 5), Faults(), test="at noon")
+AT_NOON = Serving(Listening(), range(3, 5), test="at noon")
+
+
+def over(transport: Transport, **more: Any) -> Serving:
+    return replace(AT_NOON, where=Listening(transport, **more))
 
 
 @pytest.fixture
@@ -61,7 +66,7 @@ async def simulated(profile: Path, how: Serving, capsys: pytest.CaptureFixture[s
         if serving.done():
             await serving
         where = said.split()[-1]
-        address: dict[str, Any] = {"transport": how.transport, "unit": how.units[0]}
+        address: dict[str, Any] = {"transport": how.where.transport, "unit": how.units[0]}
         if where.startswith("/dev/"):
             yield address | {"serial": {"port": where}}
         else:
@@ -76,7 +81,7 @@ async def simulated(profile: Path, how: Serving, capsys: pytest.CaptureFixture[s
 async def test_each_transport_serves_the_registers_of_a_test(
     profile: Path, transport: Transport, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async with simulated(profile, replace(AT_NOON, transport=str(transport)), capsys) as found:
+    async with simulated(profile, over(transport), capsys) as found:
         address = AddressSettings.model_validate(found)
         assert [value for _, value in await read_once(address, [POWER, SETPOINT])] == [1234, 215]
         assert await write_once(address, SETPOINT, -3) == -3
@@ -92,28 +97,94 @@ async def test_tls_asks_clients_for_their_certificate(
     client = issue(tmp_path / "pki", "gateway")
     shown = Certificate(server.certificate, server.key, authority.certificate)
     ours = {"certificate_file": str(client.certificate), "key_file": str(client.key)}
-    async with simulated(profile, replace(AT_NOON, transport="tls", certificate=shown), capsys) as found:
+    async with simulated(profile, over(Transport.TLS, certificate=shown), capsys) as found:
         trusted = {"ca_file": str(authority.certificate)}
         known = AddressSettings.model_validate(found | {"tls": trusted | ours})
         assert [value for _, value in await read_once(known, [POWER])] == [1234]
         stranger = AddressSettings.model_validate(found | {"tls": trusted})
-        with pytest.raises(DeviceUnreachable):
+        with pytest.raises(DeviceUnreachable, match="may want to see a certificate_file of ours"):
             await read_once(stranger, [POWER])
 
 
 @pytest.mark.parametrize(
-    ("change", "complaint"),
+    ("how", "complaint"),
     [
-        ({"transport": "tls"}, "needs --certificate and --key"),
-        ({"transport": "morse"}, "is not a transport"),
-        ({"test": "at night"}, "no test 'at night' with registers; it has 'at noon', 'recorded'"),
-        ({"test": "recorded"}, "no test 'recorded' with registers"),
-        ({"transport": "tls", "certificate": Certificate(Path("no.pem"), Path("no.key"))}, "cannot be used"),
+        (over(Transport.TLS), "needs --certificate and --key"),
+        (over(Transport.UDP, certificate=Certificate(Path("no.pem"), Path("no.key"))), "no meaning for udp"),
+        (over(Transport.TLS, certificate=Certificate(Path("no.pem"), Path("no.key"))), "cannot be used"),
+        (over(Transport.TCP, echo=True), "echo and baud are of a line"),
+        (replace(AT_NOON, test="at night"), "no test 'at night' with registers; it has 'at noon', 'recorded'"),
+        (replace(AT_NOON, test="recorded"), "no test 'recorded' with registers"),
+        (replace(AT_NOON, rights=parse_rights(["viewer=read"])), "--role needs tls and --client-ca"),
     ],
 )
-async def test_what_cannot_be_served_says_why(profile: Path, change: dict[str, Any], complaint: str) -> None:
+async def test_what_cannot_be_served_says_why(profile: Path, how: Serving, complaint: str) -> None:
     with pytest.raises(InvalidConfig, match=complaint):
-        await serve_profile(profile, replace(AT_NOON, **change))
+        await serve_profile(profile, how)
+
+
+def test_a_transport_that_is_none_is_refused() -> None:
+    with pytest.raises(InvalidConfig, match="'morse' is not a transport: tcp, tls"):
+        transport_named("morse")
+
+
+async def test_a_line_of_a_speed_takes_its_time_and_a_short_timeout_does_not_cut_a_long_reply(
+    profile: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Request and reply take 21 ms at 9,600 baud, and 250 ms with 108 registers."""
+    async with simulated(profile, over(Transport.RTU, baud=9600), capsys) as found:
+        line = found["serial"] | {"baud": 9600}
+        address = AddressSettings.model_validate(found | {"serial": line, "timeout": "150ms"})
+        began = asyncio.get_running_loop().time()
+        assert [value for _, value in await read_once(address, [POWER])] == [1234]
+        assert asyncio.get_running_loop().time() - began >= (8 + 9) * 11 / 9600
+
+
+OPERATORS = ["operator=all", "viewer=read", "setter=3-4, 6"]
+
+
+@pytest.mark.parametrize(
+    ("role", "may_read", "may_write"),
+    [
+        ("operator", True, True),
+        ("viewer", True, False),
+        ("setter", True, True),
+        ("cleaner", False, False),
+        (None, False, False),
+    ],
+)
+async def test_a_role_decides_which_functions_a_client_may_use(
+    profile: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    role: str | None,
+    may_read: bool,
+    may_write: bool,
+) -> None:
+    authority = create_authority(tmp_path / "pki")
+    server = issue(tmp_path / "pki", "plc", hosts=["127.0.0.1"], device=True)
+    client = issue(tmp_path / "pki", "gateway", role=role, device=True)
+    how = over(Transport.TLS, certificate=Certificate(server.certificate, server.key, authority.certificate))
+    async with simulated(profile, replace(how, rights=parse_rights(OPERATORS)), capsys) as found:
+        tls = {"ca_file": authority.certificate, "certificate_file": client.certificate, "key_file": client.key}
+        address = AddressSettings.model_validate(found | {"tls": tls})
+        mine = "our certificate, which names none" if role is None else f"our certificate, '{role}'"
+        if may_read:
+            assert [value for _, value in await read_once(address, [SETPOINT])] == [215]
+        else:
+            with pytest.raises(DeviceRefused, match=rf"illegal function \(1\) reading .* role than that of {mine}"):
+                await read_once(address, [SETPOINT])
+        if may_write:
+            assert await write_once(address, SETPOINT, -3) == -3
+        else:
+            with pytest.raises(DeviceRefused, match=rf"illegal function \(1\) writing .* role than that of {mine}"):
+                await write_once(address, SETPOINT, -3)
+
+
+@pytest.mark.parametrize("text", ["viewer", "=read", "viewer=look", "viewer=200", "viewer="])
+def test_a_role_without_functions_is_refused(text: str) -> None:
+    with pytest.raises(InvalidConfig, match=r"write NAME=read, NAME=all or NAME=1-4,16"):
+        parse_rights([text])
 
 
 async def test_a_line_that_echoes_unexpectedly_is_recognised() -> None:

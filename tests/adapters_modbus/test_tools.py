@@ -11,16 +11,22 @@ from pathlib import Path
 
 import pytest
 from twingateway_modbus.address import Transport
+from twingateway_modbus.layout import DataType, Order
 from twingateway_modbus.point import Table
 from twingateway_modbus.simulator.faults import Fault, FaultKind, Faults
 from twingateway_modbus.simulator.memory import Memory
 from twingateway_modbus.simulator.server import Server
+from twingateway_modbus.tools.listening import Listening
+from twingateway_modbus.tools.once import point_of, read_once
+from twingateway_modbus.tools.recording import Exchange, read_recording
 from twingateway_modbus.tools.scan import Scanner
+from twingateway_modbus.tools.serving import serve_recording
 from twingateway_modbus.tools.target import address_of
 from typer.testing import CliRunner, Result
 
 from tests.adapters_modbus.simulated import make_server
 from twingateway.cli.main import app
+from twingateway.errors import DeviceTimeout
 
 PROFILE = """\
 apiVersion: edge.iot.org/v1
@@ -336,6 +342,78 @@ def test_a_vector_that_is_none_is_an_error(profile: Path) -> None:
     assert "test 1: nam: " in result.output
 
 
+def test_a_recording_keeps_what_was_not_answered_and_tells_who_is_away(profile: Path, tmp_path: Path) -> None:
+    memory = Memory()
+    memory.set(Table.INPUT, 0, [0, 1234, 0, 0, 1, 0])
+    plant = Plant(Server({1: memory, 2: memory}, faults={2: Faults([Fault(FaultKind.SILENCE)])}))
+    device = RANGE.replace("PORT", str(plant.port)).replace("1..3", "1..2").replace('"{n}"', '"{n}", timeout: 50ms')
+    (tmp_path / "two.yaml").write_text(device)
+    try:
+        recorded = run("modbus", "record", tmp_path / "two.yaml", "-o", tmp_path / "r.jsonl", "--seconds", "300ms")
+    finally:
+        plant.close()
+    assert "of them without a reply\n" in recorded.stdout
+    assert recorded.stderr.startswith("meter-2: unit 2 at 127.0.0.1:")
+
+    exchanges = list(read_recording(tmp_path / "r.jsonl"))
+    silent = [each for each in exchanges if each.reply is None]
+    assert {each.unit for each in silent} == {2}
+    assert silent[0].fault == "did not answer within 0.05 s"
+    assert {each.endpoint for each in exchanges} == {plant.target}
+
+
+EXCHANGES = [
+    Exchange(0.0, 1, bytes.fromhex("0300000001"), bytes.fromhex("0302 0007"), "a:502"),
+    Exchange(1.0, 1, bytes.fromhex("0300000001"), None, "a:502", "did not answer within 1 s"),
+    Exchange(2.0, 1, bytes.fromhex("0300000001"), bytes.fromhex("0302 0008"), "a:502"),
+    Exchange(2.0, 1, bytes.fromhex("0300000001"), bytes.fromhex("0302 0009"), "b:502"),
+]
+
+
+@pytest.mark.parametrize("transport", [each for each in Transport if each is not Transport.TLS])
+async def test_a_recording_is_replayed_over_every_transport_with_its_silence(
+    transport: Transport, capsys: pytest.CaptureFixture[str]
+) -> None:
+    serving = asyncio.ensure_future(serve_recording(EXCHANGES, Listening(transport)))
+    await asyncio.sleep(0.05)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.rpartition(" on ")[0] for line in lines] == ["unit 1 of a:502", "unit 1 of b:502"]
+    places = [line.split()[-1] for line in lines]
+    scheme = "" if transport is Transport.TCP else f"{transport}://"
+    first, second = (address_of(f"{scheme}{place}", timeout=0.1) for place in places)
+    value = point_of(Table.HOLDING, 0, DataType.UINT16, Order.ABCD, None, 0)
+    try:
+        assert [got for _, got in await read_once(second, [value])] == [9]
+        assert [got for _, got in await read_once(first, [value])] == [7]
+        with pytest.raises(DeviceTimeout):
+            await read_once(first, [value])
+        assert [got for _, got in await read_once(first, [value])] == [8]
+    finally:
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+
+
+def test_a_recording_survives_its_file(tmp_path: Path) -> None:
+    (tmp_path / "r.jsonl").write_text("".join(each.line() + "\n" for each in EXCHANGES))
+    assert list(read_recording(tmp_path / "r.jsonl")) == EXCHANGES
+
+
+def test_all_units_of_a_line_are_written_to_and_a_scan_leaves_them_alone() -> None:
+    asked: list[int] = []
+    plant = Plant(make_server(Transport.RTU_OVER_TCP, 1, 2, witness=lambda unit, pdu: asked.append(unit)))
+    try:
+        target = f"rtu-over-tcp://{plant.target}"
+        told = run("modbus", "write", target, 3, 77, "--unit", 0)
+        assert told.output == "3\tsent to all units; none answers\n"
+        assert run("modbus", "read", target, 3, "--unit", 2).output == "3\t77\n"
+        assert "none answers" in run("modbus", "read", target, 3, "--unit", 0).output
+        asked.clear()
+        run("modbus", "scan", target, "--units", "0-1", "--delay", "0ms")
+        assert 0 not in asked
+    finally:
+        plant.close()
+
+
 def test_a_recording_replays_as_the_device_and_as_a_test(profile: Path, tmp_path: Path) -> None:
     memory = Memory()
     memory.set(Table.INPUT, 0, [0, 1234, 0, 0, 1, 0])
@@ -349,7 +427,7 @@ def test_a_recording_replays_as_the_device_and_as_a_test(profile: Path, tmp_path
         plant.close()
     assert recorded.exit_code == 0, recorded.output
     first = json.loads((tmp_path / "noon.jsonl").read_text().splitlines()[0])
-    assert set(first) == {"t", "unit", "request", "reply"}
+    assert set(first) == {"t", "endpoint", "unit", "request", "reply"}
 
     head, _, _ = PROFILE.partition("    registers:")
     profile.write_text(head + "    recording: noon.jsonl\n    expect: {power: 123.4, fan: true}\n")

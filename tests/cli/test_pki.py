@@ -7,6 +7,8 @@ from cryptography import x509
 from tests.cli.conftest import Run
 from twingateway.cli.exit_codes import ExitCode
 
+ROLE = x509.ObjectIdentifier("1.3.6.1.4.1.50316.802.1")
+
 
 def test_an_authority_and_a_node(cli: Run, tmp_path: Path) -> None:
     folder = tmp_path / "pki"
@@ -52,3 +54,12 @@ def test_without_an_authority_nothing_is_issued(cli: Run, tmp_path: Path) -> Non
     result = cli("pki", "issue", tmp_path, "edge-1")
     assert result.exit_code == ExitCode.NOT_ALLOWED
     assert "twingateway pki init" in result.stderr
+
+
+def test_a_device_and_a_client_with_a_role(cli: Run, tmp_path: Path) -> None:
+    cli("pki", "init", tmp_path)
+    result = cli("pki", "issue", tmp_path, "modbus-client", "--device", "--role", "operator")
+    assert result.exit_code == 0, result.output
+    assert f"{tmp_path / 'modbus-client.key'}  key_file" in result.stdout
+    certificate = x509.load_pem_x509_certificate((tmp_path / "modbus-client.crt").read_bytes())
+    assert b"operator" in certificate.extensions.get_extension_for_oid(ROLE).value.public_bytes()

@@ -13,6 +13,7 @@ from cryptography import x509
 
 from twingateway.errors import CertificateError
 from twingateway.pki.authority import create_authority, issue, revoke
+from twingateway.pki.identity import identity_of
 
 
 def test_keys_are_private_and_nothing_else_is_left(tmp_path: Path):
@@ -37,6 +38,37 @@ def test_a_node_certificate_says_what_it_is_for(tmp_path: Path):
     assert certificate.subject.rfc4514_string() == "CN=edge-1"
     usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     assert [oid._name for oid in usage] == ["serverAuth", "clientAuth"]
+
+
+def test_a_device_certificate_makes_its_owner_no_node(tmp_path: Path):
+    create_authority(tmp_path)
+    plain = issue(tmp_path, "gateway", device=True)
+    named = issue(tmp_path, "plc", hosts=["10.0.0.5"], role="operator", device=True)
+    for issued in (plain, named):
+        certificate = x509.load_pem_x509_certificate(issued.certificate.read_bytes())
+        with pytest.raises(CertificateError):
+            identity_of(certificate)
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert list(map(str, names.get_values_for_type(x509.IPAddress))) == ["10.0.0.5"]
+    assert revoke(tmp_path, "plc").certificates == 1
+
+
+def test_a_role_is_an_extension_of_modbus_security(tmp_path: Path):
+    create_authority(tmp_path)
+    issued = issue(tmp_path, "edge-1", role="bedienung/ö")
+    certificate = x509.load_pem_x509_certificate(issued.certificate.read_bytes())
+    role = certificate.extensions.get_extension_for_oid(x509.ObjectIdentifier("1.3.6.1.4.1.50316.802.1"))
+    assert not role.critical
+    assert role.value.public_bytes() == b"\x0c\x0c" + "bedienung/ö".encode()
+    assert identity_of(certificate).node == "edge-1"
+
+
+@pytest.mark.parametrize("role", ["", " ", "operator ", "a\nb", "x" * 128])
+def test_a_role_that_is_no_name_is_refused(tmp_path: Path, role: str):
+    create_authority(tmp_path)
+    with pytest.raises(CertificateError, match="no name of a role"):
+        issue(tmp_path, "edge-1", role=role)
+    assert not (tmp_path / "edge-1.crt").exists()
 
 
 def test_two_authorities_have_different_names(tmp_path: Path):

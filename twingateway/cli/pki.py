@@ -50,17 +50,30 @@ def issue(
     ] = None,
     namespace: Namespace = "default",
     days: Annotated[int, typer.Option(min=1, help="How long the certificate is valid.")] = 825,
+    role: Annotated[str | None, typer.Option(help="What Modbus devices over TLS are to take its owner for.")] = None,
+    device: Annotated[
+        bool, typer.Option("--device", help="For a device, or a client of devices, that is no node.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the node's certificate and key.")] = False,
 ) -> None:
-    """Make a node's certificate and key.
+    """Make a node's certificate and key, or a device's.
 
     Examples:
       twingateway pki issue pki cloud-1 --host cloud.example.org --host 10.0.0.1
       twingateway pki issue pki edge-1 --namespace plant-7 --days 90
+      twingateway pki issue pki plc-4 --device --host 10.0.0.5
+      twingateway pki issue pki modbus-edge-1 --device --role operator
     """
     from twingateway.pki.authority import issue as make
 
-    made = make(directory, name, hosts=host or (), namespace=namespace, days=days, force=force)
+    made = make(
+        directory, name, hosts=host or (), namespace=namespace, days=days, role=role, device=device, force=force
+    )
+    if device:
+        print(f"{made.certificate}  certificate_file (valid until {made.expires:%Y-%m-%d})")
+        print(f"{made.key}  key_file")
+        print(f"{made.ca}  ca_file of the other end")
+        return
     print(f"{made.certificate}  identity.certificate (valid until {made.expires:%Y-%m-%d})")
     print(f"{made.key}  identity.key")
     print(f"{made.ca}  identity.ca")

@@ -23,6 +23,7 @@ from twingateway.errors import CertificateError
 from twingateway.mqtt.auth import Identity
 from twingateway.pki import pem
 from twingateway.pki.identity import node_uri
+from twingateway.pki.role import role_extension
 from twingateway.twin.identity import DEFAULT_NAMESPACE
 
 _AUTHORITY_LIFETIME = timedelta(days=3652)
@@ -62,6 +63,15 @@ class _Authority:
     key: ec.EllipticCurvePrivateKey
 
 
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """Whom a certificate is for."""
+
+    name: str
+    names: list[x509.GeneralName]
+    role: str | None
+
+
 def create_authority(directory: Path, *, name: str = "twingateway CA", force: bool = False) -> AuthorityFiles:
     """Make a CA that is valid for ten years. Raises CertificateError, also if there is one and `force` is not set."""
     files = _authority_paths(directory)
@@ -97,9 +107,12 @@ def issue(
     hosts: Sequence[str] = (),
     namespace: str = DEFAULT_NAMESPACE,
     days: int = 825,
+    role: str | None = None,
+    device: bool = False,
     force: bool = False,
 ) -> IssuedFiles:
     """Make a node's key and certificate. `hosts`: the DNS names and IP addresses under which it will be reached.
+    `role`: what Modbus devices are to take it for. `device`: it is for something that is no node, and names none.
 
     Raises CertificateError, also when they exist and `force` is not set; renewing does not revoke what is replaced.
     """
@@ -112,8 +125,8 @@ def issue(
     certificate_file, key_file = _node_paths(directory, name, namespace)
     _refuse_overwriting(force, "only --force replaces it", certificate_file, key_file)
     key = ec.generate_private_key(ec.SECP256R1())
-    names = [x509.UniformResourceIdentifier(uri), *map(_host, hosts)]
-    certificate = _node_certificate(authority, key.public_key(), name, names, days)
+    names = [*([] if device else [x509.UniformResourceIdentifier(uri)]), *map(_host, hosts)]
+    certificate = _certificate(authority, key.public_key(), _Subject(name, names, role), days)
     _note(directory, certificate, namespace, name)
     pem.write(key_file, _key_pem(key), pem.PRIVATE)
     pem.write(certificate_file, certificate.public_bytes(Encoding.PEM), pem.PUBLIC)
@@ -181,16 +194,16 @@ def _read_authority(directory: Path) -> _Authority:
     return _Authority(certificate, key)
 
 
-def _node_certificate(
-    authority: _Authority, key: ec.EllipticCurvePublicKey, name: str, names: list[x509.GeneralName], days: int
+def _certificate(
+    authority: _Authority, key: ec.EllipticCurvePublicKey, subject: _Subject, days: int
 ) -> x509.Certificate:
     now = datetime.now(UTC)
     end = authority.certificate.not_valid_after_utc
     if now >= end:
         raise CertificateError(f"the authority expired on {end:%Y-%m-%d}: create a new one")
     issuer_key = authority.key.public_key()
-    return (
-        x509.CertificateBuilder(authority.certificate.subject, _common_name(name[:_MAX_COMMON_NAME]), key)
+    builder = (
+        x509.CertificateBuilder(authority.certificate.subject, _common_name(subject.name[:_MAX_COMMON_NAME]), key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(max(now - _BACKDATING, authority.certificate.not_valid_before_utc))
         .not_valid_after(min(now + timedelta(days=days), end))
@@ -199,11 +212,14 @@ def _node_certificate(
         .add_extension(
             x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
         )
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key), critical=False)
-        .sign(authority.key, hashes.SHA256())
     )
+    if subject.names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(subject.names), critical=False)
+    if subject.role is not None:
+        builder = builder.add_extension(role_extension(subject.role), critical=False)
+    return builder.sign(authority.key, hashes.SHA256())
 
 
 def _write_revocations(path: Path, authority: _Authority, serials: set[int]) -> None:

@@ -6,22 +6,28 @@ import asyncio
 import os
 import ssl
 import tty
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
+from functools import partial
 from typing import cast
 
-from twingateway_modbus.address import FramingName
+from twingateway_modbus.address import BROADCAST, FramingName
 from twingateway_modbus.framing import Framing, make_framing
 from twingateway_modbus.simulator.answer import answer
 from twingateway_modbus.simulator.faults import FaultKind, Faults, Sending
 from twingateway_modbus.simulator.inbox import Asked, Inbox
 from twingateway_modbus.simulator.memory import Memory
+from twingateway_modbus.simulator.rights import Rights, refusal
+
+#: Bytes that come together on a line that takes its time.
+_PIECE = 4
 
 #: Is told of every request before it is answered: unit and PDU.
 Witness = Callable[[int, bytes], None]
 
 
 class Server:
-    """`units`: who answers, by number; others are silent, as on a line. `faults`: by unit, None for all others."""
+    """`units`: who answers, by number; others are silent, as on a line. `faults`: by unit, None for all others.
+    `rights`: what each role may do, over TLS; None: everything."""
 
     def __init__(
         self,
@@ -29,8 +35,10 @@ class Server:
         framing: FramingName = FramingName.TCP,
         faults: Mapping[int | None, Faults] | None = None,
         witness: Witness | None = None,
+        rights: Rights | None = None,
     ) -> None:
         self.units = units
+        self.rights = rights
         self.faults: dict[int | None, Faults] = dict(faults or {})
         self._name = framing
         self._framing: Framing = make_framing(framing)
@@ -54,19 +62,20 @@ class Server:
         self._closers.append(transport.close)
         return int(transport.get_extra_info("sockname")[1])
 
-    def serve_pty(self, *, echo: bool = False) -> str:
+    def serve_pty(self, *, echo: bool = False, byte_time: float = 0.0) -> str:
         """One end of a pseudo-terminal pair; returns the path of the other. `echo`: as on a two-wire line, all that
-        the client sends comes back to it first."""
+        the client sends comes back to it first. `byte_time`: seconds that a byte takes, both ways."""
         ours, theirs = os.openpty()
         tty.setraw(ours)
         tty.setraw(theirs)
         path = os.ttyname(theirs)
-        conversation = _LineConversation(self, ours, echo=echo)
+        conversation = _LineConversation(self, ours, echo=echo, byte_time=byte_time)
         loop = asyncio.get_running_loop()
         loop.add_reader(ours, conversation.readable)
 
         def close() -> None:
             loop.remove_reader(ours)
+            conversation.close()
             os.close(ours)
             os.close(theirs)
 
@@ -83,14 +92,20 @@ class Server:
     def inbox(self) -> Inbox:
         return Inbox(self._name)
 
-    def reply(self, asked: Asked) -> Sending | None:
-        """What to send, None for nothing."""
+    def reply(self, asked: Asked, allowed: Container[int] | None = None) -> Sending | None:
+        """What to send, None for nothing. `allowed`: the functions that the client's role may use; None: all."""
         if not asked.pdu:
+            return None
+        if self._name is not FramingName.TCP and asked.unit == BROADCAST:
+            self._tell_all(asked)
             return None
         faults = self.faults.get(asked.unit) or self.faults.get(None) or self._none
         fault = faults.choose()
-        if fault is not None and fault.kind is FaultKind.EXCEPTION and asked.unit in self.units:
-            pdu: bytes | None = asked.pdu  # what is refused is not done
+        refused = fault is not None and fault.kind is FaultKind.EXCEPTION
+        if asked.unit in self.units and allowed is not None and asked.pdu[0] not in allowed:
+            pdu: bytes | None = refusal(asked.pdu)
+        elif refused and asked.unit in self.units:
+            pdu = asked.pdu  # what is refused is not done
         else:
             pdu = self.pdu_for(asked)
         if pdu is None:
@@ -98,6 +113,13 @@ class Server:
         if self._witness is not None:
             self._witness(asked.unit, asked.pdu)
         return faults.spoil(fault, asked, pdu, self._framing)
+
+    def _tell_all(self, asked: Asked) -> None:
+        """To all units of a line something can be written; none replies."""
+        if self._witness is not None:
+            self._witness(asked.unit, asked.pdu)
+        for memory in self.units.values():
+            answer(asked.pdu, memory)
 
     def pdu_for(self, asked: Asked) -> bytes | None:
         """What a good device replies, None from one that is not there."""
@@ -127,10 +149,14 @@ class _TcpConversation(asyncio.Protocol):
         self._server = server
         self._inbox = server.inbox()
         self._transport: asyncio.Transport | None = None
+        self._allowed: Container[int] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport = cast("asyncio.Transport", transport)
         self._server._closers.append(transport.abort)
+        if self._server.rights is not None:
+            tls = transport.get_extra_info("ssl_object")
+            self._allowed = self._server.rights.of(tls.getpeercert(binary_form=True) if tls else None)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._transport is not None and self._transport.abort in self._server._closers:
@@ -139,7 +165,7 @@ class _TcpConversation(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         for asked in self._inbox.take(data):
-            _send(self._server.reply(asked), self._write, self._end)
+            _send(self._server.reply(asked, self._allowed), self._write, self._end)
 
     def _write(self, data: bytes) -> None:
         if self._transport is not None:
@@ -166,18 +192,43 @@ class _UdpConversation(asyncio.DatagramProtocol):
 
 
 class _LineConversation:
-    def __init__(self, server: Server, file: int, *, echo: bool) -> None:
+    """Bytes in both directions follow each other at `byte_time`: there is one pair of wires."""
+
+    def __init__(self, server: Server, file: int, *, echo: bool, byte_time: float) -> None:
         self._server = server
         self._inbox = server.inbox()
         self._file = file
         self._echo = echo
+        self._byte_time = byte_time
+        self._free_at = 0.0
+        self._loop = asyncio.get_running_loop()
+
+    def close(self) -> None:
+        self._file = -1
 
     def readable(self) -> None:
         data = os.read(self._file, 4096)
+        self._after(len(data), lambda: self._take(data))
+
+    def _take(self, data: bytes) -> None:
         if self._echo:
-            self._write(data)
+            self._put(data)
         for asked in self._inbox.take(data):
             _send(self._server.reply(asked), self._write, lambda: None)
 
     def _write(self, data: bytes) -> None:
-        os.write(self._file, data)
+        size = _PIECE if self._byte_time else len(data)
+        for piece in (data[start : start + size] for start in range(0, len(data), size)):
+            self._after(len(piece), partial(self._put, piece))
+
+    def _after(self, size: int, act: Callable[[], None]) -> None:
+        """Once so many bytes have passed behind all that went before."""
+        if not self._byte_time:
+            act()
+            return
+        self._free_at = max(self._free_at, self._loop.time()) + size * self._byte_time
+        self._loop.call_at(self._free_at, act)
+
+    def _put(self, data: bytes) -> None:
+        if self._file >= 0:
+            os.write(self._file, data)

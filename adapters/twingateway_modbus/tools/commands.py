@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,9 @@ from twingateway_modbus.layout import DataType, Order
 from twingateway_modbus.point import Table
 from twingateway_modbus.simulator.faults import FaultKind
 from twingateway_modbus.tools.importing import Foreign
+
+if TYPE_CHECKING:
+    from twingateway_modbus.tools.listening import Certificate
 
 app = typer.Typer(no_args_is_help=True, help="Modbus devices: look at them, try them, simulate them.")
 
@@ -28,6 +31,14 @@ _Unit = Annotated[int, typer.Option(help="The unit identifier.")]
 _Timeout = Annotated[float, typer.Option(parser=parse_duration, metavar="DURATION", help="Patience with a reply.")]
 _Baud = Annotated[int, typer.Option(help="Of a serial line.")]
 _Parity = Annotated[str, typer.Option(help="Of a serial line: none, even or odd.")]
+
+_Port = Annotated[int, typer.Option(help="TCP or UDP port; 0 takes a free one.")]
+_Host = Annotated[str, typer.Option(help="The address to listen at.")]
+_Transport = Annotated[str, typer.Option(help="tcp, tls, udp, rtu, ascii, rtu-over-tcp or ascii-over-tcp.")]
+_Echo = Annotated[bool, typer.Option("--echo", help="As on a two-wire line (rtu, ascii).")]
+_Pace = Annotated[int | None, typer.Option("--baud", min=300, help="As slow as a line of this speed (rtu, ascii).")]
+_Certificate = Annotated[Path | None, typer.Option(metavar="PEM", help="The certificate to show (tls).")]
+_Key = Annotated[Path | None, typer.Option(metavar="PEM", help="Its key.")]
 
 
 def _serial(target: str, baud: int, parity: str) -> dict[str, Any]:
@@ -102,7 +113,7 @@ def write(
     baud: _Baud = 19200,
     parity: _Parity = "even",
 ) -> None:
-    """Write one value, and read it back."""
+    """Write one value, and read it back; with --unit 0 on a serial line, to all units at once."""
     from twingateway_modbus.tools.once import point_of, value_of, write_once
     from twingateway_modbus.tools.target import address_of
 
@@ -111,7 +122,7 @@ def write(
     at = address_of(target, unit=unit, timeout=timeout, **_serial(target, baud, parity))
     point = point_of(table, address, type, order, length, 0)
     observed = asyncio.run(write_once(at, point, value_of(point, value)))
-    print(f"{address}\t{observed}")
+    print(f"{address}\t{'sent to all units; none answers' if at.is_everybody(unit) else observed}")
 
 
 @app.command("record")
@@ -120,25 +131,37 @@ def record(
     output: Annotated[Path, typer.Option("--output", "-o", help="The recording; lines are added.")],
     seconds: Annotated[float, typer.Option(parser=parse_duration, metavar="DURATION", help="How long.")] = 60.0,
 ) -> None:
-    """Poll a device by its document and keep every request with its reply."""
+    """Poll a device by its document and keep every request with its reply, or with what came instead of one."""
     from twingateway_modbus.tools.capture import capture
     from twingateway_modbus.tools.documents import read_any
 
-    count = asyncio.run(capture(read_any(file, {"host": "127.0.0.1"}), output, seconds))
-    print(f"{count} exchanges in {output}")
+    found = asyncio.run(capture(read_any(file, {"host": "127.0.0.1"}), output, seconds))
+    print(f"{found.exchanges} exchanges in {output}, {found.unanswered} of them without a reply")
+    for name, error in found.absent.items():
+        print(f"{name}: {error}", file=sys.stderr)
 
 
 @app.command("replay")
 def replay(
     file: Annotated[Path, typer.Argument(metavar="RECORDING")],
-    port: Annotated[int, typer.Option(help="TCP port; 0 takes a free one.")] = 5020,
+    port: _Port = 5020,
+    host: _Host = "127.0.0.1",
+    transport: _Transport = "tcp",
+    echo: _Echo = False,
+    baud: _Pace = None,
+    certificate: _Certificate = None,
+    key: _Key = None,
 ) -> None:
-    """Answer as a recorded device did."""
-    from twingateway_modbus.tools.recording import ReplayServer, read_recording
-    from twingateway_modbus.tools.serving import serve
+    """Answer as a recorded device did, over any transport; each endpoint of the recording on a port of its own."""
+    from twingateway_modbus.tools.listening import Listening
+    from twingateway_modbus.tools.recording import read_recording
+    from twingateway_modbus.tools.serving import serve_recording, transport_named
 
     exchanges = list(read_recording(file))
-    asyncio.run(serve(lambda: ReplayServer(exchanges), port))
+    if not exchanges:
+        raise InvalidConfig(f"{file} holds no exchange")
+    where = Listening(transport_named(transport), port, host, _shown(certificate, key), echo, baud)
+    asyncio.run(serve_recording(exchanges, where))
 
 
 @app.command("import")
@@ -163,11 +186,10 @@ def import_(
 @app.command("simulate")
 def simulate(
     file: Annotated[Path, typer.Argument(metavar="PROFILE", help="A profile's or a device's file.")],
-    port: Annotated[int, typer.Option(help="TCP or UDP port; 0 takes a free one.")] = 5020,
+    port: _Port = 5020,
+    host: _Host = "127.0.0.1",
     units: Annotated[str, typer.Option(metavar="A-B", help="Unit identifiers.")] = "1-1",
-    transport: Annotated[
-        str, typer.Option(help="tcp, tls, udp, rtu, ascii, rtu-over-tcp or ascii-over-tcp.")
-    ] = "tcp",
+    transport: _Transport = "tcp",
     fault: Annotated[
         list[str] | None,
         typer.Option(metavar="KIND[=SHARE[:AMOUNT]]", help=f"{', '.join(FaultKind)}; delay=0.1:2 is 2 s each tenth."),
@@ -175,21 +197,35 @@ def simulate(
     test: Annotated[
         str | None, typer.Option(metavar="NAME", help="Begin with the registers of this test of the profile.")
     ] = None,
-    echo: Annotated[bool, typer.Option(help="As on a two-wire line (rtu, ascii).")] = False,
+    echo: _Echo = False,
+    baud: _Pace = None,
     still: Annotated[bool, typer.Option(help="No value moves.")] = False,
-    certificate: Annotated[Path | None, typer.Option(metavar="PEM", help="The certificate to show (tls).")] = None,
-    key: Annotated[Path | None, typer.Option(metavar="PEM", help="Its key.")] = None,
+    certificate: _Certificate = None,
+    key: _Key = None,
     client_ca: Annotated[
-        Path | None, typer.Option(metavar="PEM", help="Who must have signed the clients' certificates.")
+        Path | None, typer.Option(metavar="PEM", help="Who must have signed the clients' certificates (tls).")
+    ] = None,
+    role: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=FUNCTIONS", help="What a role may do (tls): read, all, or codes such as 1-4,16."),
     ] = None,
 ) -> None:
     """Serve devices of a profile; rtu and ascii on a pseudo-terminal whose path is printed."""
-    from twingateway_modbus.tools.serving import Certificate, Serving, parse_faults, serve_profile
+    from twingateway_modbus.tools.listening import Listening
+    from twingateway_modbus.tools.serving import Serving, parse_faults, parse_rights, serve_profile, transport_named
 
-    shown = Certificate(certificate, key, client_ca) if certificate and key else None
-    faults = parse_faults(fault or [])
-    how = Serving(transport, port, _span(units), faults, shown, test, echo=echo, still=still)
+    shown = _shown(certificate, key, client_ca)
+    where = Listening(transport_named(transport), port, host, shown, echo, baud)
+    how = Serving(where, _span(units), parse_faults(fault or []), parse_rights(role or []), test, still)
     asyncio.run(serve_profile(file, how))
+
+
+def _shown(certificate: Path | None, key: Path | None, client_ca: Path | None = None) -> Certificate | None:
+    from twingateway_modbus.tools.listening import Certificate
+
+    if (certificate is None) != (key is None):
+        raise InvalidConfig("--certificate and --key belong together")
+    return Certificate(certificate, key, client_ca) if certificate and key else None
 
 
 def _span(text: str) -> range:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from twingateway_modbus.address import AddressSettings, FramingName, Transport
+from twingateway_modbus.address import AddressSettings
 from twingateway_modbus.framing import make_framing
+from twingateway_modbus.line_timing import seconds_on_line, silence
 from twingateway_modbus.plan import Block, plan
 from twingateway_modbus.request import Cells, read
 from twingateway_modbus.settings import DeviceSettings
 
-#: Seconds a device is taken to think, and characters of silence around each frame of a line.
+#: Seconds a device is taken to think.
 THINKING = 0.005
-_SILENCE = 3.5
 #: Bits a second of the network that a request over IP is taken to cross, and bytes that TCP, IP and Ethernet add.
 _NETWORK, _HEADERS = 100e6, 58
 
@@ -48,9 +48,8 @@ def _cost(address: AddressSettings, period: float, block: Block) -> Cost:
 def _seconds(address: AddressSettings, sent: int, received: int) -> float:
     if address.serial is None:
         return 8 * (sent + received + 2 * _HEADERS) / _NETWORK + THINKING + address.delay
-    bits = address.serial.bits_per_character(7 if address.transport is Transport.ASCII else 8)
-    silence = 2 * _SILENCE if address.transport.framing is FramingName.RTU else 0
-    return (sent + received + silence) * bits / address.serial.baud + THINKING + address.delay
+    pause = max(address.delay, silence(address))
+    return seconds_on_line(address, sent + received) + silence(address) + pause + THINKING
 
 
 def busy_share(found: list[Cost]) -> float:

@@ -13,7 +13,7 @@ from twingateway_modbus.plan import Block, plan
 from twingateway_modbus.point import Point, Table
 from twingateway_modbus.property import Common, PropertySettings
 from twingateway_modbus.request import Cells
-from twingateway_modbus.writer import write_point
+from twingateway_modbus.writer import put_point, write_point
 
 _COMMON = Common()
 
@@ -67,10 +67,13 @@ async def _read(turn: Turn, block: Block) -> list[tuple[Point, Value]]:
 
 
 async def write_once(address: AddressSettings, point: Point, value: Value) -> Value:
-    """What the device then holds."""
+    """What the device then holds; nothing where all units of a line were written to."""
     link = Link(address)
     try:
         async with link.turn(address.unit, address.timeout) as turn:
+            if address.is_everybody(address.unit):
+                await put_point(turn, point, value, None)
+                return None
             return await write_point(turn, point, value, None)
     finally:
         link.close()

@@ -1,5 +1,6 @@
-"""Captured exchanges in a file, a JSON object a line: `{"t": seconds, "unit": 1, "request": "03…", "reply": "03…"}`,
-request and reply as PDUs in hexadecimal."""
+"""Captured exchanges in a file, a JSON object a line: `{"t": seconds, "endpoint": "plc:502", "unit": 1, "request":
+"03…", "reply": "03…"}`, request and reply as PDUs in hexadecimal. Where no reply came that could be believed, `reply`
+is null and `fault` says why."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import json
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from twingateway.errors import InvalidConfig
 from twingateway_modbus.address import FramingName
@@ -19,15 +20,39 @@ _DEVICE_FAILURE = 4
 
 
 class Exchange(NamedTuple):
+    """`reply`: None where there was none. `endpoint`: empty where it was not kept."""
+
     t: float
     unit: int
     request: bytes
-    reply: bytes
+    reply: bytes | None
+    endpoint: str = ""
+    fault: str = ""
 
     def line(self) -> str:
-        return json.dumps(
-            {"t": round(self.t, 4), "unit": self.unit, "request": self.request.hex(), "reply": self.reply.hex()}
+        written: dict[str, Any] = {"t": round(self.t, 4), "endpoint": self.endpoint, "unit": self.unit}
+        written["request"] = self.request.hex()
+        written["reply"] = None if self.reply is None else self.reply.hex()
+        if self.fault:
+            written["fault"] = self.fault
+        return json.dumps(written)
+
+    @classmethod
+    def of(cls, line: str) -> Exchange:
+        """Raises ValueError, KeyError, TypeError."""
+        each = json.loads(line)
+        request, reply = bytes.fromhex(each["request"]), each["reply"]
+        made = cls(
+            float(each["t"]),
+            int(each["unit"]),
+            request,
+            None if reply is None else bytes.fromhex(reply),
+            str(each.get("endpoint", "")),
+            str(each.get("fault", "")),
         )
+        if not request or made.reply == b"":
+            raise ValueError("an exchange with an empty request or reply")
+        return made
 
 
 def read_recording(path: Path) -> Iterator[Exchange]:
@@ -38,23 +63,26 @@ def read_recording(path: Path) -> Iterator[Exchange]:
         raise InvalidConfig(f"{path} cannot be read: {error}") from error
     for number, line in enumerate(lines, 1):
         try:
-            each = json.loads(line)
-            request, reply = bytes.fromhex(each["request"]), bytes.fromhex(each["reply"])
-            exchange = Exchange(float(each["t"]), int(each["unit"]), request, reply)
+            yield Exchange.of(line)
         except (ValueError, KeyError, TypeError) as error:
             raise InvalidConfig(f"{path}:{number}: not an exchange of a recording: {error}") from error
-        if not request or not reply:
-            raise InvalidConfig(f"{path}:{number}: an exchange without request or reply")
-        yield exchange
+
+
+def by_endpoint(exchanges: Iterable[Exchange]) -> dict[str, list[Exchange]]:
+    """Units of different endpoints may have the same number."""
+    found: defaultdict[str, list[Exchange]] = defaultdict(list)
+    for each in exchanges:
+        found[each.endpoint].append(each)
+    return dict(found)
 
 
 class ReplayServer(Server):
-    """Answers each request with what was recorded for it: in order, the last one from then on. A request that was not
-    made is answered with the exception “device failure”."""
+    """Answers each request of one endpoint with what was recorded for it, silence too: in order, the last one from
+    then on. A request that was not made is answered with the exception “device failure”."""
 
     def __init__(self, exchanges: Iterable[Exchange], framing: FramingName = FramingName.TCP) -> None:
         super().__init__({}, framing)
-        self._replies: defaultdict[tuple[int, bytes], deque[bytes]] = defaultdict(deque)
+        self._replies: defaultdict[tuple[int, bytes], deque[bytes | None]] = defaultdict(deque)
         for each in exchanges:
             self._replies[each.unit, each.request].append(each.reply)
         self.known_units = {unit for unit, _ in self._replies}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 
@@ -39,6 +38,8 @@ class Scanner:
     async def units(self, numbers: Iterable[int]) -> AsyncIterator[Found]:
         """Those that answer anything at all. Raises DeviceUnreachable if there is no endpoint."""
         for unit in numbers:
+            if self._address.is_everybody(unit):
+                continue
             try:
                 await self._ask(unit, read(Cells(Table.HOLDING, 0, 1)))
                 said = "answers"
@@ -90,9 +91,8 @@ class Scanner:
 
     async def _ask(self, unit: int, request: Request) -> bytes:
         if self._connection is None or not self._connection.alive:
-            if self._connection is not None:
-                await asyncio.sleep(self._address.delay)
-            self._connection = await Connection.open(self._address, max(self._address.timeout, 2.0))
+            free_at = 0.0 if self._connection is None else self._connection.free_at
+            self._connection = await Connection.open(self._address, max(self._address.timeout, 2.0), free_at)
         self.requests += 1
         return await self._connection.ask(unit, request, self._address.timeout)
 

@@ -1,11 +1,10 @@
-"""Simulated devices at a terminal: served until Ctrl-C."""
+"""Simulated and replayed devices at a terminal: served until Ctrl-C."""
 
 from __future__ import annotations
 
 import asyncio
-import ssl
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from twingateway.adapter import parse_duration
@@ -14,8 +13,11 @@ from twingateway_modbus.address import Transport
 from twingateway_modbus.simulator.faults import Fault, FaultKind, Faults
 from twingateway_modbus.simulator.machine import Machine
 from twingateway_modbus.simulator.memory import Memory
+from twingateway_modbus.simulator.rights import Rights, functions_named
 from twingateway_modbus.simulator.server import Server
 from twingateway_modbus.tools.documents import read_any
+from twingateway_modbus.tools.listening import Listening
+from twingateway_modbus.tools.recording import Exchange, ReplayServer, by_endpoint
 from twingateway_modbus.tools.vectors import vector_named
 
 #: Seconds between two steps of values that move.
@@ -23,57 +25,36 @@ _STEP = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Certificate:
-    """What a simulator shows over TLS. `client_ca`: who must have signed its clients'; None: they need none."""
-
-    certificate: Path
-    key: Path
-    client_ca: Path | None = None
-
-    def context(self) -> ssl.SSLContext:
-        """Raises InvalidConfig."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        try:
-            context.load_cert_chain(self.certificate, self.key)
-            if self.client_ca is not None:
-                context.load_verify_locations(self.client_ca)
-                context.verify_mode = ssl.CERT_REQUIRED
-        except (OSError, ssl.SSLError) as error:
-            raise InvalidConfig(f"the certificate cannot be used: {error}") from error
-        return context
-
-
-@dataclass(frozen=True, slots=True)
 class Serving:
-    """How a profile is served. `test`: the test vector whose registers it begins with; `echo`: as on a two-wire line;
-    `still`: no value moves."""
+    """How a profile is served. `rights`: what each role may do, over TLS. `test`: the test vector whose registers it
+    begins with; `still`: no value moves."""
 
-    transport: str
-    port: int
-    units: range
-    faults: Faults
-    certificate: Certificate | None = None
+    where: Listening = field(default_factory=Listening)
+    units: range = range(1, 2)
+    faults: Faults = field(default_factory=Faults)
+    rights: Rights | None = None
     test: str | None = None
-    echo: bool = False
     still: bool = False
 
 
-async def serve(make: Callable[[], Server], port: int) -> None:
-    server = make()
-    print(f"listening on 127.0.0.1:{await server.serve_tcp(port=port)}", flush=True)
+async def serve_recording(exchanges: Iterable[Exchange], where: Listening) -> None:
+    """Each endpoint of the recording on a port of its own, or a line. Raises InvalidConfig."""
+    for number, (endpoint, said) in enumerate(by_endpoint(exchanges).items()):
+        server = ReplayServer(said, where.transport.framing)
+        found = await replace(where, port=where.port + number if where.port else 0).begin(server)
+        units = ", ".join(map(str, sorted(server.known_units)))
+        print(f"unit {units} of {endpoint or 'the recording'} on {found}", flush=True)
     await asyncio.Event().wait()
 
 
 async def serve_profile(file: Path, how: Serving) -> None:
     """Raises InvalidConfig."""
-    try:
-        transport = Transport(how.transport)
-    except ValueError:
-        raise InvalidConfig(f"{how.transport!r} is not a transport: {', '.join(Transport)}") from None
+    if how.rights is not None and (how.where.certificate is None or how.where.certificate.client_ca is None):
+        raise InvalidConfig("roles are in the clients' certificates: --role needs tls and --client-ca")
     machines = _machines(file, how)
     memories: dict[int, Memory] = {unit: machine.memory for unit, machine in machines.items()}
-    server = Server(memories, transport.framing, {None: how.faults})
-    print(f"{len(machines)} unit{'s' * (len(machines) != 1)} on {await _listen(server, transport, how)}", flush=True)
+    server = Server(memories, how.where.transport.framing, {None: how.faults}, rights=how.rights)
+    print(f"{len(machines)} unit{'s' * (len(machines) != 1)} on {await how.where.begin(server)}", flush=True)
     loop = asyncio.get_running_loop()
     while True:
         if not how.still and how.test is None:
@@ -94,20 +75,27 @@ def _machines(file: Path, how: Serving) -> dict[int, Machine]:
     return machines
 
 
-async def _listen(server: Server, transport: Transport, how: Serving) -> str:
-    """Where it is to be found."""
-    if transport.is_serial:
-        return server.serve_pty(echo=how.echo)
+def transport_named(text: str) -> Transport:
+    """Raises InvalidConfig."""
     try:
-        if transport is Transport.UDP:
-            return f"127.0.0.1:{await server.serve_udp(port=how.port)}"
-        if transport is not Transport.TLS:
-            return f"127.0.0.1:{await server.serve_tcp(port=how.port)}"
-        if how.certificate is None:
-            raise InvalidConfig("tls needs --certificate and --key")
-        return f"127.0.0.1:{await server.serve_tcp(port=how.port, tls=how.certificate.context())}"
-    except OSError as error:
-        raise InvalidConfig(f"cannot listen on port {how.port}: {error.strerror or error}") from error
+        return Transport(text)
+    except ValueError:
+        raise InvalidConfig(f"{text!r} is not a transport: {', '.join(Transport)}") from None
+
+
+def parse_rights(texts: list[str]) -> Rights | None:
+    """`operator=all`, `viewer=read`, `setter=1-4,16`. None where nothing is said. Raises InvalidConfig."""
+    functions: dict[str, frozenset[int]] = {}
+    for text in texts:
+        role, equals, codes = text.rpartition("=")
+        try:
+            if not role or not equals:
+                raise ValueError("no role and its functions")
+            functions[role] = functions_named(codes)
+        except ValueError as error:
+            hint = "write NAME=read, NAME=all or NAME=1-4,16"
+            raise InvalidConfig(f"{text!r} says nothing about a role ({error}): {hint}") from error
+    return Rights(functions) if functions else None
 
 
 def parse_faults(texts: list[str]) -> Faults:

@@ -27,7 +27,7 @@ from twingateway_modbus.simulator.machine import Machine
 from twingateway_modbus.simulator.memory import Memory, NoSuchCell
 from twingateway_modbus.simulator.server import Server
 from twingateway_modbus.tools.documents import read_profile
-from twingateway_modbus.tools.recording import ReplayServer, read_recording
+from twingateway_modbus.tools.recording import ReplayServer, by_endpoint, read_recording
 from twingateway_modbus.tools.silent_port import SilentPort
 
 
@@ -97,7 +97,8 @@ async def run_vector(profile: Path, vector: Vector) -> list[str]:
     vector.fill(memory, given.settings.base)
     unit, server = 1, Server({1: memory})
     if vector.recording is not None:
-        server = ReplayServer(read_recording(profile.parent / vector.recording))
+        recorded = by_endpoint(read_recording(profile.parent / vector.recording))
+        server = ReplayServer(next(iter(recorded.values()), []))
         unit = min(server.known_units)
     adapter = ModbusAdapter()
     try:

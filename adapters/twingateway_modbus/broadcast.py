@@ -1,0 +1,52 @@
+"""All units of a serial line as one device that can only be written to: unit 0, to which none answers.
+
+It is there while its line can be used. What was written ends as `delivered`, `unconfirmed`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from twingateway.adapter import UNCONFIRMED, Device, DevicePort, Driver, Value, Written, not_writable
+from twingateway_modbus.link import Link, nobody_answers
+from twingateway_modbus.settings import DeviceSettings
+from twingateway_modbus.writer import put_point
+
+#: Seconds between two looks at whether the line is still there.
+_LOOK = 5.0
+
+
+class BroadcastDriver(Driver):
+    """`release` is called once, when the driver needs `link` no more."""
+
+    def __init__(self, device: Device, port: DevicePort, link: Link, release: Callable[[], None]) -> None:
+        settings: DeviceSettings = device.settings
+        self._address = settings.address
+        self._points = {point.name: point for point in settings.points(device.model)}
+        self._port = port
+        self._link = link
+        self._release: Callable[[], None] | None = release
+        self.writable = frozenset(self._points)
+
+    async def run(self) -> None:
+        while True:
+            async with self._link.turn(self._address.unit, self._address.timeout) as turn:
+                await turn.connect()
+            self._port.online()
+            await asyncio.sleep(_LOOK)
+
+    async def read(self) -> Mapping[str, Value]:
+        raise nobody_answers(self._address)
+
+    async def write(self, name: str, value: Value) -> Written:
+        if name not in self._points:
+            raise not_writable(name)
+        async with self._link.turn(self._address.unit, self._address.timeout, urgent=True) as turn:
+            await put_point(turn, self._points[name], value, None)
+        return UNCONFIRMED
+
+    async def close(self) -> None:
+        if self._release is not None:
+            self._release()
+            self._release = None

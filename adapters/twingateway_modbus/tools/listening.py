@@ -1,0 +1,72 @@
+"""Where a simulated or replayed device is to be found, over any transport."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+from twingateway.errors import InvalidConfig
+from twingateway_modbus.address import Transport
+from twingateway_modbus.simulator.server import Server
+
+#: Bits that a character takes on a line as it is by default: 8E1, 7E1.
+_BITS = {Transport.RTU: 11, Transport.ASCII: 10}
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What a simulator shows over TLS. `client_ca`: who must have signed its clients'; None: they need none."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """Raises InvalidConfig."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        try:
+            context.load_cert_chain(self.certificate, self.key)
+            if self.client_ca is not None:
+                context.load_verify_locations(self.client_ca)
+                context.verify_mode = ssl.CERT_REQUIRED
+        except (OSError, ssl.SSLError) as error:
+            raise InvalidConfig(f"the certificate cannot be used: {error}") from error
+        return context
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """`echo`: as on a two-wire line. `baud`: bytes on a pseudo-terminal take as long as they would on such a line."""
+
+    transport: Transport = Transport.TCP
+    port: int = 0
+    host: str = "127.0.0.1"
+    certificate: Certificate | None = None
+    echo: bool = False
+    baud: int | None = None
+
+    async def begin(self, server: Server) -> str:
+        """Returns where it is to be found. Raises InvalidConfig."""
+        if self.transport.is_serial:
+            return server.serve_pty(echo=self.echo, byte_time=self._byte_time)
+        if self.echo or self.baud is not None:
+            raise InvalidConfig(f"echo and baud are of a line: {Transport.RTU} or {Transport.ASCII}")
+        if self.transport is Transport.TLS and self.certificate is None:
+            raise InvalidConfig("tls needs --certificate and --key")
+        if self.transport is not Transport.TLS and self.certificate is not None:
+            raise InvalidConfig(f"a certificate has no meaning for {self.transport}; there is --transport tls")
+        try:
+            return f"{self.host}:{await self._listen(server)}"
+        except OSError as error:
+            raise InvalidConfig(f"cannot listen on {self.host}:{self.port}: {error.strerror or error}") from error
+
+    async def _listen(self, server: Server) -> int:
+        if self.transport is Transport.UDP:
+            return await server.serve_udp(self.host, self.port)
+        tls = None if self.certificate is None else self.certificate.context()
+        return await server.serve_tcp(self.host, self.port, tls)
+
+    @property
+    def _byte_time(self) -> float:
+        return 0.0 if self.baud is None else _BITS[self.transport] / self.baud
