@@ -51,6 +51,9 @@ class Connection:
         self._silences = 0
         self._pause = max(address.delay, silence(address))
         self._echo = b""
+        self.has_answered = False
+        self.was_closed = False
+        """By the other end."""
         self._deadline = 0.0
         self._alarm: asyncio.TimerHandle
         self._sent: Sent | None = None
@@ -100,6 +103,7 @@ class Connection:
             self._reply, self._buffer = None, b""
             self._rest(self._pause)
         self._silences = 0
+        self.has_answered = True
         if self.tap is not None:
             self.tap(unit, request.pdu, pdu, "")
         if pdu[0] & EXCEPTION:
@@ -171,6 +175,7 @@ class Connection:
 
     def lost(self, reason: str = "") -> None:
         self._channel = None
+        self.was_closed = True
         if self._reply is not None and not self._reply.done():
             reason = reason or self._silent_refusal()
             because = f" ({reason})" if reason else ""

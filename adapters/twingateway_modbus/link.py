@@ -6,6 +6,8 @@ Rules:
 - A unit in quarantine is tried again with little patience (a few times what replies on this link, and its own while
   it was well, have taken), and when nobody else is due meanwhile, if there is such a moment, so that it does not hold
   up its neighbours with every try; one in twenty tries has its full time-out.
+- One unit's reads are on several connections at a time where there are; on all of them only if the link is its alone,
+  and on one while it has not answered (lately), so that a silent unit never holds the whole link.
 - A read whose reply was garbled is asked once more at once; nothing else is repeated here.
 """
 
@@ -17,10 +19,11 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 
 from twingateway.adapter import Figure
-from twingateway.errors import DeviceError, DeviceRefused, DeviceReplyInvalid, DeviceUnreachable
+from twingateway.errors import DeviceError, DeviceRefused, DeviceReplyInvalid, DeviceTimeout, DeviceUnreachable
 from twingateway_modbus.address import BROADCAST, AddressSettings
 from twingateway_modbus.bisection import Answer, bisect
 from twingateway_modbus.connection import Connection, Tap
+from twingateway_modbus.connections import Connections, NotOpened, OneTooMany
 from twingateway_modbus.learned import Learned
 from twingateway_modbus.plan import Block
 from twingateway_modbus.point import Table
@@ -40,7 +43,6 @@ from twingateway_modbus.request import (
 )
 from twingateway_modbus.schedule import Round, quiet_moment
 from twingateway_modbus.tally import Failure, Tally
-from twingateway_modbus.turns import Turns
 
 #: Patience with a unit in quarantine: at least these seconds, or so many times the slowest recent reply.
 _SHORTEST_TRY, _TIMES_SLOWEST = 0.03, 5.0
@@ -59,17 +61,36 @@ class Link:
 
     def __init__(self, address: AddressSettings, learned: Callable[[int], Learned] = forgetful) -> None:
         self.address = address.link_settings
-        self.tap: Tap | None = None
         self.tally = Tally()
-        self._turns = Turns(address.connections)
-        self._connections: list[Connection | None] = [None] * address.connections
-        self._endpoint = Quarantine()
+        self._connections = Connections(self.address, self._most)
         self._units: defaultdict[int, Quarantine] = defaultdict(Quarantine)
         self._learned = learned
         self._pools: dict[int, Pool] = {}
         self._rounds: dict[object, Sequence[Round]] = {}
         self._slowest = 0.0
         self._slowest_of: dict[int, float] = {}
+        self._reading: defaultdict[tuple[int, Cells], asyncio.Lock] = defaultdict(asyncio.Lock)
+        """What is read for several devices at present."""
+
+    @property
+    def connections(self) -> int:
+        """At most."""
+        return self.address.connections
+
+    @property
+    def tap(self) -> Tap | None:
+        """Is told of all exchanges on connections that are opened from now on."""
+        return self._connections.tap
+
+    @tap.setter
+    def tap(self, tap: Tap | None) -> None:
+        self._connections.tap = tap
+
+    def _most(self, unit: int) -> int:
+        """Connections that the reads of a unit may use at a time."""
+        if self._units[unit].error is not None or unit not in self._slowest_of:
+            return 1
+        return max(1, self.connections - (len(self._pools) > 1))
 
     def pool(self, unit: int) -> Pool:
         """What the devices behind `unit` read together."""
@@ -81,7 +102,7 @@ class Link:
     def blocked_for(self, unit: int) -> float:
         """Seconds until `unit` will be asked again, 0 while nothing is wrong with it."""
         now = asyncio.get_running_loop().time()
-        return max(self._endpoint.remaining(now), self._units[unit].remaining(now))
+        return max(self._connections.endpoint.remaining(now), self._units[unit].remaining(now))
 
     def join(self, member: object, rounds: Sequence[Round]) -> None:
         """`member` polls here by `rounds`."""
@@ -98,41 +119,51 @@ class Link:
 
     @asynccontextmanager
     async def turn(self, unit: int, timeout: float, *, urgent: bool = False) -> AsyncIterator[Turn]:
-        """Nobody else uses the connection inside the block; `urgent` goes before all that is not."""
-        place = await self._turns.acquire(urgent=urgent)
+        """Nobody else uses the connection inside the block; `urgent` goes before all that is not, and then nobody
+        else asks the unit on another connection either."""
+        turn = Turn(self, unit, timeout, await self.take_place(unit, urgent=urgent), urgent=urgent)
         try:
-            yield Turn(self, place, unit, timeout)
+            yield turn
         finally:
-            self._turns.release(place)
+            turn.end()
+
+    async def take_place(self, unit: int, *, urgent: bool = False) -> int:
+        """The number of a connection; give it back with `leave_place`."""
+        return await self._connections.acquire(unit, urgent=urgent)
+
+    def leave_place(self, place: int) -> None:
+        self._connections.release(place)
 
     async def read(self, unit: int, timeout: float, cells: Cells, period: float = 0.0) -> bytes:
         """One read in a turn of its own; with others of this unit, if there are any and it has a `period`."""
         pool = self._pools.get(unit) if period else None
         if pool is not None and pool.is_shared:
             return await self._read_together(pool, unit, timeout, cells, period)
-        place = await self._turns.acquire()
+        turn = Turn(self, unit, timeout, await self.take_place(unit))
         try:
-            return await Turn(self, place, unit, timeout).read(cells)
+            return await turn.read(cells)
         finally:
-            self._turns.release(place)
+            turn.end()
 
     async def _read_together(self, pool: Pool, unit: int, timeout: float, cells: Cells, period: float) -> bytes:
+        """Who wants what is just being read waits for that, without a connection of its own."""
         time = asyncio.get_running_loop().time
-        async with self.turn(unit, timeout) as turn:
+        async with self._reading[unit, pool.widened(cells, period)]:
             wide = pool.widened(cells, period)
             known = pool.recent(wide, cells, period, time())
             if known is not None:
                 return known
-            try:
-                data = await turn.read(wide)
-            except DeviceRefused as error:
-                block = pool.block(cells, period)
-                if block is None or wide == cells or Answer.of(error) is not Answer.REFUSED:
-                    raise
-                await self._learn(pool, turn, block)
-                wide, data = cells, await turn.read(cells)
-            pool.keep(wide, data, time())
-            return cut(wide, cells, data)
+            async with self.turn(unit, timeout) as turn:
+                try:
+                    data = await turn.read(wide)
+                except DeviceRefused as error:
+                    block = pool.block(cells, period)
+                    if block is None or wide == cells or Answer.of(error) is not Answer.REFUSED:
+                        raise
+                    await self._learn(pool, turn, block)
+                    wide, data = cells, await turn.read(cells)
+                pool.keep(wide, data, time())
+                return cut(wide, cells, data)
 
     async def _learn(self, pool: Pool, turn: Turn, block: Block) -> None:
         async def ask(half: Block) -> Answer:
@@ -152,23 +183,23 @@ class Link:
         """Make one request for `unit`; the caller has the turn on `place`."""
         loop = asyncio.get_running_loop()
         quarantine, began = self._units[unit], loop.time()
-        self._endpoint.check(began)
+        self._connections.endpoint.check(began)
         quarantine.check(began)
-        connection = await self._connected(place, timeout)
+        connection = await self.connect(place, timeout)
         self.tally.requests += 1
         try:
             reply = await connection.ask(unit, request, self._patience(unit, quarantine, timeout))
         except DeviceError as error:
             failure = self.tally.failed(error)
-            if isinstance(error, DeviceUnreachable) or failure is Failure.TIMEOUT:
-                quarantine.failed(error, loop.time())
-            raise
+            judged = self._connections.judge(place, error)
+            if failure is Failure.EXCEPTION and not isinstance(error, DeviceUnreachable):
+                self._answered(unit, quarantine, loop.time() - began)
+            elif isinstance(judged, DeviceUnreachable | DeviceTimeout) and not isinstance(judged, OneTooMany):
+                quarantine.failed(error, loop.time(), began)
+            raise judged from None
         finally:
-            taken = loop.time() - began
-            self.tally.busy += taken
-        if quarantine.error is not None:
-            quarantine.succeeded()
-        self._time(unit, taken)
+            self.tally.busy += loop.time() - began
+        self._answered(unit, quarantine, loop.time() - began)
         return reply
 
     async def tell(self, place: int, timeout: float, request: Request) -> None:
@@ -184,7 +215,9 @@ class Link:
             for pool in self._pools.values():
                 pool.forget()
 
-    def _time(self, unit: int, taken: float) -> None:
+    def _answered(self, unit: int, quarantine: Quarantine, taken: float) -> None:
+        if quarantine.error is not None:
+            quarantine.succeeded()
         self._slowest = max(taken, self._slowest * _FORGETTING)
         self._slowest_of[unit] = max(taken, self._slowest_of.get(unit, 0.0) * _FORGETTING)
 
@@ -196,47 +229,39 @@ class Link:
 
     async def connect(self, place: int, timeout: float) -> Connection:
         """That on `place`, made if there is none, unless that was tried just now. Raises DeviceUnreachable."""
-        self._endpoint.check(asyncio.get_running_loop().time())
-        return await self._connected(place, timeout)
-
-    async def _connected(self, place: int, timeout: float) -> Connection:
-        connection = self._connections[place]
-        if connection is not None and connection.alive:
-            return connection
-        free_at = 0.0 if connection is None else connection.free_at
+        self._connections.endpoint.check(asyncio.get_running_loop().time())
         try:
-            connection = await Connection.open(self.address, timeout, free_at)
-        except DeviceUnreachable as error:
+            return await self._connections.at(place, timeout)
+        except DeviceError as error:
             self.tally.failed(error)
-            self._endpoint.failed(error, asyncio.get_running_loop().time())
             raise
-        connection.tap = self.tap
-        self._connections[place] = connection
-        self._endpoint.succeeded()
-        return connection
 
     def figures(self) -> Iterator[Figure]:
         """What was counted, and who rests."""
         now = asyncio.get_running_loop().time()
         resting = [unit for unit, quarantine in self._units.items() if quarantine.remaining(now)]
-        return self.tally.figures(self.address.endpoint, len(resting))
+        return self.tally.figures(self.address.endpoint, len(resting), self._connections.alive)
 
     def close(self) -> None:
-        for place, connection in enumerate(self._connections):
-            if connection is not None:
-                connection.close()
-                self._connections[place] = None
+        self._connections.close()
 
 
 class Turn:
     """The right to make requests for one unit, one after another. All units of a serial line can be written to, too:
-    there is no reply."""
+    there is no reply. `place`: of the connection; another one is taken if that is one too many."""
 
-    def __init__(self, link: Link, place: int, unit: int, timeout: float) -> None:
+    def __init__(self, link: Link, unit: int, timeout: float, place: int, *, urgent: bool = False) -> None:
         self._link = link
-        self._place = place
         self._unit = unit
         self._timeout = timeout
+        self._place = place
+        self._urgent = urgent
+        self._has_ended = False
+
+    def end(self) -> None:
+        if not self._has_ended:
+            self._has_ended = True
+            self._link.leave_place(self._place)
 
     async def connect(self) -> None:
         """Unless there is a connection. Raises DeviceUnreachable."""
@@ -246,9 +271,9 @@ class Turn:
         """Two bytes a register, one a bit."""
         request = read(cells)
         try:
-            reply = await self._ask(request)
+            reply = await self._ask_anywhere(request)
         except DeviceReplyInvalid:
-            reply = await self._ask(request)
+            reply = await self._ask_anywhere(request)
         return unpack_bits(reply[2:], cells.count) if cells.table.of_bits else reply[2:]
 
     async def write(self, table: Table, address: int, data: bytes, *, multiple: bool = False) -> None:
@@ -283,6 +308,14 @@ class Turn:
         finally:
             self._link.pool(self._unit).forget()
 
+    async def _ask_anywhere(self, request: Request) -> bytes:
+        """What may be asked twice."""
+        while True:
+            try:
+                return await self._ask(request)
+            except OneTooMany:
+                await self._move()
+
     @property
     def _is_everybody(self) -> bool:
         return self._link.address.is_everybody(self._unit)
@@ -290,7 +323,17 @@ class Turn:
     async def _ask(self, request: Request) -> bytes:
         if self._is_everybody:
             raise nobody_answers(self._link.address)
-        return await self._link.ask(self._place, self._unit, self._timeout, request)
+        while True:
+            try:
+                return await self._link.ask(self._place, self._unit, self._timeout, request)
+            except NotOpened:
+                await self._move()
+
+    async def _move(self) -> None:
+        """To another connection than this one, which is one too many."""
+        self.end()
+        self._place = await self._link.take_place(self._unit, urgent=self._urgent)
+        self._has_ended = False
 
 
 def nobody_answers(address: AddressSettings) -> DeviceRefused:

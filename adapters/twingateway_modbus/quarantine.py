@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from twingateway.errors import DeviceError
@@ -19,8 +20,13 @@ class Quarantine:
     error: DeviceError | None = None
     failures: int = 0
     """In a row."""
+    failed_at: float = -math.inf
 
-    def failed(self, error: DeviceError, now: float) -> None:
+    def failed(self, error: DeviceError, now: float, began: float = math.inf) -> None:
+        """What was `began` before the last failure was known is part of the same try."""
+        if began < self.failed_at:
+            return
+        self.failed_at = now
         self.pause = min(2 * self.pause, LONGEST_PAUSE) or FIRST_PAUSE
         self.until = now + self.pause
         self.error = error

@@ -1,15 +1,18 @@
-"""Reads the blocks of one device and learns from what it refuses: after a round in which a block was refused for an
-address (exception 2 or 3) the plan is made anew. See `bisection`.
+"""Reads the blocks of one device, side by side where its link has several connections, and learns from what it
+refuses: after a round in which a block was refused for an address (exception 2 or 3) the plan is made anew. See
+`bisection`.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from itertools import groupby
 from typing import NamedTuple
 
 from twingateway.adapter import Value
-from twingateway.errors import DeviceError, DeviceReplyInvalid
+from twingateway.errors import DeviceError, DeviceRefused, DeviceReplyInvalid
 from twingateway_modbus.bisection import Answer, bisect
 from twingateway_modbus.learned import Learned
 from twingateway_modbus.link import Link
@@ -93,11 +96,16 @@ class Reader:
         """One round, block by block. Returns whether anything that could be believed was heard, be it a refusal.
         Raises the error that took the device away. `together`: what was just read for another device of the unit will
         do."""
-        heard, period = False, item.period if together else 0.0
+        period = item.period if together else 0.0
         if self._refused_until:
             self._ask_for_something()
-        for block in tuple(item.blocks):
-            heard = await self._read(block, deliver, period) or heard
+        heard, blocks = False, tuple(item.blocks)
+        if len(blocks) == 1 or self._link.connections == 1:
+            for block in blocks:
+                heard = await self._read(block, deliver, period) or heard
+        else:  # a plan begins with the scale factors, which the others may need
+            for _, alike in groupby(blocks, _has_scales):
+                heard = await self._read_side_by_side(deque(alike), deliver, period) or heard
         if self._has_learned:
             self._has_learned = False
             planned = self._plan()
@@ -106,6 +114,26 @@ class Reader:
                 each.blocks = list(planned[each.period])
             self._learned.save()
         return heard
+
+    async def _read_side_by_side(self, todo: deque[Block], deliver: Deliver, period: float) -> bool:
+        """As many at a time as there are connections; after an error that takes the device away none is begun."""
+
+        async def work() -> bool:
+            heard = False
+            try:
+                while todo:
+                    heard = await self._read(todo.popleft(), deliver, period) or heard
+            except BaseException:
+                todo.clear()
+                raise
+            return heard
+
+        workers = (work() for _ in range(min(len(todo), self._link.connections)))
+        outcomes = await asyncio.gather(*workers, return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        return any(outcomes)
 
     def _ask_for_something(self) -> None:
         """Where everything was refused one block is asked for in each round, by turns: nobody would know otherwise
@@ -128,7 +156,7 @@ class Reader:
         try:
             data = await self._link.read(self._unit, self._timeout, cells, period)
         except DeviceError as error:
-            if self._link.blocked_for(self._unit):
+            if not isinstance(error, DeviceRefused) and self._link.blocked_for(self._unit):
                 raise
             return self._failed(block, cells, error, deliver)
         deliver(self.decode(block, data))
@@ -191,6 +219,10 @@ class Reader:
                 start = 2 * (point.address - block.address)
                 exponent = int.from_bytes(data[start : start + 2], "big", signed=True)
                 self.exponents[point.table, point.address] = exponent
+
+
+def _has_scales(block: Block) -> bool:
+    return any(point.is_scale for point in block.points)
 
 
 def about(points: Iterable[Point], error: DeviceError) -> DeviceError:

@@ -33,11 +33,12 @@ class Tally:
         self.failures[failure] += 1
         return failure
 
-    def figures(self, endpoint: str, resting: int) -> Iterator[Figure]:
-        """`resting`: units that are left alone at present."""
+    def figures(self, endpoint: str, resting: int, connections: int) -> Iterator[Figure]:
+        """`resting`: units that are left alone at present; `connections`: how many there are."""
         at = {"endpoint": endpoint}
         yield Figure("requests", "Requests sent", self.requests, at, grows=True)
         yield Figure("busy_seconds", "Time spent waiting for replies", self.busy, at, grows=True)
+        yield Figure("connections", "Connections to the endpoint", connections, at)
         yield Figure("units_resting", "Units that are left alone after failures", resting, at)
         for failure in Failure:
             labels = {**at, "kind": str(failure)}

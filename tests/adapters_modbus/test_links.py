@@ -375,7 +375,7 @@ async def test_a_reply_that_lay_unread_while_this_process_was_held_up_is_not_cal
     link = Link(AddressSettings.model_validate(await serve(Transport.TCP, server)))
     closing.append(link)
     await link.read(3, 0.05, Cells(Table.INPUT, 0, 1))
-    connection = link._connections[0]
+    connection = link._connections._held[0]
     assert connection is not None
 
     reading = asyncio.ensure_future(link.read(3, 0.05, Cells(Table.INPUT, 5, 1)))
