@@ -7,7 +7,7 @@ reported at start, but neither confirms a command nor brings a device back that 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 
 from twingateway.adapter import (
@@ -25,6 +25,7 @@ from twingateway.adapter import (
 from twingateway.errors import (
     BrokerError,
     DeviceError,
+    DeviceRefused,
     DeviceReplyInvalid,
     DeviceTimeout,
     DeviceUnreachable,
@@ -134,7 +135,19 @@ class MqttDriver(Driver):
     # --- reading ----------------------------------------------------------------------------------------------
 
     async def read(self) -> Mapping[str, Value]:
-        """What the device reports within `read_timeout`; what it has told before stands in for what it does not."""
+        return await self._reported(self._readable)
+
+    async def read_back(self, name: str) -> Value:
+        if name not in self._readable:
+            raise DeviceRefused(f"no state topic tells {name}", property=name)
+        values = await self._reported({name})
+        if name not in values:
+            raise DeviceRefused(f"{name} cannot be read back", property=name)
+        return values[name]
+
+    async def _reported(self, names: Set[str]) -> Mapping[str, Value]:
+        """What the device reports until these are told, or for `read_timeout`; what it has told before stands in for
+        what it does not."""
         found: dict[str, Value] = {}
         faults: list[DeviceReplyInvalid] = []
         complete = asyncio.Event()
@@ -145,7 +158,7 @@ class MqttDriver(Driver):
             newest = self._values if retained else {}
             found.update({name: newest.get(name, value) for name, value in reading.values.items()})
             faults.extend(reading.faults)
-            if self._readable <= found.keys():
+            if names <= found.keys():
                 complete.set()
 
         with self._hear_state(listen):

@@ -11,7 +11,14 @@ from twingateway_mqtt import ADAPTER
 from twingateway_mqtt.driver import MqttDriver
 
 from twingateway.adapter import UNCONFIRMED, Access, Device, DeviceId, Model, Property, PropertyType, Written
-from twingateway.errors import DeviceReplyInvalid, DeviceTimeout, DeviceUnreachable, InvalidValue, WriteMismatch
+from twingateway.errors import (
+    DeviceRefused,
+    DeviceReplyInvalid,
+    DeviceTimeout,
+    DeviceUnreachable,
+    InvalidValue,
+    WriteMismatch,
+)
 from twingateway.testing.adapter_context import MemoryContext
 from twingateway.testing.broker import MemoryBroker, Published
 from twingateway.testing.device_port import RecordingPort
@@ -216,6 +223,17 @@ async def test_a_read_asks_where_the_device_can_be_asked() -> None:
     bench.broker.respond("shelly/plug-1/rpc", lambda _: bench.broker.deliver(STATUS, answer))
     assert await bench.driver.read() == {"power": 9, "voltage": 230, "output": True}
     assert bench.broker.published[0].payload == b"status"
+
+
+async def test_one_property_is_read_back_without_waiting_for_the_others() -> None:
+    bench = plug(read_timeout="600s")
+    bench.broker.deliver(STATUS, '{"output": true}', retain=True)
+    assert await bench.driver.read_back("output") is True
+
+
+async def test_what_no_state_topic_tells_is_refused_without_waiting() -> None:
+    with pytest.raises(DeviceRefused):
+        await plug(read_timeout="600s").driver.read_back("reboot")
 
 
 # --- presence -----------------------------------------------------------------------------------------------------

@@ -50,7 +50,8 @@ MODEL: dict[str, Any] = {
 
 
 class FakeDriver(Driver):
-    """Holds values; `errors` are raised by the next writes, `blind` makes reading back impossible."""
+    """Holds values; `errors` are raised by the next writes, `blind` makes reading back impossible; `unreadable` is
+    raised by reads, which wait for `asked` first."""
 
     def __init__(self) -> None:
         self.writable = frozenset({"speed", "mode", "valve"})
@@ -59,6 +60,8 @@ class FakeDriver(Driver):
         self.errors: list[Exception] = []
         self.confirmed = True
         self.blind = False
+        self.unreadable: DeviceError | None = None
+        self.asked: Callable[[], Awaitable[object]] | None = None
         self.reads = 0
         self.during: Callable[[], Awaitable[None]] | None = None
 
@@ -67,6 +70,10 @@ class FakeDriver(Driver):
 
     async def read(self) -> Mapping[str, Value]:
         self.reads += 1
+        if self.asked is not None:
+            await self.asked()
+        if self.unreadable is not None:
+            raise self.unreadable
         return {} if self.blind else self.values
 
     async def write(self, name: str, value: Value) -> Written:
@@ -188,13 +195,47 @@ async def test_without_a_durable_attempt_nothing_is_written() -> None:
         assert r.driver.written == [("speed", 20)]
 
 
-async def test_a_crash_before_the_attempt_means_that_nothing_was_written() -> None:
-    disk = MemoryDisk()
+@pytest.mark.parametrize("holds", [True, False])
+async def test_without_an_attempt_on_record_the_device_is_asked_what_it_holds(holds: bool) -> None:
+    """The record may have been lost: with a store, or because another node held the device meanwhile."""
+    disk, driver = MemoryDisk(), FakeDriver()
     crashed(disk, attempted=False)
-    async with rig(disk) as r:
+    driver.values["speed"] = 20 if holds else 10
+    async with rig(disk, driver=driver) as r:
+        ack = await r.settled()
+        assert (ack.state, ack.observed) == (AckState.APPLIED, 20)
+        assert r.driver.written == ([] if holds else [("speed", 20)])
+
+
+@pytest.mark.parametrize("error", [DeviceTimeout("no answer"), DeviceRefused("not that one")])
+async def test_without_an_attempt_on_record_what_cannot_be_read_is_written(error: DeviceError) -> None:
+    disk, driver = MemoryDisk(), FakeDriver()
+    crashed(disk, attempted=False)
+    driver.unreadable = error
+    async with rig(disk, driver=driver) as r:
         assert (await r.settled()).state is AckState.APPLIED
         assert r.driver.written == [("speed", 20)]
-        assert r.driver.reads == 0
+
+
+async def test_a_device_that_never_says_what_it_holds_is_written_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("twingateway.gateway.devices.actuator.ASK_TIMEOUT", 0.01)
+    disk, driver = MemoryDisk(), FakeDriver()
+    crashed(disk, attempted=False)
+    driver.asked = asyncio.Event().wait
+    async with rig(disk, driver=driver) as r:
+        assert (await r.settled()).state is AckState.APPLIED
+        assert r.driver.written == [("speed", 20)]
+
+
+async def test_the_device_is_asked_once_and_not_before_each_write() -> None:
+    async with rig() as r:
+        for value in (20, 30, 40):
+            await r.desire(value=value)
+            await until(lambda value=value: (ack := r.ack()) is not None and ack.observed == value)  # type: ignore[misc]
+        assert r.driver.written == [("speed", 20), ("speed", 30), ("speed", 40)]
+        assert r.driver.reads == 1
 
 
 @pytest.mark.parametrize("had_written", [True, False])
@@ -427,4 +468,3 @@ async def test_an_old_attempt_of_a_settled_value_does_not_touch_a_new_value() ->
         await r.desire(value=30)
         await until(lambda: (ack := r.ack()) is not None and ack.observed == 30)
         assert r.driver.written == [("speed", 30)]
-        assert r.driver.reads == 0

@@ -316,6 +316,20 @@ def test_an_older_link_that_is_quiet_does_not_serve_when_the_newer_one_breaks() 
     assert ("dial", QUIC) in [entry[1:] for entry in drive.take()]
 
 
+def test_a_parent_that_ends_each_link_beside_a_quiet_one_is_not_dialled_without_pauses() -> None:
+    drive = Drive(1)
+    drive.route.quiet(drive.open(QUIC), 0)
+    drive.poll()
+    for _ in range(6):
+        drive.until(drive.now)
+        if drive.route._dialling:
+            drive.route.closed(drive.open(QUIC), drive.now)
+    assert drive.now == 0
+    assert len([entry for entry in drive.take() if entry[1] == "dial"]) <= 3
+    drive.until(10)
+    assert ("dial", QUIC) in [entry[1:] for entry in drive.take()]
+
+
 def test_an_older_link_serves_again_when_the_newer_one_breaks_before_it_proved_itself() -> None:
     drive = Drive(2)
     drive.fail(QUIC)

@@ -2,7 +2,9 @@
 (DESIGN, rule 12).
 
 For one of them the steps are: checks → ack `delivered` and attempt, durable together → write → final ack.
-After a restart, or after a write whose outcome is unknown, the device is read back before anything is written again.
+What this process has not written before, and a write whose outcome is unknown, is read back first, and written only
+if the device differs: so nothing that it holds is written again after a restart, a move or the loss of a store,
+whatever of that was on record.
 A property that has to wait (device off, transient error) never holds up its neighbours. Of several the most urgent
 goes first. A value with a ttl is written only while it is known that time is left of it; with none left it is
 `expired`.
@@ -14,6 +16,7 @@ import asyncio
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from enum import Enum
 
 import structlog
 
@@ -21,6 +24,7 @@ from twingateway.adapter.driver import Driver, not_writable
 from twingateway.errors import (
     DeviceError,
     DeviceTimeout,
+    DeviceUnreachable,
     InvalidValue,
     StoreError,
     TooLarge,
@@ -45,8 +49,18 @@ log = structlog.get_logger("desired")
 ASK_AGAIN = 10.0
 #: Seconds that one write, with its read-back, may take.
 WRITE_TIMEOUT = 30.0
+#: Seconds within which a device that nothing was asked of before may say what it holds; then it is written.
+ASK_TIMEOUT = 1.0
 #: Seconds before a write that failed for a passing reason is tried again: doubling from the first to the second.
 RETRY = (1.0, 30.0)
+
+
+class _Doubt(Enum):
+    """Whether the device may hold a value that it is to be given."""
+
+    NONE = "it holds another"
+    UNKNOWN = "nobody has asked"
+    BEGUN = "a write of it was begun"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +103,8 @@ class Actuator:
         """By property: the mark of what this process attempted last."""
         self._taken: dict[str, Value] = {}
         """By property: what the device took last, since the ack of the next version says nothing of it."""
+        self._touched: set[str] = set()
+        """Properties that were read or written before: of all others it is not known what the device holds."""
         self._retries: dict[str, _Retry] = {}
         self._looks: list[float] = []
         """When something about a ttl is to be looked at again (monotonic seconds)."""
@@ -241,17 +257,20 @@ class Actuator:
             code, message = (why.code, why.message) if why else ("", "waiting for the device")
             await self._say(wish, Ack(version, AckState.DELIVERED, code, message))
         elif self._is_due(wish):
-            uncertain = self._is_uncertain(wish, value)
+            doubt = self._doubt(wish, value)
             if await self._announce(wish) and self._is_wanted(wish):
-                await self._carry_out(wish, value, uncertain, ttl)
+                await self._carry_out(wish, value, doubt, ttl)
 
-    def _is_uncertain(self, wish: Wish, value: Value) -> bool:
-        """Whether the device may have this value already, so that it is asked before it is written: its write was
-        interrupted; or it was applied in an earlier version (its root was restored and gave it a new one)."""
+    def _doubt(self, wish: Wish, value: Value) -> _Doubt:
+        """Whether the device may have this value already, so that it is asked before it is written. What it took last
+        may be this value in an earlier version: its root was restored and gave it a new one."""
         if self._uncertain.get(wish.name) == wish.mark or self._wishes.was_attempted(self._device, wish):
-            return True
+            return _Doubt.BEGUN
+        if wish.name not in self._touched:
+            return _Doubt.UNKNOWN
         observed = self._taken.get(wish.name)
-        return observed is not None and self._driver.matches(wish.name, value, observed)
+        is_it = observed is not None and self._driver.matches(wish.name, value, observed)
+        return _Doubt.UNKNOWN if is_it else _Doubt.NONE
 
     async def _announce(self, wish: Wish) -> bool:
         """Make durable, in one commit, that the wish was delivered and that it is about to be written. False if it
@@ -285,10 +304,10 @@ class Actuator:
     def _key(self, wish: Wish) -> RegisterKey:
         return RegisterKey(self._device, Section.DESIRED, wish.name)
 
-    async def _carry_out(self, wish: Wish, value: Value, uncertain: bool, ttl: float | None) -> None:
+    async def _carry_out(self, wish: Wish, value: Value, doubt: _Doubt, ttl: float | None) -> None:
         try:
             async with asyncio.timeout(WRITE_TIMEOUT):
-                ack = await self._write(wish, value, uncertain, ttl)
+                ack = await self._write(wish, value, doubt, ttl)
         except TimeoutError:
             ack = self._after_error(wish, DeviceTimeout("the device did not settle the write in time"))
         except DeviceError as error:
@@ -300,11 +319,12 @@ class Actuator:
             ack = Ack(wish.version, AckState.FAILED, "adapter-fault", f"the adapter failed: {error}")
         await self._say(wish, ack)
 
-    async def _write(self, wish: Wish, value: Value, uncertain: bool, ttl: float | None) -> Ack:
-        if uncertain:
-            settled = await self._read_back(wish, value, ttl)
+    async def _write(self, wish: Wish, value: Value, doubt: _Doubt, ttl: float | None) -> Ack:
+        if doubt is not _Doubt.NONE:
+            settled = await self._read_back(wish, value, doubt, ttl)
             if settled is not None:
                 return settled
+        self._touched.add(wish.name)
         left = self._left(wish, ttl)
         if left is None or left <= 0:
             return _expired(wish.version)
@@ -318,18 +338,25 @@ class Actuator:
         message = "the device has no way to report this property back"
         return Ack(wish.version, AckState.DELIVERED, "unconfirmed", message)
 
-    async def _read_back(self, wish: Wish, value: Value, ttl: float | None) -> Ack | None:
-        """Settle an interrupted write without writing: None when the value has to be written (again)."""
+    async def _read_back(self, wish: Wish, value: Value, doubt: _Doubt, ttl: float | None) -> Ack | None:
+        """Settle a wish without writing: None when the value has to be written (again)."""
         try:
-            observed = await self._driver.read_back(wish.name)
+            async with asyncio.timeout(ASK_TIMEOUT if doubt is _Doubt.UNKNOWN else None):
+                observed = await self._driver.read_back(wish.name)
+        except TimeoutError:
+            return None
         except DeviceError as error:
+            if doubt is _Doubt.UNKNOWN and not isinstance(error, DeviceUnreachable):
+                return None
             if error.transient:
                 raise
             if self._is_idempotent(wish.name) and (self._left(wish, ttl) or 0) > 0:
                 return None
             message = "the write may or may not have reached the device, and this property cannot be read back"
             return Ack(wish.version, AckState.FAILED, "outcome-unknown", message)
+        self._touched.add(wish.name)
         if self._driver.matches(wish.name, value, observed):
+            self._taken[wish.name] = observed
             return Ack(wish.version, AckState.APPLIED, observed=observed)
         return None
 

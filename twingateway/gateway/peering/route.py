@@ -168,10 +168,12 @@ class Route:
             self._end_round(now)
             return
         self._to_drop.pop(self._current, None)
-        if self._quiet:
-            self._round_at = now
-        else:
+        if not self._quiet:
             self._plan_probe(now)
+        elif self._pause == BACK_OFF[0]:
+            self._round_at, self._pause = now, 2 * self._pause
+        else:
+            self._end_round(now)  # it lets us in, and ends each link: it is not asked without a pause
 
     def quiet(self, attempt: Attempt, now: float) -> None:
         """The link is open and the parent says nothing."""
