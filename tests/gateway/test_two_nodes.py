@@ -7,12 +7,12 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from twingateway.errors import DeviceUnreachable, VersionMismatch
+from twingateway.errors import DeviceUnreachable, NotAuthorized, TwinGatewayError, Unavailable, VersionMismatch
 from twingateway.gateway.devices import host, reporter
 from twingateway.gateway.peering import acceptor, route
 from twingateway.ports.link import Knocking, Link, LinkHandler
 from twingateway.ports.memory_link import MemoryDialer
-from twingateway.testing.joined import FakeMachine, MemoryNode, until
+from twingateway.testing.joined import FakeMachine, MemoryNode, NamedVerifier, until
 from twingateway.twin.ack import AckState
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.register import Section
@@ -154,6 +154,35 @@ async def test_of_two_writers_with_one_version_one_is_told() -> None:
         await cloud.gateway.commands.patch(PUMP, {"spec": {"desiredProperties": {"speed": 1}}}, version)
         with pytest.raises(VersionMismatch):
             await cloud.gateway.commands.patch(PUMP, {"spec": {"desiredProperties": {"speed": 2}}}, version)
+
+
+async def test_a_node_whose_certificate_is_revoked_while_it_is_connected_is_let_in_no_longer(monkeypatch) -> None:
+    monkeypatch.setattr(acceptor, "JUDGED_EVERY", 0.05)
+    cloud, edge = pair()
+    judged = 0
+    outcome: TwinGatewayError | None = None
+    verify = NamedVerifier.verify
+
+    def verdict(self, chain, node, *proof):
+        nonlocal judged
+        judged += node == "edge"
+        if outcome is not None:
+            raise outcome
+        return verify(self, chain, node, *proof)
+
+    monkeypatch.setattr(NamedVerifier, "verify", verdict)
+    async with cloud.running(), edge.running(cloud):
+        await until(lambda: cloud.gateway.queries.presence(PUMP).state == "online")
+        peer = cloud.gateway.peers.known_child("edge", "default")
+        (line,) = peer.lines
+        outcome, judged = Unavailable("the list cannot be read"), 0
+        await until(lambda: judged >= 2)
+        assert peer.lines == [line], "who is connected stays while nothing can be checked"
+        outcome = NotAuthorized("the certificate was revoked")
+        await until(lambda: not peer.lines)
+        await until(lambda: cloud.gateway.queries.presence(PUMP).state == "unreachable")
+        outcome = None
+        await until(lambda: cloud.gateway.queries.presence(PUMP).state == "online")
 
 
 async def test_a_second_node_with_the_same_device_is_refused() -> None:

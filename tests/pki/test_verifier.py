@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.pki.certificates import NODE_URI, NOW, Made, make
-from twingateway.errors import CertificateError, NotAuthorized
+from twingateway.errors import CertificateError, NotAuthorized, Unavailable
 from twingateway.mqtt.auth import Identity, Verifier
 from twingateway.pki.authority import create_authority, issue, revoke
 from twingateway.pki.credential import NodeCredential
@@ -236,10 +236,10 @@ def test_a_list_that_becomes_unreadable_lets_nobody_in_until_it_is_repaired(tmp_
     good = crl.read_bytes()
     for broken in (b"", b"junk", good[:-30], good + b"-----BEGIN X509 CRL-----\n"):
         crl.write_bytes(broken)
-        with pytest.raises(NotAuthorized, match="cannot be checked here"):
+        with pytest.raises(Unavailable, match="cannot be checked here"):
             verifier.verify(chain, "edge-1", None, b"", NOW + 60)
     crl.unlink()
-    with pytest.raises(NotAuthorized, match="cannot be checked here") as refusal:
+    with pytest.raises(Unavailable, match="cannot be checked here") as refusal:
         verifier.verify(chain, "edge-1", None, b"", NOW + 60)
     assert str(tmp_path) not in refusal.value.message
     crl.write_bytes(good)

@@ -72,7 +72,8 @@ class Verifier(Protocol):
     def verify(
         self, chain: Sequence[bytes], node: str, signature: bytes | None, data: bytes, now_wall: float
     ) -> Identity:
-        """The identity that `chain` proves; raises NotAuthorized with a message fit for the peer.
+        """The identity that `chain` proves; raises NotAuthorized with a message fit for the peer, Unavailable while
+        nothing can be checked.
 
         Checks chain, validity at `now_wall` (seconds since 1970), revocation, that the certificate names `node`, and
         that `signature` over `data` was made with the certificate's key. `signature` is None, and `data` empty, when
@@ -102,7 +103,7 @@ def identify(
     verifier: Verifier, claim: Claim, now_wall: float, signature: bytes | None = None, data: bytes = b""
 ) -> Identity:
     """Who makes this claim, if it is true now; without a signature, whoever was given a token or ticket for having
-    proven it before. Raises NotAuthorized."""
+    proven it before. Raises NotAuthorized and Unavailable."""
     identity = verifier.verify(claim.chain, claim.node, signature, data, now_wall)
     if identity.node != claim.node:
         raise NotAuthorized(f"the certificate names {identity.node!r}, not {claim.node!r}")

@@ -18,7 +18,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from twingateway.errors import CertificateError, NotAuthorized
+from twingateway.errors import CertificateError, NotAuthorized, Unavailable
 from twingateway.mqtt.auth import Identity
 from twingateway.pki.identity import identity_of
 from twingateway.pki.pem import read_certificates, read_revocations
@@ -70,11 +70,11 @@ class ChainVerifier:
     def verify(
         self, chain: Sequence[bytes], node: str, signature: bytes | None, data: bytes, now_wall: float
     ) -> Identity:
-        """See `mqtt.auth.Verifier`; raises NotAuthorized."""
+        """See `mqtt.auth.Verifier`; raises NotAuthorized and Unavailable."""
         try:
             trust = self._trust.get()
         except CertificateError as error:
-            raise NotAuthorized("certificates cannot be checked here now: ask whoever runs this node") from error
+            raise Unavailable("certificates cannot be checked here now: ask whoever runs this node") from error
         certificates = _parse(chain)
         try:
             _check_path(certificates, trust, datetime.fromtimestamp(now_wall, UTC))

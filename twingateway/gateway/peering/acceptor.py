@@ -6,18 +6,19 @@ import os
 import time
 from collections.abc import Callable
 from functools import partial
+from math import inf
 from typing import Any
 
 import structlog
 
-from twingateway.errors import ProtocolViolation, TwinGatewayError
+from twingateway.errors import NotAuthorized, ProtocolViolation, TwinGatewayError, Unavailable
 from twingateway.gateway.peering.carrier import QUIET_AFTER, Carrier, keep_position, told_seconds
 from twingateway.gateway.peering.inbound import Inbound
 from twingateway.gateway.peering.peer_events import PeerEvents
 from twingateway.gateway.peering.peers import Peer, Peers
 from twingateway.gateway.peering.relay import Relay
 from twingateway.gateway.state.ledger import Ledger
-from twingateway.mqtt.auth import METHOD, Identity, TokenBook, Verifier, decode_claim, encode_claim, identify
+from twingateway.mqtt.auth import METHOD, Claim, Identity, TokenBook, Verifier, decode_claim, encode_claim, identify
 from twingateway.mqtt.events import Accepted, PlainClient
 from twingateway.mqtt.lanes import EARLY_TOPIC, unwrap_datagram
 from twingateway.mqtt.reasons import ReasonCode
@@ -29,6 +30,8 @@ log = structlog.get_logger("listen")
 
 #: Seconds that a child has for closing its older connections itself.
 OVERLAP = 5.0
+#: Seconds between two looks at whether who is connected would still be let in.
+JUDGED_EVERY = 60.0
 #: What children may do while this node is silent: seconds between two first packets (of 1,200 bytes) of one child,
 #: and first packets a second of all.
 LEAST_KNOCK, MOST_KNOCKS = 0.07, 2000
@@ -110,6 +113,8 @@ class ChildCarrier(Carrier):
         super().__init__(acceptor.peers, acceptor.inbound, acceptor.ledger, acceptor.peer_events)
         self._acceptor = acceptor
         self._attached_at = 0.0
+        self._claim: Claim | None = None
+        self._judge_at = inf
         handlers: dict[type, Callable[[Any, float], None]] = {
             Accepted: self._on_accepted,
             PlainClient: self._on_plain_client,
@@ -133,6 +138,7 @@ class ChildCarrier(Carrier):
     def _on_accepted(self, event: Accepted, now: float) -> None:
         if self._link is not None:
             self._link.admit(encode_claim(event.claim))
+        self._claim, self._judge_at = event.claim, now + JUDGED_EVERY
         ping = told_seconds(event.capabilities.get("ping", ""), _PING_RANGE)
         self._quiet_after = None if ping is None else QUIET_AFTER * ping
         self._attached_at = now
@@ -149,9 +155,23 @@ class ChildCarrier(Carrier):
             for line in tuple(peer.lines):
                 if line.number < self._number:
                     line.close("a newer connection of the same node took over")
+        if now >= self._judge_at:
+            self._judge_at = now + JUDGED_EVERY
+            self._judge_again()
+
+    def _judge_again(self) -> None:
+        """A connection may last for months; a certificate that expires or is revoked meanwhile ends it."""
+        assert self._claim is not None
+        try:
+            identify(self._acceptor.verifier, self._claim, time.time())
+        except NotAuthorized as error:
+            log.warning("a node is let in no longer", peer=self._name, reason=error.message)
+            self.close(error.message, ReasonCode.NOT_AUTHORIZED)
+        except Unavailable as error:
+            log.warning("who is connected cannot be checked", peer=self._name, reason=error.message)
 
     def _own_deadlines(self) -> tuple[float, ...]:
-        return *super()._own_deadlines(), self._attached_at + OVERLAP
+        return *super()._own_deadlines(), self._attached_at + OVERLAP, self._judge_at
 
     def _on_plain_client(self, event: PlainClient, now: float) -> None:
         connection, link, relay = self._connection, self._link, self._acceptor.relay

@@ -149,9 +149,9 @@ class Carrier:
             log.error("a control message cannot be sent", peer=self._name, kind=kind, reason=str(error))
         self.pump()
 
-    def close(self, reason: str) -> None:
+    def close(self, reason: str, code: int = 0) -> None:
         if self._connection is not None:
-            self._connection.disconnect(0, reason)
+            self._connection.disconnect(code, reason)
             self._flush()
         if self._link is not None:
             self._link.close(0, reason)
@@ -417,11 +417,7 @@ class Carrier:
 
     def _violated(self, error: ProtocolViolation) -> None:
         log.warning("protocol violation", peer=self._name, reason=error.message, code=error.reason_code)
-        if self._connection is not None:
-            self._connection.disconnect(error.reason_code, error.message)
-            self._flush()
-        if self._link is not None:
-            self._link.close(0, error.message)
+        self.close(error.message, error.reason_code)
 
     @property
     def _name(self) -> str:
