@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AsyncExitStack
+from copy import deepcopy
 
 import pytest
 
 from twingateway.errors import DeviceTimeout, DeviceUnreachable
 from twingateway.gateway.devices import host, reporter
+from twingateway.ports.memory_store import MemoryDisk
 from twingateway.testing.joined import FakeMachine, MemoryNode, until
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.presence import Presence
@@ -152,6 +155,40 @@ async def test_a_device_whose_document_was_taken_away_goes_offline_until_it_is_b
         edge.machines["pump"] = machine
         async with edge.running(cloud):
             await until(at_both(cloud, edge, "online"))
+
+
+@pytest.mark.parametrize("lost", ["everything", "what came after a backup"])
+@pytest.mark.parametrize("way", ["direct", "by a region"])
+async def test_a_device_whose_document_went_together_with_its_nodes_store_goes_offline(way: str, lost: str) -> None:
+    cloud, edge, region = *nodes(), MemoryNode("region")
+    edge.machines["pump"] = FakeMachine({"flow": 1.0}, frozenset({"speed"}))
+    edge.machines["other"] = FakeMachine({"level": 1.0})
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(cloud.running())
+        parent = cloud
+        if way == "by a region":
+            parent = region
+            await stack.enter_async_context(region.running(cloud))
+        async with edge.running(parent) as gateway:
+            await until(at_both(cloud, edge, "online"))
+            await gateway.committer.submit()
+            backup = deepcopy(edge.disk)
+        backup.in_use = False
+        async with edge.running(parent):
+            edge.machines["pump"].say(flow=7.0)
+            await until(lambda: cloud.gateway.table.value(PUMP, Section.REPORTED, "flow") == 7.0)
+        machine = edge.machines.pop("pump")
+        edge.disk = MemoryDisk() if lost == "everything" else backup
+        for _ in range(2):
+            async with edge.running(parent):
+                await until(at_both(cloud, edge, "offline"))
+                assert presence(cloud).code == "not-configured"
+                assert cloud.gateway.table.value(PUMP, Section.REPORTED, "flow") == 7.0, "what it said last stays"
+        edge.machines["pump"] = machine
+        async with edge.running(parent):
+            await until(at_both(cloud, edge, "online"))
+            await cloud.gateway.commands.patch(PUMP, {"spec": {"desiredProperties": {"speed": 4}}})
+            await until(lambda: machine.written == [("speed", 4)])
 
 
 async def test_nobody_speaks_for_a_device_that_was_moved_to_a_node_which_has_not_claimed_it() -> None:

@@ -102,6 +102,16 @@ class Ownership:
         lifecycles = ((device, self._table.get(lifecycle_key(device))) for device in sorted(held))
         return [device for device, lifecycle in lifecycles if lifecycle and self._is_ours(lifecycle.register)]
 
+    def _is_forsaken(self, device: DeviceId) -> bool:
+        """It was granted to this node with a store that is lost or was rolled back, and is not configured here: without
+        a grant nobody could say so."""
+        lifecycle = self._table.get(lifecycle_key(device))
+        if lifecycle is None or device in self._configured or self._grants is not None:
+            return False
+        value = fields(lifecycle.register)
+        is_this_nodes = (value.get("state"), value.get("holder")) == ("live", self._peers.node)
+        return is_this_nodes and value.get("store") not in ("", self._peers.store_id.hex())
+
     # --- claiming ------------------------------------------------------------------------------------------------
 
     async def configure(self, devices: Iterable[DeviceId]) -> None:
@@ -114,8 +124,8 @@ class Ownership:
             self.claim_at(self._peers.parent)
 
     def claim_at(self, parent: Peer) -> None:
-        """Claim at the parent what is run here and below (on every new link)."""
-        self._claim(parent, self._configured)
+        """Claim at the parent what is run here and below, and what is not run here any more (on every new link)."""
+        self._claim(parent, self._own())
         for relayed in self._relayed.values():
             self._relay(parent, relayed.values())
 
@@ -127,6 +137,9 @@ class Ownership:
         devices = list(devices)
         self._denied.difference_update(devices)
         send_claims(parent, [self._own_claim(device) for device in sorted(devices)])
+
+    def _own(self) -> set[DeviceId]:
+        return self._configured.union(filter(self._is_forsaken, self._peers.held_by(self._peers.node)))
 
     def _own_claim(self, device: DeviceId) -> Claim:
         epochs = [register.version.epoch for register in registers_of(self._table, device, HOLDER_SECTIONS)]
@@ -212,7 +225,7 @@ class Ownership:
     def on_claim_again(self, peer: Peer, body: Any) -> None:
         """A claim that was refused because this node seemed to be elsewhere may succeed now."""
         if not self._passed_down("claim-again", body):
-            self._claim(peer, self._configured)
+            self._claim(peer, self._own())
 
     def on_claim_refused(self, peer: Peer, body: Any) -> None:
         if self._passed_down("claim-refused", body):
@@ -239,7 +252,8 @@ class Ownership:
             for batch in wire.batches((d, self._with_newer(d, node, told)) for d, told in devices.items()):
                 self._passed_down("restore", {"node": node, "devices": batch})
             return
-        devices = {device: registers for device, registers in devices.items() if device in self._configured}
+        own = self._own()
+        devices = {device: registers for device, registers in devices.items() if device in own}
         registers = [
             self._widened(r)
             for rs in devices.values()
@@ -293,8 +307,9 @@ class Ownership:
         """The root lost registers of its own that this node has."""
         if self._passed_down("want-root", body):
             return
-        devices = parse_names(peer.namespace, body)
-        held = ((d, registers_of(self._table, d, ROOT_SECTIONS)) for d in devices if d in self._configured)
+        own = self._own()
+        devices = (device for device in parse_names(peer.namespace, body) if device in own)
+        held = ((device, registers_of(self._table, device, ROOT_SECTIONS)) for device in devices)
         for batch in wire.batches(held):
             self._send_up("root-registers", {"node": self._peers.node, "devices": batch})
 
@@ -347,7 +362,10 @@ class Ownership:
         if device not in self._configured:
             self._pass_on(device)
             if self._is_ours(stored.register):
+                self._enter_scope(device)
                 self._tell_watchers(device)
+            elif self._is_forsaken(device):
+                self._claim_again(device)
             return
         self._denied.discard(device)
         self._tell_watchers(device)
