@@ -1,4 +1,4 @@
-"""`twingateway run`: one node, until SIGTERM or Ctrl-C."""
+"""`twingateway run`: one node, until SIGTERM or Ctrl-C; SIGHUP has it read its files again."""
 
 from __future__ import annotations
 
@@ -21,6 +21,10 @@ def run(
 ) -> None:
     """Run a node. What it does follows from the sections of its file; it ends in good order on SIGTERM and Ctrl-C.
 
+    On SIGHUP it reads its files again and begins anew with them, within a
+    second or two and in the same process; if there is a mistake in them it
+    says so and goes on as it was.
+
     Examples:
       twingateway run                  the node.yaml of this folder
       twingateway run site/edge.yaml
@@ -30,7 +34,7 @@ def run(
 
     from twingateway.config.load import load_node
     from twingateway.node.logs import configure_logs
-    from twingateway.node.run import run_node
+    from twingateway.node.process import run_node
     from twingateway.plugins.registry import AdapterRegistry
 
     registry = AdapterRegistry.installed()

@@ -4,16 +4,14 @@ Ready means: the store is open, every listener is bound and the adapters are sta
 or for any device. The end, on SIGTERM: adapters stop, what they said last gets a moment to reach the parent, event
 streams are closed, everything waiting is committed.
 
-A store that is found damaged, at the start or later, is moved aside; the node begins again with a fresh one, which
-its peers make whole: nothing of the damaged file is served.
+Told to `reload`, it begins anew in the same process with another file; if a part of that cannot be started, with the
+one that it had. A store that is found damaged, at the start or later, is moved aside; the node begins again with a
+fresh one, which its peers make whole: nothing of the damaged file is served.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import sys
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -27,6 +25,7 @@ from twingateway.config.load import LoadedNode
 from twingateway.errors import StoreCorrupt, StoreError, TwinGatewayError
 from twingateway.gateway.gateway import Gateway, open_gateway
 from twingateway.gateway.state.tasks import Tasks
+from twingateway.node.certificates import watch_certificate
 from twingateway.node.links import make_uplink, start_listener, watch_network
 from twingateway.node.parent_protocol import ParentProtocol
 from twingateway.node.parts import (
@@ -34,6 +33,7 @@ from twingateway.node.parts import (
     add_models,
     check_identity,
     journal_policy,
+    load_credential,
     start_adapters,
     start_api,
     start_broker,
@@ -76,17 +76,28 @@ class Node:
         self, loaded: LoadedNode, registry: AdapterRegistry, on_ready: Callable[[Bound], None] | None = None
     ) -> None:
         self._loaded = loaded
+        self._next: LoadedNode | None = None
+        self._former: LoadedNode | None = None
+        """What was run before, until what is begun is ready."""
         self._registry = registry
         self._on_ready = on_ready
         self._stop = asyncio.Event()
         self._damaged: list[_Damaged] = []
         self._protocol = ParentProtocol(loaded.config)
         self._uplink: Uplink | BrokerUplink | None = None
-        self._found_broker = asyncio.Event()
+        self._again = asyncio.Event()
+        """It is to begin anew, with `_next` if that is there."""
         self.gateway: Gateway | None = None
 
     def stop(self) -> None:
         self._stop.set()
+
+    def reload(self, loaded: LoadedNode) -> None:
+        """Begin anew with another file. Raises InvalidConfig or CertificateError, and goes on as it is, when it is
+        plain that nothing would come of it."""
+        check_identity(loaded.config)
+        self._next = loaded
+        self._again.set()
 
     @property
     def stopping(self) -> bool:
@@ -97,17 +108,38 @@ class Node:
         while True:
             try:
                 await self._live()
-                if not self._found_broker.is_set() or self.stopping:
+                if not self._again.is_set() or self.stopping:
                     return
-                self._found_broker.clear()
+                self._again.clear()
+                if self._next is not None:
+                    self._former = self._loaded
+                    self._use(self._next)
                 continue
             except ExceptionGroup as group:
                 error = _reason(group)
-                if not isinstance(error, StoreCorrupt):
+                if not self._can_go_on(error):
                     raise error from group
-            except StoreCorrupt as damage:
-                error = damage
+            except TwinGatewayError as problem:
+                error = problem
+                if not self._can_go_on(error):
+                    raise
+            await self._go_on(error)
+
+    def _can_go_on(self, error: Exception) -> bool:
+        has_former = self._former is not None and not self.stopping
+        return isinstance(error, StoreCorrupt) or (has_former and isinstance(error, TwinGatewayError))
+
+    async def _go_on(self, error: Exception) -> None:
+        if isinstance(error, StoreCorrupt):
             await self._set_store_aside(error)
+        elif self._former is not None:
+            log.error("what was read cannot be run; beginning with what was before", reason=str(error))
+            self._use(self._former)
+            self._former = None
+
+    def _use(self, loaded: LoadedNode) -> None:
+        self._loaded, self._next = loaded, None
+        self._protocol = ParentProtocol(loaded.config)
 
     async def _set_store_aside(self, error: StoreCorrupt) -> None:
         """Raises `error` again when the last time was just before: then it is not the file."""
@@ -163,6 +195,11 @@ class Node:
                 last = self._damaged[-1]
                 gateway.repair.replaced(len(self._damaged), last.reason, last.kept_as.name)
                 tasks.start(_salvage(last.kept_as, gateway), "salvage")
+            self._former = None
+            if config.identity is not None:
+                tasks.start(
+                    watch_certificate(load_credential(config, config.identity), gateway.ledger), "certificate"
+                )
             log.info("ready", node=gateway.name, **{part: at for part, at in asdict(bound).items() if at})
             if self._on_ready is not None:
                 self._on_ready(bound)
@@ -180,14 +217,14 @@ class Node:
             return False
         log.info("the parent is an MQTT broker: this node is the root of its devices from now on")
         self._protocol.keep_broker()
-        self._found_broker.set()
+        self._again.set()
         return True
 
     async def _until_over(self, store: SqliteStore) -> StoreCorrupt | None:
         """Until `stop` is called or the node is to begin anew, None, or the store is found damaged: how."""
         looking = asyncio.create_task(_look_over(store))
         damaged, stop = asyncio.create_task(store.damaged()), asyncio.create_task(self._stop.wait())
-        again = asyncio.create_task(self._found_broker.wait())
+        again = asyncio.create_task(self._again.wait())
         try:
             await asyncio.wait([damaged, stop, again], return_when=asyncio.FIRST_COMPLETED)
             return damaged.result() if damaged.done() and not stop.done() else None
@@ -244,19 +281,3 @@ def _reason(group: ExceptionGroup[Exception]) -> Exception:
     while isinstance(first, ExceptionGroup):
         first = first.exceptions[0]
     return first or group
-
-
-async def run_node(loaded: LoadedNode, registry: AdapterRegistry) -> None:
-    """Run until SIGTERM or SIGINT. A second signal ends the process at once."""
-    node = Node(loaded, registry)
-    loop = asyncio.get_running_loop()
-
-    def on_signal() -> None:
-        if node.stopping:
-            os._exit(1)
-        node.stop()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal)
-    await node.run()
-    sys.stderr.flush()

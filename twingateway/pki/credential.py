@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
@@ -17,11 +17,14 @@ from twingateway.pki.pem import read_certificates, read_key
 from twingateway.pki.signature import require_supported, sign
 from twingateway.pki.watched import Watched
 
+_RENEW = timedelta(days=30)
+
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
     identity: Identity
     chain: tuple[bytes, ...]
+    begins: datetime
     expires: datetime
     key: PrivateKeyTypes = field(repr=False)
 
@@ -65,6 +68,13 @@ class NodeCredential:
         self._refresh()
         return self._pair.expires
 
+    @property
+    def renew_by(self) -> datetime:
+        """From when on a new certificate is due (UTC): 30 days before the end, or its last third if that is less."""
+        self._refresh()
+        pair = self._pair
+        return pair.expires - min(_RENEW, (pair.expires - pair.begins) / 3)
+
     def sign(self, data: bytes) -> bytes:
         """With the key that belongs to the last `chain` given out."""
         return sign(self._pair.key, data)
@@ -95,5 +105,5 @@ def _read(certificate: Path, key_file: Path) -> _Pair:
         raise CertificateError(f"{certificate} is malformed: {error}", file=str(certificate)) from error
     if key.public_key() != public:
         raise CertificateError(f"{key_file} is not the key of {certificate}", file=str(key_file))
-    expires = leaf.not_valid_after_utc
-    return _Pair(identity, tuple(entry.public_bytes(Encoding.DER) for entry in chain), expires, key)
+    encoded = tuple(entry.public_bytes(Encoding.DER) for entry in chain)
+    return _Pair(identity, encoded, leaf.not_valid_before_utc, leaf.not_valid_after_utc, key)

@@ -103,8 +103,8 @@ class Ownership:
         return [device for device, lifecycle in lifecycles if lifecycle and self._is_ours(lifecycle.register)]
 
     def _is_forsaken(self, device: DeviceId) -> bool:
-        """It was granted to this node with a store that is lost or was rolled back, and is not configured here: without
-        a grant nobody could say so."""
+        """It was granted to this node with a store that is lost or was rolled back, and is not configured here:
+        without a grant nobody could say so."""
         lifecycle = self._table.get(lifecycle_key(device))
         if lifecycle is None or device in self._configured or self._grants is not None:
             return False
