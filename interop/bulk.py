@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,9 @@ class _Bulk:
 
     def stream_data(self, stream: int, data: bytes, end: bool, now: float) -> None:
         _Bulk.received += len(data)
+
+    def early_datagrams(self, rooms: Sequence[int], now: float) -> Sequence[bytes]:
+        return ()
 
     def datagram(self, data: bytes, now: float) -> None: ...
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+T = TypeVar("T")
 Handler = Callable[..., Awaitable[dict[str, Any]]]
 
 
@@ -43,3 +44,10 @@ async def ask(path: Path, do: str, *, patience: float = 30.0, **members: Any) ->
         raise ConnectionError(f"no answer to {do}: its process failed")
     answer: dict[str, Any] = json.loads(line)
     return answer
+
+
+def aside(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """Begin this while other things go on; if those fail, nobody is left to be told that this did, too."""
+    task = asyncio.create_task(work)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return task

@@ -4,28 +4,35 @@
 
 The clock starts at the moment the edge is handed a value (the product: `port.report` of an adapter; mosquitto: the
 publisher writes it to the edge's broker) and stops when an observer at the cloud has that version or a newer one.
-Needs root, and mosquitto for its contenders.
+A contender that fails loses nobody else's figures; the exit status is 1 then. Needs root, and mosquitto for its
+contenders.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from interop.chart import save_distribution
+from interop.command import new_parser, run, tell
 from interop.contenders import CONTENDERS, Contender, contenders
 from interop.control import ask
-from interop.link import EmulatedLink, add_options, conditions_of, run_as_root
+from interop.link import EmulatedLink, add_options, conditions_of
 from interop.processes import Processes
 from interop.quantities import seconds
+from interop.turns import Turn, in_turn, json_line
 from interop.workload import Lateness, lateness, read_sightings, read_times
+
+_EPILOG = """\
+examples:
+  python -m interop.freshness --loss 20% --json
+  python -m interop.freshness --loss 10% --burst 8 --contenders twingateway,mosquitto-bbr
+  python -m interop.freshness --loss 2% --bandwidth 256k --contenders twingateway --seed 2
+"""
 
 #: How long to wait for the first value of every device, and between that and the measurement.
 _PRIME_PATIENCE, _SETTLE = 60.0, 1.0
@@ -62,7 +69,7 @@ async def prime(contender: Contender) -> int:
     """Give every device a first value and wait until all are seen, within reason; the last update's number."""
     last: int = (await ask(contender.generator, "prime"))["last"]
     if not await wait_until_seen(contender.observer, last, _PRIME_PATIENCE):
-        print(f"the first values did not all arrive within {_PRIME_PATIENCE:g} s", file=sys.stderr)
+        tell(f"the first values did not all arrive within {_PRIME_PATIENCE:g} s")
     return last
 
 
@@ -74,9 +81,9 @@ async def measure(name: str, options: argparse.Namespace) -> tuple[Result, Laten
             EmulatedLink(conditions_of(options), seed=options.seed) as link,
             Processes(folder) as processes,
         ):
-            contender = await CONTENDERS[name](processes, folder, link, options.devices)
             try:
-                return await _measure(name, contender, link, options, folder)
+                contender = await CONTENDERS[name](processes, folder, link, options.devices)
+                return await processes.during(_measure(name, contender, link, options, folder))
             finally:
                 processes.save_logs(options.keep_logs, name)
 
@@ -107,40 +114,48 @@ async def _measure(
     return Result(name, p50, p90, p99, most, late.delivered, said["sent"], up, down, round(cpu - own, 2)), late
 
 
-def table(results: list[Result]) -> str:
-    names = f"{'contender':16}{'p50':>9}{'p90':>9}{'p99':>9}{'max ms':>10}"
-    lines = [f"{names}{'delivered':>16}{'up kB':>9}{'down kB':>9}{'cpu s':>8}"]
-    for result in results:
-        delivered = f"{result.delivered}/{result.sent}"
-        lines.append(
-            f"{result.contender:16}{result.p50_ms:9.0f}{result.p90_ms:9.0f}{result.p99_ms:9.0f}{result.max_ms:10.0f}"
-            f"{delivered:>16}{result.bytes_up / 1000:9.0f}{result.bytes_down / 1000:9.0f}{result.cpu_s:8.2f}"
-        )
-    return "\n".join(lines)
+HEADING = (
+    f"{'contender':16}{'p50':>9}{'p90':>9}{'p99':>9}{'max ms':>10}"
+    f"{'delivered':>16}{'up kB':>9}{'down kB':>9}{'cpu s':>8}"
+)
 
 
-async def _main(options: argparse.Namespace) -> None:
-    results, delays = [], {}
-    for name in options.contenders:
-        result, late = await measure(name, options)
-        results.append(result)
-        delays[name] = late.delays
-        print(table(results[-1:]) if len(results) == 1 else table(results[-1:]).splitlines()[1], flush=True)
-    title = f"{options.loss:.0%} loss{f' in bursts of {options.burst:g}' if options.burst > 1 else ''}, "
-    title += f"{options.delay * 1000:.0f} ms one way, {options.rate:g} updates/s"
-    if options.bandwidth:
-        title += f", {options.bandwidth / 1000:g} kbit/s"
-    if options.chart:
-        save_distribution(options.chart, title, delays)
+def row(turn: Turn[tuple[Result, Lateness]]) -> str:
+    if turn.outcome is None:
+        return f"{turn.name:16}failed: {turn.problem}"
+    result, _ = turn.outcome
+    delivered = f"{result.delivered}/{result.sent}"
+    return (
+        f"{result.contender:16}{result.p50_ms:9.0f}{result.p90_ms:9.0f}{result.p99_ms:9.0f}{result.max_ms:10.0f}"
+        f"{delivered:>16}{result.bytes_up / 1000:9.0f}{result.bytes_down / 1000:9.0f}{result.cpu_s:8.2f}"
+    )
+
+
+def described(options: argparse.Namespace) -> str:
+    """The conditions, for the title of a chart."""
+    burst = f" in bursts of {options.burst:g}" if options.burst > 1 else ""
+    bandwidth = f", {options.bandwidth / 1000:g} kbit/s" if options.bandwidth else ""
+    delay = f"{options.delay * 1000:.0f} ms one way"
+    return f"{options.loss * 100:g} % loss{burst}, {delay}, {options.rate:,g} updates/s{bandwidth}"
+
+
+async def _main(options: argparse.Namespace) -> int:
+    print(HEADING, flush=True)
+    turns = []
+    async for turn in in_turn(options.contenders, lambda name: measure(name, options)):
+        turns.append(turn)
+        print(row(turn), flush=True)
+    delays = {turn.name: turn.outcome[1].delays for turn in turns if turn.outcome is not None}
+    if options.chart and delays:
+        save_distribution(options.chart, f"Seen at the cloud: {described(options)}", delays, options.target)
     if options.json:
-        for result in results:
-            print(json.dumps(asdict(result)))
+        for turn in turns:
+            print(json_line(turn.name, turn.outcome and turn.outcome[0], turn.problem))
+    return 0 if len(delays) == len(turns) else 1
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m interop.freshness", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser("freshness", __doc__, epilog=_EPILOG)
     add_options(parser)
     parser.add_argument("--rate", type=float, default=1000, help="updates a second, of all devices (1000)")
     parser.add_argument("--devices", type=int, default=500, help="(500)")
@@ -149,9 +164,9 @@ def main() -> None:
     parser.add_argument("--contenders", type=contenders, default=list(CONTENDERS), help=",".join(CONTENDERS))
     parser.add_argument("--json", action="store_true", help="the last lines are one object a contender")
     parser.add_argument("--chart", type=Path, help="write the distribution as SVG to this file")
+    parser.add_argument("--target", type=seconds, help="what p99 is meant to be, like 95ms; marked in the chart")
     parser.add_argument("--keep-logs", type=Path, help="copy the processes' logs into this folder")
-    options: Any = parser.parse_args()
-    run_as_root(_main(options))
+    run(_main(parser.parse_args()))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 #: Seconds within which a node has to be ready.
 READY = 5.0
@@ -94,5 +95,5 @@ def _of_history(evidence: Evidence) -> Iterator[str]:
     yield from (f"the cloud misses entries: {gap}" for gap in evidence.gaps)
 
 
-def _repeated(text: str, times: Mapping[object, int]) -> Iterator[str]:
+def _repeated(text: str, times: Mapping[Any, int]) -> Iterator[str]:
     yield from (text.format(what, count) for what, count in times.items() if count > 1)

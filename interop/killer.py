@@ -24,11 +24,10 @@ import asyncio
 import json
 import random
 import signal
-import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -36,10 +35,17 @@ from typing import Any
 
 import httpx2
 
+from interop.command import STOPPED, new_parser, run, tell
 from interop.counting import OVERRIDDEN, Witness
 from interop.kill_audit import READY, Evidence, Result, faults
 from interop.kill_site import SIDES, Load, Site, is_ready
 from interop.processes import Processes, Running
+
+_EPILOG = """\
+examples:
+  python -m interop.killer --kills 40 --side edge
+  python -m interop.killer --kills 40 --moment commit --seed 11 --keep-logs logs
+"""
 
 _SETTLE = 60.0
 #: Of all starts, the share that is killed before it is ready.
@@ -111,7 +117,10 @@ class Killing:
     async def _moment(self, side: str) -> None:
         await asyncio.sleep(self._chance.uniform(0.05, self._options.pause))
         if self._options.moment == "commit":
-            witnessed = [self._load.asking[side].wait, lambda: self._site.until_committing(side)]
+            witnessed: list[Callable[[], Awaitable[object]]] = [
+                self._load.asking[side].wait,
+                lambda: self._site.until_committing(side),
+            ]
             if side == "edge":
                 witnessed.append(self._witness.writing.wait)
             with suppress(TimeoutError):  # nothing of the kind happens while the other side is dead
@@ -133,16 +142,14 @@ class Killing:
         done = sum(self._result.kills.values())
         if done % _PROGRESS == 0:
             passed = time.monotonic() - self._began
-            print(
+            tell(
                 f"{done} of {self._options.kills} kills, {self._load.count} acknowledged, "
                 f"{len(self._witness.written)} written, {len(self._witness.handed)} counted; "
-                f"{passed:.0f} s, {passed * self._left / done:.0f} s to go",
-                file=sys.stderr,
-                flush=True,
+                f"{passed:.0f} s, {passed * self._left / done:.0f} s to go"
             )
 
 
-async def run(options: argparse.Namespace) -> tuple[Result, bool]:
+async def measure(options: argparse.Namespace) -> tuple[Result, bool]:
     """(the figures, whether it was cut short)."""
     began, result, witness = time.monotonic(), Result(), Witness()
     with tempfile.TemporaryDirectory(prefix="killer-") as temporary:
@@ -181,7 +188,7 @@ def _stopped_by_signals(killing: Killing) -> Iterator[None]:
     def stop() -> None:
         for number in numbers:
             loop.remove_signal_handler(number)
-        print("no more kills; the audit follows", file=sys.stderr, flush=True)
+        tell("no more kills; the audit follows")
         killing.stop()
 
     for number in numbers:
@@ -282,26 +289,29 @@ def _judge(result: Result, evidence: Evidence, load: Load, readiness: list[float
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m interop.killer", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--kills", type=int, default=200, help="(200)")
-    parser.add_argument("--side", choices=(*SIDES, "both"), default="both")
+    parser = new_parser("killer", __doc__, epilog=_EPILOG)
+    parser.add_argument("--kills", type=int, default=200, help="in all (200)")
+    parser.add_argument("--side", choices=(*SIDES, "both"), default="both", help="which nodes are killed (both)")
     parser.add_argument("--moment", choices=("any", "commit"), default="any", help="when to kill (any)")
     parser.add_argument("--pause", type=float, default=2.0, help="most seconds between two kills of a side (2)")
-    parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
+    parser.add_argument(
+        "--seed", type=int, default=random.randrange(1 << 30), help="of the moments; told at the end (a new one)"
+    )
     parser.add_argument("--json", action="store_true", help="the last line is an object with all figures")
     parser.add_argument(
         "--keep-logs", type=Path, help="copy the nodes' logs into this folder when something was lost"
     )
-    options: Any = parser.parse_args()
-    result, cut_short = asyncio.run(run(options))
+    run(_main(parser.parse_args()))
+
+
+async def _main(options: argparse.Namespace) -> int:
+    result, cut_short = await measure(options)
     if options.json:
-        print(json.dumps(asdict(result)))
+        print(json.dumps({"seed": options.seed, **asdict(result)}))
     else:
-        for name, value in asdict(result).items():
+        for name, value in {"seed": options.seed, **asdict(result)}.items():
             print(f"{name:20}{value}")
-    sys.exit(1 if result.faults else 130 if cut_short else 0)
+    return 1 if result.faults else STOPPED if cut_short else 0
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ import argparse
 import asyncio
 import json
 import socket
-import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass
@@ -22,12 +21,13 @@ from typing import Any
 
 import httpx2
 
-from interop.control import ask
+from interop.command import new_parser, run, tell
+from interop.control import aside, ask
 from interop.freshness import wait_until_seen
 from interop.nodes import Nodes
 from interop.outage import caught_up_at
 from interop.processes import Processes, Running
-from interop.quantities import seconds
+from interop.quantities import bits_per_second, seconds
 from interop.throughput import free_port
 from interop.workload import lateness, read_sightings, read_times
 from twingateway.demo.relay import Conditions, Relay
@@ -66,6 +66,13 @@ class Result:
         return converged and self.live_p99_ms <= _MOST_P99_MS and self.rss_growth_mb <= _MOST_GROWTH_MB
 
 
+_EPILOG = """\
+examples:
+  python -m interop.long_outage                        (3 min; the exit status says whether the promises held)
+  python -m interop.long_outage --outage 20s --after 20s --rate 200 --devices 100 --json
+"""
+
+
 async def measure(options: argparse.Namespace) -> Result:
     with tempfile.TemporaryDirectory(prefix="interop-") as temporary:
         folder = Path(temporary)
@@ -81,7 +88,9 @@ async def measure(options: argparse.Namespace) -> Result:
             arguments = ["events", "--port", str(api), "--devices", str(options.devices), "--control", str(observer)]
             await processes.start_module("observer", [], "interop.observer", *arguments)
             try:
-                return await _measure(options, nodes.generator_socket, observer, relay, edge, folder, api)
+                return await processes.during(
+                    _measure(options, nodes.generator_socket, observer, relay, edge, folder, api)
+                )
             finally:
                 relay.close()
 
@@ -93,13 +102,15 @@ async def _measure(
     await wait_until_seen(observer, first - 1, 60)
     lasts = _BEFORE + options.outage + options.after
     how = {"rate": options.rate, "seconds": lasts, "record": str(folder / "sent")}
-    running = asyncio.create_task(ask(generator, "run", patience=lasts + 120, **how))
+    running = aside(ask(generator, "run", patience=lasts + 120, **how))
     await asyncio.sleep(_BEFORE)
     before = edge.rss_mb()
+    tell(f"no link for {options.outage:g} s; the edge has {before:.0f} MB")
     relay.conditions.cut = True
     most = await _watch(edge, options.outage)
     relay.conditions.cut = False
     back = time.monotonic()
+    tell(f"the link is back; {options.after:g} s more; the edge had {most:.0f} MB at most")
     most = max(most, await _watch(edge, options.after))
     last = (await running)["last"]
     await wait_until_seen(observer, last, 15)
@@ -134,25 +145,24 @@ async def _watch(edge: Running, duration: float) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m interop.long_outage",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = new_parser("long_outage", __doc__, epilog=_EPILOG)
     parser.add_argument("--outage", type=seconds, default=120.0, help="how long (120s)")
     parser.add_argument("--after", type=seconds, default=60.0, help="how long to go on afterwards (60s)")
     parser.add_argument("--rate", type=float, default=1000, help="updates a second, of all devices (1000)")
     parser.add_argument("--devices", type=int, default=500, help="(500)")
-    parser.add_argument("--bandwidth", type=float, default=1e6, help="bits a second each way (1000000)")
+    parser.add_argument("--bandwidth", type=bits_per_second, default=1e6, help="bit/s each way, like 256k (1m)")
     parser.add_argument("--json", action="store_true", help="print one object")
-    options = parser.parse_args()
-    result = asyncio.run(measure(options))
+    run(_main(parser.parse_args()))
+
+
+async def _main(options: argparse.Namespace) -> int:
+    result = await measure(options)
     if options.json:
         print(json.dumps(asdict(result)))
     else:
         for name, value in asdict(result).items():
             print(f"{name:18}{value}")
-    sys.exit(0 if result.good else 1)
+    return 0 if result.good else 1
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from twingateway_modbus.framing import FramingName
+from twingateway_modbus.address import FramingName
 from twingateway_modbus.point import Table
 from twingateway_modbus.simulator.memory import Memory
 from twingateway_modbus.simulator.server import Server

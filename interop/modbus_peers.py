@@ -10,16 +10,14 @@ Runs what is installed and says what is not. The last line is a JSON object: `ra
 
 from __future__ import annotations
 
-import argparse
-import asyncio
 import json
 import shutil
-import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from interop import modbus_peer_libmodbus, modbus_peer_mbpoll, modbus_peer_npm
+from interop.command import new_parser, run, tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +48,25 @@ def _absent(program: str) -> str:
     return "" if shutil.which(program) else program
 
 
-async def _run(found: list[Peer]) -> dict[str, list[str]]:
-    return {peer.name: await peer.run() for peer in found if not peer.missing}
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--npm", type=Path, metavar="FOLDER", help="the folder where modbus-serial was installed")
-    folder = parser.parse_args().npm
-    found = peers(folder and folder.resolve())
-    results = asyncio.run(_run(found))
+async def _run(found: list[Peer]) -> int:
+    results = {}
+    for peer in found:
+        if peer.missing:
+            tell(f"{peer.name}: not installed: {peer.missing}")
+        else:
+            tell(f"{peer.name} …")
+            results[peer.name] = await peer.run()
     differences = [f"{name} {each}" for name, each_of in results.items() for each in each_of]
     missing = {peer.name: peer.missing for peer in found if peer.missing}
     print(json.dumps({"ran": list(results), "missing": missing, "differences": differences}))
-    sys.exit(1 if differences or not results else 0)
+    return 1 if differences or not results else 0
+
+
+def main() -> None:
+    parser = new_parser("modbus_peers", __doc__)
+    parser.add_argument("--npm", type=Path, metavar="FOLDER", help="the folder where modbus-serial was installed")
+    folder = parser.parse_args().npm
+    run(_run(peers(folder and folder.resolve())))
 
 
 if __name__ == "__main__":

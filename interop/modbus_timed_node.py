@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--control", type=int, required=True)
     options = parser.parse_args()
-    reader.Round = _TimedRound  # type: ignore[misc]
+    vars(reader)["Round"] = _TimedRound
     socketserver.TCPServer.allow_reuse_address = True
     server = socketserver.TCPServer(("127.0.0.1", options.control), _Control)
     threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from interop import mqtt311
-from interop.control import serve
+from interop.control import Handler, serve
 from interop.workload import Sightings
 
 _READ = 1 << 18
@@ -49,7 +49,7 @@ async def messages(port: int) -> AsyncIterator[int]:
 
 async def _main(options: argparse.Namespace) -> None:
     sightings = Sightings(options.devices)
-    handlers = {"missing": sightings.missing, "dump": sightings.dump, "since": sightings.since}
+    handlers: dict[str, Handler] = {"missing": sightings.missing, "dump": sightings.dump, "since": sightings.since}
     await serve(options.control, handlers)
     source = {"events": events, "mqtt": messages}[options.source]
     async for n in source(options.port):

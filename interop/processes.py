@@ -8,8 +8,11 @@ import os
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 _TICK = os.sysconf("SC_CLK_TCK")
 #: Seconds that a process has to end after SIGTERM.
@@ -18,12 +21,21 @@ PATIENCE = 5.0
 ROOT = Path(__file__).resolve().parent.parent
 
 
+class Died(RuntimeError):
+    """A process ended that was to go on; the first line says which, the others are the last that it wrote."""
+
+    def __init__(self, name: str, status: int, tail: str) -> None:
+        how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
+        super().__init__(f"{name} {how}\n{tail}".rstrip())
+
+
 class Running:
     """One process, with all it writes in the file `log`."""
 
     def __init__(self, process: Process, log: Path) -> None:
         self._process = process
         self.log = log
+        self._is_to_end = False
 
     @property
     def pid(self) -> int:
@@ -45,9 +57,15 @@ class Running:
 
     def require_running(self) -> None:
         if self._process.returncode is not None:
-            raise RuntimeError(f"{self.log.stem} ended with status {self._process.returncode}:\n{self.tail()}")
+            raise Died(self.log.stem, self._process.returncode, self.tail())
+
+    async def death(self) -> Died | None:
+        """Wait for the end; None if that was asked for."""
+        status = await self._process.wait()
+        return None if self._is_to_end else Died(self.log.stem, status, self.tail())
 
     def kill(self) -> None:
+        self._is_to_end = True
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
@@ -57,6 +75,7 @@ class Running:
 
     async def end(self) -> None:
         if self._process.returncode is None:
+            self._is_to_end = True
             self._signal(signal.SIGTERM)
             try:
                 async with asyncio.timeout(PATIENCE):
@@ -72,6 +91,8 @@ class Processes:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._running: list[Running] = []
+        self._watching: list[asyncio.Task[None]] = []
+        self._death: asyncio.Future[Died] = asyncio.get_running_loop().create_future()
 
     async def __aenter__(self) -> Processes:
         return self
@@ -79,6 +100,28 @@ class Processes:
     async def __aexit__(self, *_: object) -> None:
         for running in reversed(self._running):
             await running.end()
+        for watching in self._watching:
+            watching.cancel()
+
+    async def during(self, work: Coroutine[Any, Any, T]) -> T:
+        """What this work comes to. Raises Died as soon as any of the processes ends though nobody asked it to."""
+        working = asyncio.ensure_future(work)
+        try:
+            either: set[asyncio.Future[Any]] = {working, self._death}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if working.done() and not working.cancelled() and working.exception() is not None:
+                await asyncio.wait({self._death}, timeout=0.5)  # whose end may be what it failed of
+            if self._death.done():
+                raise self._death.result()
+            return working.result()
+        finally:
+            working.cancel()
+            await asyncio.wait({working})
+
+    async def _watch(self, running: Running) -> None:
+        death = await running.death()
+        if death is not None and not self._death.done():
+            self._death.set_result(death)
 
     def save_logs(self, folder: Path | None, prefix: str) -> None:
         """Copy what all of them have written into `folder`, if there is one."""
@@ -98,6 +141,7 @@ class Processes:
             )
         running = Running(process, log)
         self._running.append(running)
+        self._watching.append(asyncio.create_task(self._watch(running)))
         return running
 
     async def start_module(self, name: str, inside: Sequence[str], module: str, *arguments: str) -> Running:
