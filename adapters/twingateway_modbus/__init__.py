@@ -9,7 +9,7 @@ from twingateway_modbus.settings import DeviceSettings, ModbusSettings
 def _open(settings: ModbusSettings, context: AdapterContext) -> Adapter:
     from twingateway_modbus.adapter import ModbusAdapter
 
-    return ModbusAdapter(context.data_dir)
+    return ModbusAdapter(context.data_dir, settings)
 
 
 ADAPTER = AdapterKind(

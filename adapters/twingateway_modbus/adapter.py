@@ -15,6 +15,7 @@ from twingateway_modbus.driver import ModbusDriver
 from twingateway_modbus.gate import Gate
 from twingateway_modbus.learned import Learned
 from twingateway_modbus.link import Link
+from twingateway_modbus.reporting import ReportingSettings
 from twingateway_modbus.schedule import phases
 from twingateway_modbus.settings import DeviceSettings
 
@@ -22,8 +23,10 @@ from twingateway_modbus.settings import DeviceSettings
 class ModbusAdapter(Adapter):
     """A link is closed with the last device on it. What devices taught is kept in `data_dir`, if there is one."""
 
-    def __init__(self, data_dir: Path | None = None) -> None:
+    def __init__(self, data_dir: Path | None = None, reporting: ReportingSettings | None = None) -> None:
+        """`reporting`: what counts for devices that say nothing themselves."""
         self._data_dir = data_dir
+        self._reporting = reporting
         self._links: dict[str, Link] = {}
         self._users: Counter[str] = Counter()
         self._gate = Gate()
@@ -36,16 +39,17 @@ class ModbusAdapter(Adapter):
         if device.model is None and settings.needs_model:
             raise InvalidConfig(f"{', '.join(settings.needs_model)}: the model that gives the names is not here")
         address = settings.address
+        points = settings.points(device.model, self._reporting)
         link = self.link(address)
         endpoint = address.endpoint
         if address.is_everybody(address.unit):
             self._users[endpoint] += 1
-            return BroadcastDriver(device, port, link, lambda: self._release(endpoint))
+            return BroadcastDriver(device, points, port, link, lambda: self._release(endpoint))
         unit = endpoint, address.unit
         if unit not in self._phase_of:
             self._phase_of[unit] = next(self._phases)
         learned, phase = self._learned(str(device.id), address.unit, endpoint), self._phase_of[unit]
-        driver = ModbusDriver(device, port, link, learned, lambda: self._release(endpoint), self._gate, phase)
+        driver = ModbusDriver(device, points, port, link, learned, lambda: self._release(endpoint), self._gate, phase)
         self._users[endpoint] += 1
         return driver
 

@@ -6,10 +6,11 @@ It is there while its line can be used. What was written ends as `delivered`, `u
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from twingateway.adapter import UNCONFIRMED, Device, DevicePort, Driver, Value, Written, not_writable
 from twingateway_modbus.link import Link, nobody_answers
+from twingateway_modbus.point import Point
 from twingateway_modbus.settings import DeviceSettings
 from twingateway_modbus.writer import put_point
 
@@ -20,10 +21,12 @@ _LOOK = 5.0
 class BroadcastDriver(Driver):
     """`release` is called once, when the driver needs `link` no more."""
 
-    def __init__(self, device: Device, port: DevicePort, link: Link, release: Callable[[], None]) -> None:
+    def __init__(
+        self, device: Device, points: Iterable[Point], port: DevicePort, link: Link, release: Callable[[], None]
+    ) -> None:
         settings: DeviceSettings = device.settings
         self._address = settings.address
-        self._points = {point.name: point for point in settings.points(device.model)}
+        self._points = {point.name: point for point in points}
         self._port = port
         self._link = link
         self._release: Callable[[], None] | None = release
@@ -42,6 +45,7 @@ class BroadcastDriver(Driver):
     async def write(self, name: str, value: Value) -> Written:
         if name not in self._points:
             raise not_writable(name)
+        self._points[name].bounds.check(name, value)
         async with self._link.turn(self._address.unit, self._address.timeout, urgent=True) as turn:
             await put_point(turn, self._points[name], value, None)
         return UNCONFIRMED

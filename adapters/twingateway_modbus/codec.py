@@ -16,6 +16,7 @@ from typing import NamedTuple, TypeGuard
 
 from twingateway.adapter import Value
 from twingateway_modbus.layout import (
+    ADDRESSES,
     ARRANGEMENTS,
     BCDS,
     BYTES,
@@ -29,6 +30,7 @@ from twingateway_modbus.layout import (
     registers_of,
 )
 from twingateway_modbus.linear import IDENTITY, Linear, decimal
+from twingateway_modbus.network_address import ADDRESS_TEXTS
 from twingateway_modbus.raw import FORMATS, CodecError, Raw, RawCodec, raw_codec
 from twingateway_modbus.shortcuts import not_a_number, scaled_integer, shortest_float32
 
@@ -147,6 +149,8 @@ class Codec:
             raw = (raw & self.bits.mask) >> self.bits.low
             if self.bits.flag:
                 return bool(raw)
+        if self.type in ADDRESSES:
+            return ADDRESS_TEXTS[self.type].shown(raw)
         if self.names is not None:
             return self._name(raw)
         if self.flags is not None:
@@ -197,10 +201,10 @@ class Codec:
         return arrange(data)
 
     def _raw_of(self, value: Value) -> Raw:
-        if self.type is DataType.STRING or self.type in TIMES:
+        if self.type is DataType.STRING or self.type in TIMES | ADDRESSES:
             if not isinstance(value, str):
                 raise CodecError(f"{value!r} is not a string")
-            return value
+            return ADDRESS_TEXTS[self.type].parsed(value) if self.type in ADDRESSES else value
         if self.type is DataType.BOOL:
             return int(_flag(value))
         if self.type in FLOATS:
@@ -265,7 +269,7 @@ class Codec:
                 return sorted(map(str, wanted)) == sorted(map(str, observed))
             pairs = zip(wanted, observed, strict=False)
             return len(wanted) == len(observed) and all(self.matches(a, b, tolerance) for a, b in pairs)
-        if self.type in TIMES and isinstance(wanted, str):
+        if self.type in TIMES | ADDRESSES and isinstance(wanted, str):
             return bool(self.decode(self.encode(wanted)) == observed)
         if not _is_number(wanted) or not _is_number(observed):
             return type(wanted) is type(observed) and wanted == observed

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from twingateway.adapter import UNCONFIRMED, Device, DevicePort, Driver, Value, Written, not_writable
 from twingateway.errors import DeviceError, DeviceRefused, WriteMismatch
 from twingateway_modbus.address import AddressSettings
 from twingateway_modbus.changes import Changes
 from twingateway_modbus.gate import Gate
+from twingateway_modbus.introduction import Introduction
 from twingateway_modbus.learned import Learned
 from twingateway_modbus.link import Link
 from twingateway_modbus.point import Point
@@ -31,6 +32,7 @@ class ModbusDriver(Driver):
     def __init__(
         self,
         device: Device,
+        points: Sequence[Point],
         port: DevicePort,
         link: Link,
         learned: Learned,
@@ -38,11 +40,10 @@ class ModbusDriver(Driver):
         gate: Gate,
         phase: float = 0.0,
     ) -> None:
-        """`release` is called once, when the driver needs `link` no more. `gate` is the node's; `phase`: see
-        `schedule`."""
+        """`points`: as the device's settings give them. `release` is called once, when the driver needs `link` no
+        more. `gate` is the node's; `phase`: see `schedule`."""
         settings: DeviceSettings = device.settings
         self._address: AddressSettings = settings.address
-        points = settings.points(device.model)
         self._points: dict[str, Point] = {point.name: point for point in points if not point.is_scale}
         self._port = port
         self._link = link
@@ -58,6 +59,8 @@ class ModbusDriver(Driver):
         link.join(self, self._reader.rounds)
         self.period = max((item.period for item in self._reader.rounds), default=None)
         self._changes = Changes(self._points)
+        self._introduction = Introduction(settings.identification)
+        self._heard = asyncio.Event()
         self._told: dict[str, str] = {}
         self._tell_again = 0.0
         self.writable = frozenset(point.name for point in self._points.values() if point.writable)
@@ -74,6 +77,7 @@ class ModbusDriver(Driver):
         """Every round in its own time, until the first of them fails; then none goes on."""
         # Not a TaskGroup: one that fails while its own task is cancelled swallows the cancellation (Python 3.11).
         rounds = [asyncio.ensure_future(self._keep_reading(item)) for item in self._reader.rounds]
+        rounds.append(asyncio.ensure_future(self._introduce()))
         try:
             ended, _ = await asyncio.wait(rounds, return_when=asyncio.FIRST_EXCEPTION)
         finally:
@@ -91,6 +95,7 @@ class ModbusDriver(Driver):
         """Everything is read at once and reported whole."""
         now = asyncio.get_running_loop().time()
         self._changes.forget()
+        self._heard.clear()
         self._reader.forget_refusals()
         for item in self._reader.rounds:
             item.start(now)
@@ -103,6 +108,13 @@ class ModbusDriver(Driver):
             self._judge(heard)
             item.advance(loop.time())
             await asyncio.sleep(item.due - loop.time())
+
+    async def _introduce(self) -> None:
+        """Once the device is known to be there, it is asked who it is."""
+        await self._heard.wait()
+        if values := await self._introduction.ask(self._link, self._address):
+            self._port.report(values)
+        self._complain()
 
     def _report(self, values: Mapping[str, Value], *, at_once: bool = False) -> None:
         due = self._changes.take(values, asyncio.get_running_loop().time(), at_once=at_once)
@@ -117,7 +129,8 @@ class ModbusDriver(Driver):
         """After a round: the device is there if anything believable was heard, or some property is well."""
         problems = self._reader.problems
         if heard or len(problems) < len(self._points):
-            if problems or self._told:
+            self._heard.set()
+            if problems or self._told or self._introduction.problems:
                 self._complain()
         else:
             self._changes.forget()
@@ -126,7 +139,7 @@ class ModbusDriver(Driver):
     def _complain(self) -> None:
         """Tell what is wrong when that changes, and again now and then, since a report takes it off the screen."""
         now = asyncio.get_running_loop().time()
-        problems = self._reader.problems
+        problems = {**self._reader.problems, **self._introduction.problems}
         told = {name: error.message for name, error in problems.items()}
         if told != self._told:
             self._port.quality(problems)
@@ -149,9 +162,10 @@ class ModbusDriver(Driver):
         self._reader.forget_refusals()
         for item in self._reader.rounds:
             await self._reader.read(item, values.update)
-        problems = self._reader.problems
         if not values:
-            raise next(iter(problems.values()))
+            raise next(iter(self._reader.problems.values()))
+        values |= await self._introduction.ask(self._link, self._address)
+        problems = {**self._reader.problems, **self._introduction.problems}
         for problem in problems.values():
             if not isinstance(problem, NoValue):
                 self._port.problem(problem)
@@ -172,6 +186,7 @@ class ModbusDriver(Driver):
         point = self._points[name]
         if not point.writable:
             raise not_writable(name)
+        point.bounds.check(name, value)
         async with self._link.turn(self._address.unit, self._address.timeout, urgent=True) as turn:
             exponent = await read_exponent(turn, point)
             self._remember(point, exponent)
@@ -200,7 +215,7 @@ class ModbusDriver(Driver):
 
     def problem_with(self, name: str) -> str:
         """What is wrong with a property at present, empty if nothing."""
-        error = self._reader.problems.get(name)
+        error = self._reader.problems.get(name) or self._introduction.problems.get(name)
         return "" if error is None else error.message
 
     def matches(self, name: str, wanted: Value, observed: Value) -> bool:
@@ -209,7 +224,9 @@ class ModbusDriver(Driver):
 
     def reads_as(self, name: str, value: Value) -> Value:
         """How `value` is read back, to the last digit. Raises InvalidValue, DeviceReplyInvalid."""
-        point = self._points[name]
+        point = self._points.get(name)
+        if point is None:  # what the device says of itself
+            return value
         return point.reads_as(value, self._exponent(point))
 
     def _exponent(self, point: Point) -> int | None:

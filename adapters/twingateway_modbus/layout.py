@@ -31,6 +31,9 @@ class DataType(StrEnum):
     UNIX64_MS = "unix64ms"
     CP56 = "cp56time"
     CALENDAR = "calendar"
+    EUI48 = "eui48"
+    IPV4 = "ipv4"
+    IPV6 = "ipv6"
 
 
 class Order(StrEnum):
@@ -67,6 +70,9 @@ REGISTERS: dict[DataType, int] = {
     DataType.UNIX64_MS: 4,
     DataType.CP56: 4,
     DataType.CALENDAR: 6,
+    DataType.EUI48: 4,
+    DataType.IPV4: 2,
+    DataType.IPV6: 8,
 }
 BYTES = frozenset({DataType.INT8, DataType.UINT8})
 SIGNED = frozenset({DataType.INT8, DataType.INT16, DataType.INT32, DataType.INT64})
@@ -74,6 +80,7 @@ UNSIGNED = frozenset({DataType.UINT8, DataType.UINT16, DataType.UINT32, DataType
 FLOATS = frozenset({DataType.FLOAT16, DataType.FLOAT32, DataType.FLOAT64})
 BCDS = frozenset({DataType.BCD16, DataType.BCD32, DataType.BCD64})
 INTEGERS = SIGNED | UNSIGNED | BCDS
+ADDRESSES = frozenset({DataType.EUI48, DataType.IPV4, DataType.IPV6})
 TIMES = frozenset({DataType.UNIX32, DataType.UNIX64, DataType.UNIX64_MS, DataType.CP56, DataType.CALENDAR})
 
 

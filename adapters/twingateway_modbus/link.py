@@ -24,6 +24,7 @@ from twingateway_modbus.address import BROADCAST, AddressSettings
 from twingateway_modbus.bisection import Answer, bisect
 from twingateway_modbus.connection import Connection, Tap
 from twingateway_modbus.connections import Connections, NotOpened, OneTooMany
+from twingateway_modbus.exceptions import REFUSING_AN_ADDRESS
 from twingateway_modbus.learned import Learned
 from twingateway_modbus.plan import Block
 from twingateway_modbus.point import Table
@@ -103,6 +104,10 @@ class Link:
         """Seconds until `unit` will be asked again, 0 while nothing is wrong with it."""
         now = asyncio.get_running_loop().time()
         return max(self._connections.endpoint.remaining(now), self._units[unit].remaining(now))
+
+    def forgive(self, unit: int) -> None:
+        """What it left unanswered says nothing about the rest."""
+        self._units[unit].succeeded()
 
     def join(self, member: object, rounds: Sequence[Round]) -> None:
         """`member` polls here by `rounds`."""
@@ -289,7 +294,19 @@ class Turn:
         return (await self._change(read_write(address, data)))[2:]
 
     async def identify(self, level: int = 1) -> dict[int, bytes]:
-        """The device identification's objects by number."""
+        """The device identification's objects by number, up to `level` or the highest below it that the device has. A
+        unit that leaves this unanswered is not left alone for it."""
+        try:
+            return await self._identify(level)
+        except DeviceRefused as error:
+            if level == 1 or error.detail.get("exception") not in REFUSING_AN_ADDRESS:
+                raise
+        except (DeviceTimeout, DeviceUnreachable):
+            self._link.forgive(self._unit)
+            raise
+        return await self.identify(level - 1)
+
+    async def _identify(self, level: int) -> dict[int, bytes]:
         found: dict[int, bytes] = {}
         following: int | None = 0
         while following is not None:

@@ -7,8 +7,10 @@ from enum import StrEnum
 
 from twingateway.adapter import Value
 from twingateway.errors import DeviceReplyInvalid, InvalidValue, Problem
+from twingateway_modbus.bounds import Bounds
 from twingateway_modbus.codec import Codec
 from twingateway_modbus.raw import CodecError
+from twingateway_modbus.reporting import Reporting
 
 
 class Table(StrEnum):
@@ -47,24 +49,6 @@ class WriteWith(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Reporting:
-    """Which changes are reported, and how often (seconds). `percent` is of the value last reported."""
-
-    deadband: float = 0.0
-    percent: float = 0.0
-    min_interval: float = 0.0
-    max_interval: float | None = None
-
-    def matters(self, before: Value, now: Value) -> bool:
-        """Whether the step from `before` to `now` is worth a report."""
-        if not (self.deadband or self.percent) or type(before) is bool or type(now) is bool:
-            return before != now or type(before) is not type(now)
-        if not isinstance(now, int | float) or not isinstance(before, int | float):
-            return before != now
-        return abs(now - before) > max(self.deadband, abs(before) * self.percent / 100)
-
-
-@dataclass(frozen=True, slots=True)
 class Point:
     """`address` is the zero-based protocol address; `count` is in registers, or bits for the tables of bits.
 
@@ -83,6 +67,7 @@ class Point:
     is_scale: bool = False
     write_with: WriteWith = WriteWith.AUTO
     tolerance: float = 0.0
+    bounds: Bounds = field(default_factory=Bounds)
 
     @property
     def count(self) -> int:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from twingateway.adapter import Duration, Model
+from twingateway_modbus.bounds import Bounds
 from twingateway_modbus.codec import BitField, Codec
 from twingateway_modbus.layout import (
+    ADDRESSES,
     BYTES,
     FLOATS,
     INTEGERS,
@@ -25,16 +28,17 @@ from twingateway_modbus.layout import (
 from twingateway_modbus.linear import Linear
 from twingateway_modbus.names import names_in
 from twingateway_modbus.plan import MAX_REGISTERS
-from twingateway_modbus.point import Point, Reporting, Table, WriteWith
+from twingateway_modbus.point import Point, Table, WriteWith
+from twingateway_modbus.reporting import ReportingSettings, reporting
 
 LAST_ADDRESS = 0xFFFF
 _MOST_WRITTEN = 123
 
 #: Factors a register map may hold; between them arithmetic on 64-bit values stays exact.
 _Factor = Annotated[Decimal, Field(allow_inf_nan=False, ge=Decimal("-1e9"), le=Decimal("1e9"), decimal_places=12)]
+_Bound = Annotated[Decimal, Field(allow_inf_nan=False)]
+_Step = Annotated[Decimal, Field(allow_inf_nan=False, gt=0)]
 Period = Annotated[Duration, Field(ge=0.02, le=86400)]
-Interval = Annotated[Duration, Field(ge=0, le=86400 * 30)]
-Percent = Annotated[float, Field(ge=0, le=100)]
 _Address = Annotated[int, Field(ge=0, le=LAST_ADDRESS)]
 _Names = Annotated[dict[int, str], Field(min_length=1)] | Literal["model"]
 
@@ -45,23 +49,26 @@ def _shared(codec: Codec) -> Codec:
     return codec
 
 
+class GroupSettings(ReportingSettings):
+    """What several properties of a device have in common."""
+
+    period: Period | None = Field(None, description="How often they are read, if not as often as the device.")
+
+
 @dataclass(frozen=True, slots=True)
 class Common:
-    """What a device says for all its properties: seconds, percent, and what is added to each address. `model`: gives
-    names where a property wants them from there."""
+    """What a device says for all its properties: what is added to each address, seconds, its groups, what it and
+    those above it say of reporting. `model`: gives names where a property wants them from there."""
 
     base: int = 0
     period: float = 1.0
-    deadband_percent: float = 0.0
-    min_interval: float = 0.0
-    max_interval: float | None = None
+    groups: Mapping[str, GroupSettings] = field(default_factory=dict)
+    levels: tuple[ReportingSettings, ...] = ()
     model: Model | None = None
 
 
-class PropertySettings(BaseModel):
+class PropertySettings(ReportingSettings):
     """Where one property lies and how its registers are read."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     table: Table = Field(description="holding and coil can be written, input and discrete only read.")
     address: _Address = Field(
@@ -86,16 +93,16 @@ class PropertySettings(BaseModel):
     sentinels: list[int | Literal["nan"]] = Field(
         default_factory=list, description="Register contents by which the device says that it has no value."
     )
-    deadband: float = Field(0.0, ge=0, allow_inf_nan=False, description="Smaller changes are not reported.")
-    deadband_percent: Percent = Field(0.0, description="The same, of the value last reported.")
-    min_interval: Interval = Field(0.0, description="Changes are reported at most this often.")
-    max_interval: Interval | None = Field(None, description="Reported at least this often, changed or not.")
     writable: bool = False
+    minimum: _Bound | None = Field(None, description="The least that is written; the model's bounds hold too.")
+    maximum: _Bound | None = Field(None, description="The most that is written; the model's bounds hold too.")
+    step: _Step | None = Field(None, description="Written are whole steps from minimum, or 0; the model's holds too.")
     write_with: WriteWith = WriteWith.AUTO
     tolerance: float = Field(
         0.0, ge=0, allow_inf_nan=False, description="How far a value read back may be off; at least half a step."
     )
-    period: Period | None = Field(None, description="How often it is read, if not as often as the device.")
+    period: Period | None = Field(None, description="How often it is read, if not as often as its group or device.")
+    group: str | None = Field(None, description="One of the device's groups, whose period and reporting it has.")
 
     @property
     def data_type(self) -> DataType:
@@ -146,8 +153,8 @@ class PropertySettings(BaseModel):
     def _number_fault(self) -> str:
         is_number = self.data_type in INTEGERS | FLOATS and self.bit is None and not self.enum and not self.flags
         scaled = self.scale != 1 or self.offset != 0 or self.scale_register is not None
-        if not is_number and (scaled or self.deadband or self.deadband_percent or self.tolerance):
-            return "scale, scale_register, offset, deadband and tolerance are for numbers"
+        if not is_number and (scaled or self.deadband or self.deadband_percent or self.tolerance or self._bounded):
+            return "scale, scale_register, offset, deadband, tolerance, minimum, maximum and step are for numbers"
         if self.scale == 0:
             return "scale must not be 0"
         if self.enum and self.flags:
@@ -162,7 +169,7 @@ class PropertySettings(BaseModel):
         if "nan" in self.sentinels and self.data_type not in FLOATS:
             return "nan is a sentinel of floats"
         numbers = [each for each in self.sentinels if each != "nan"]
-        if numbers and self.data_type not in INTEGERS:
+        if numbers and self.data_type not in INTEGERS | ADDRESSES:
             return f"{self.data_type} has no sentinels" + (" but nan" if self.data_type in FLOATS else "")
         return ""
 
@@ -181,8 +188,12 @@ class PropertySettings(BaseModel):
         return ""
 
     def _write_fault(self) -> str:
+        if not self.writable and (self.write_with is not WriteWith.AUTO or self._bounded):
+            return "write_with, minimum, maximum and step are for writable properties"
         if not self.writable:
-            return "write_with is for writable properties" if self.write_with is not WriteWith.AUTO else ""
+            return ""
+        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
+            return f"minimum {self.minimum} is above maximum {self.maximum}"
         if not self.table.writable:
             other = "coil" if self.table.of_bits else "holding"
             return f"{self.table} cannot be written; only {other} can, or leave writable out"
@@ -195,6 +206,10 @@ class PropertySettings(BaseModel):
         if self.write_with is WriteWith.READ_WRITE and (self.table.of_bits or self.scale_register is not None):
             return "read-write is for holding registers without a scale register"
         return ""
+
+    @property
+    def _bounded(self) -> bool:
+        return (self.minimum, self.maximum, self.step) != (None, None, None)
 
     def _sentinel_numbers(self) -> frozenset[int]:
         """As the codec compares them: a negative number's two's complement was meant by a large one."""
@@ -219,6 +234,7 @@ class PropertySettings(BaseModel):
         """As the planner and the driver use it. Without the model that it needs it has numbers for names. Raises
         InvalidConfig if the model does not have them."""
         base, model = common.base, common.model
+        group = GroupSettings.model_validate({}) if self.group is None else common.groups[self.group]
         codec = _shared(
             Codec(
                 self.data_type,
@@ -239,22 +255,13 @@ class PropertySettings(BaseModel):
             self.table,
             base + self.address,
             codec,
-            self.period or common.period,
-            self._reporting(common),
+            self.period or group.period or common.period,
+            reporting((self, group, *common.levels)),
             self.writable,
             None if self.scale_register is None else base + self.scale_register,
             write_with=self.write_with,
             tolerance=self.tolerance,
-        )
-
-    def _reporting(self, common: Common) -> Reporting:
-        """As the device says for all, where this one says nothing."""
-        own = self.model_fields_set
-        return Reporting(
-            self.deadband,
-            self.deadband_percent if "deadband_percent" in own else common.deadband_percent,
-            self.min_interval if "min_interval" in own else common.min_interval,
-            self.max_interval if "max_interval" in own else common.max_interval,
+            bounds=Bounds(self.minimum, self.maximum, self.step),
         )
 
     @staticmethod

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
-from twingateway_modbus.layout import BCDS, TIMES, DataType, Half
+from twingateway_modbus.layout import ADDRESSES, BCDS, TIMES, DataType, Half, registers_of
 
 Raw: TypeAlias = "int | float | str"
 
@@ -53,6 +53,9 @@ def raw_codec(data_type: DataType, length: int = 0, half: Half | None = None) ->
         return _text(length, half)
     if data_type in BCDS:
         return _bcd({DataType.BCD16: 2, DataType.BCD32: 4, DataType.BCD64: 8}[data_type])
+    if data_type in ADDRESSES:
+        size = 2 * registers_of(data_type)
+        return RawCodec(lambda data: int.from_bytes(data, "big"), lambda raw: int(raw).to_bytes(size, "big"))
     if data_type in TIMES:
         return _TIME_CODECS[data_type]
     return _byte(half or Half.LOW, signed=data_type is DataType.INT8)

@@ -9,10 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from twingateway.adapter import Model
 from twingateway_modbus.address import AddressSettings
 from twingateway_modbus.codec import Codec
+from twingateway_modbus.identity import ObjectId
 from twingateway_modbus.layout import DataType
 from twingateway_modbus.plan import MAX_BITS, MAX_GAP, MAX_REGISTERS, Limits, Range
 from twingateway_modbus.point import Point, Table
-from twingateway_modbus.property import LAST_ADDRESS, Common, Interval, Percent, Period, PropertySettings
+from twingateway_modbus.property import LAST_ADDRESS, Common, GroupSettings, Period, PropertySettings
+from twingateway_modbus.reporting import ReportingSettings
 
 #: On a serial line a request costs about as much as this many registers.
 _SERIAL_GAP = 6
@@ -23,8 +25,8 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class ModbusSettings(_Strict):
-    """Modbus needs nothing beyond its devices: write `modbus: {}`."""
+class ModbusSettings(ReportingSettings):
+    """Modbus needs nothing beyond its devices: write `modbus: {}`. What is said here counts for all of them."""
 
 
 class ReadSettings(_Strict):
@@ -39,20 +41,32 @@ class ReadSettings(_Strict):
     forbidden: _Ranges = Field(default_factory=dict, description="Never touched by any request.")
 
 
-class DeviceSettings(_Strict):
+class DeviceSettings(ReportingSettings):
     """A device document's `spec` for `adapter: modbus`."""
 
     address: AddressSettings
     base: int = Field(0, ge=0, le=LAST_ADDRESS, description="Added to every address, where a map begins elsewhere.")
     period: Period = Field(1.0, description="How often properties are read.")
-    deadband_percent: Percent = Field(0.0, description="Of properties that say none themselves, like the next two.")
-    min_interval: Interval = Field(0.0, description="Changes are reported at most this often.")
-    max_interval: Interval | None = Field(None, description="Values are reported at least this often.")
+    groups: dict[str, GroupSettings] = Field(
+        default_factory=dict, description="Period and reporting of properties that name one of them as their group."
+    )
     read: ReadSettings = Field(default_factory=lambda: ReadSettings.model_validate({}))
     properties: dict[str, PropertySettings] = Field(min_length=1)
+    identification: dict[str, ObjectId] = Field(
+        default_factory=dict,
+        description="Property → what the device says of itself (function 43/14): vendor, product_code, revision … or"
+        " the number of an object. Read once, when the device is there.",
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        for name, each in self.properties.items():
+            if each.group is not None and each.group not in self.groups:
+                raise ValueError(
+                    f"{name}: there is no group {each.group!r}; there are {', '.join(self.groups) or 'none'}"
+                )
+        if both := self.properties.keys() & self.identification.keys():
+            raise ValueError(f"{', '.join(sorted(both))}: both in properties and in identification")
         limits = self.limits()
         if self.address.is_everybody(self.address.unit):
             self._check_broadcast()
@@ -67,6 +81,8 @@ class DeviceSettings(_Strict):
         return self
 
     def _check_broadcast(self) -> None:
+        if self.identification:
+            raise ValueError("identification: unit 0 is all units of a line; none answers")
         for name, each in self.properties.items():
             if not each.can_be_told:
                 raise ValueError(
@@ -93,10 +109,12 @@ class DeviceSettings(_Strict):
         """The properties whose names are the model's."""
         return tuple(name for name, settings in self.properties.items() if settings.needs_model)
 
-    def points(self, model: Model | None = None) -> tuple[Point, ...]:
+    def points(self, model: Model | None = None, above: ReportingSettings | None = None) -> tuple[Point, ...]:
         """The properties as the planner and the driver use them, and their scale-factor registers, each read as often
-        as what it scales. Raises InvalidConfig if `model` lacks names that are to come from it."""
-        common = Common(self.base, self.period, self.deadband_percent, self.min_interval, self.max_interval, model)
+        as what it scales. `above`: what is said for all devices. Raises InvalidConfig if `model` lacks names that are
+        to come from it."""
+        levels = (self,) if above is None else (self, above)
+        common = Common(self.base, self.period, self.groups, levels, model)
         points = [each.point(name, common) for name, each in self.properties.items()]
         scales = {(point.table, point.scale_at, point.period) for point in points if point.scale_at is not None}
         return (*points, *(_scale(*each) for each in sorted(scales)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from twingateway_modbus.point import Table
+from twingateway_modbus.reply import objects_of
 from twingateway_modbus.simulator.answer import answer
 from twingateway_modbus.simulator.memory import Memory
 
@@ -58,3 +59,17 @@ def test_what_was_written_is_there() -> None:
     assert memory.get(Table.COIL, 19, 10) == [1, 0, 1, 1, 0, 0, 1, 1, 1, 0]
     assert memory.get(Table.HOLDING, 1, 2) == [0x000A, 0x0102]
     assert memory.get(Table.COIL, 172, 1) == [1]
+
+
+def test_an_identification_that_does_not_fit_goes_on_in_the_next_reply() -> None:
+    memory = unit()
+    memory.objects = {0: b"a" * 100, 1: b"b" * 100, 2: b"c" * 60, 3: b"d", 0x80: b"e"}
+    first = answer(bytes.fromhex("2B 0E 03 00"), memory)
+    assert len(first) <= 253
+    assert objects_of(first) == ({0: b"a" * 100, 1: b"b" * 100}, 2)
+    assert objects_of(answer(bytes.fromhex("2B 0E 03 02"), memory)) == ({2: b"c" * 60, 3: b"d", 0x80: b"e"}, None)
+    assert objects_of(answer(bytes.fromhex("2B 0E 01 02"), memory)) == ({2: b"c" * 60}, None)
+    assert objects_of(answer(bytes.fromhex("2B 0E 04 03"), memory)) == ({3: b"d"}, None)
+    assert answer(bytes.fromhex("2B 0E 04 09"), memory) == bytes.fromhex("AB 02")
+    assert answer(bytes.fromhex("2B 0E 05 00"), memory) == bytes.fromhex("AB 03")
+    assert answer(bytes.fromhex("2B 0D 01 00"), memory) == bytes.fromhex("AB 01")

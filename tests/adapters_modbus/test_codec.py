@@ -374,3 +374,49 @@ def test_a_scale_factor_register_multiplies_by_a_power_of_ten(raw: int, exponent
 def test_a_scale_factor_that_is_none_is_refused() -> None:
     with pytest.raises(CodecError, match="-32768 as a scale factor"):
         Codec(DataType.INT16).scaled_by(-32768)
+
+
+@pytest.mark.parametrize("order", Order)
+@pytest.mark.parametrize(
+    ("data_type", "data", "text"),
+    [
+        (DataType.EUI48, "0000 001B C504 102F", "00:1b:c5:04:10:2f"),
+        (DataType.IPV4, "C0A8 0105", "192.168.1.5"),
+        (DataType.IPV6, "FE80 0000 0000 0000 0000 0000 0000 0001", "fe80::1"),
+    ],
+)
+def test_network_addresses_are_text(data_type: DataType, data: str, text: str, order: Order) -> None:
+    codec = Codec(data_type, order)
+    registers = on_the_wire(bytes.fromhex(data), order)
+    assert codec.decode(registers) == text
+    assert codec.encode(text) == registers
+    assert codec.matches(text, codec.decode(registers))
+
+
+def test_an_address_written_in_another_way_is_the_same() -> None:
+    assert Codec(DataType.EUI48).matches("00-1B-C5-04-10-2F", "00:1b:c5:04:10:2f")
+    assert Codec(DataType.IPV6).matches("FE80:0:0:0:0:0:0:1", "fe80::1")
+    assert not Codec(DataType.IPV4).matches("10.0.0.1", "10.0.0.2")
+
+
+@pytest.mark.parametrize(
+    ("data_type", "text"),
+    [
+        (DataType.EUI48, "00:1b:c5:04:10"),
+        (DataType.EUI48, "00:1b-c5:04:10:2f"),
+        (DataType.IPV4, "10.0.0"),
+        (DataType.IPV4, "fe80::1"),
+        (DataType.IPV6, "10.0.0.1"),
+    ],
+)
+def test_what_is_no_address_is_not_written(data_type: DataType, text: str) -> None:
+    with pytest.raises(CodecError, match="is not an"):
+        Codec(data_type).encode(text)
+
+
+def test_an_address_that_the_device_does_not_have_is_nothing() -> None:
+    nothing = frozenset({0, 0x0000FFFFFFFFFFFF})
+    assert Codec(DataType.EUI48, sentinels=nothing).decode(bytes.fromhex("0000 FFFF FFFF FFFF")) is None
+    assert Codec(DataType.IPV6, sentinels=nothing).decode(bytes(16)) is None
+    with pytest.raises(CodecError, match="no EUI-48"):
+        Codec(DataType.EUI48).decode(bytes.fromhex("0001 001B C504 102F"))

@@ -101,10 +101,10 @@ def check(target: Path, registers: str, expect: str) -> None:
 def test_a_sunspec_model_becomes_a_profile(tmp_path: Path) -> None:
     result, target = imported(tmp_path / "model.json", json.dumps(SUNSPEC), "--repeat", 1)
     assert result.exit_code == 0, result.output
-    assert "left out: Addr: type ipv6addr" in result.output
+    assert result.output == ""
     wire = "1B59 0014 007B FFFF 0001 0000 0004 0000 0040 00D7 4142 4300 0000 0000"
-    wire += " 0000" * 8 + " 4366 0000"
-    expect = "{A: 12.3, Wh: 65536, St: 'ON', Evt: [DOOR], Set: 21.5, SN: ABC, module_1.V: 230.0}"
+    wire += " FE80 0000 0000 0000 0000 0000 0000 0001 4366 0000"
+    expect = "{A: 12.3, Wh: 65536, St: 'ON', Evt: [DOOR], Set: 21.5, SN: ABC, Addr: 'fe80::1', module_1.V: 230.0}"
     check(target, f'{{holding: {{0: "{wire}"}}}}', expect)
 
 

@@ -8,16 +8,19 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from twingateway_modbus import ADAPTER
 from twingateway_modbus.address import Transport
 from twingateway_modbus.changes import Changes
 from twingateway_modbus.codec import Codec
 from twingateway_modbus.layout import DataType
-from twingateway_modbus.point import Point, Reporting, Table
+from twingateway_modbus.point import Point, Table
+from twingateway_modbus.reporting import Reporting
 from twingateway_modbus.simulator.faults import Fault, FaultKind, Faults
 
 from tests.adapters_modbus.simulated import make_adapter, make_driver, make_server, serve
 from twingateway.adapter import Driver
 from twingateway.errors import DeviceRefused, DeviceReplyInvalid
+from twingateway.testing.adapter_context import MemoryContext
 from twingateway.testing.device_port import RecordingPort
 
 
@@ -208,3 +211,21 @@ async def test_a_silent_unit_is_tried_with_little_patience_once_it_is_known_to_b
     gaps = [after - before for before, after in itertools.pairwise(times)]
     assert max(gaps) < 0.2
     assert lively.presence is True
+
+
+async def test_what_the_node_says_of_reporting_holds_for_devices_that_say_nothing() -> None:
+    server = make_server(Transport.TCP, 1)
+    adapter = ADAPTER.open(ADAPTER.settings.model_validate({"deadband": 5}), MemoryContext())
+    values = {
+        "v": {"table": "holding", "address": 7, "type": "int16"},
+        "w": {"table": "holding", "address": 8, "type": "int16"},
+    }
+    driver, port = make_driver(adapter, await serve(Transport.TCP, server), values)
+    running = asyncio.ensure_future(driver.run())
+    await port.until(lambda r: r.values == {"v": 7, "w": 8})
+    server.units[1].set(Table.HOLDING, 7, [12, 14])
+    await port.until(lambda r: r.values["w"] == 14)
+    assert port.values["v"] == 7
+    running.cancel()
+    await adapter.stop()
+    server.close()

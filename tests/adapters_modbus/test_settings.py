@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from twingateway_modbus import ADAPTER
 from twingateway_modbus.plan import Range
 from twingateway_modbus.point import Table
+from twingateway_modbus.reporting import Reporting
 
 
 def device(**one: Any) -> Any:
@@ -76,6 +77,13 @@ def test_the_documented_example_is_understood() -> None:
         ({"table": "holding", "address": 65535, "type": "int32"}, "beyond address 65535"),
         ({"table": "holding", "address": 40001, "type": "int16", "adress": 1}, "Extra inputs"),
         ({"table": "holding", "address": 0, "type": "int16", "period": "soon"}, "not a duration"),
+        ({"table": "holding", "address": 0, "type": "ipv4", "scale": 2}, "for numbers"),
+        ({"table": "holding", "address": 0, "type": "int16", "maximum": 2}, "are for writable properties"),
+        ({"table": "coil", "address": 0, "writable": True, "step": 2}, "for numbers"),
+        (
+            {"table": "holding", "address": 0, "type": "int16", "writable": True, "minimum": 2, "maximum": 1},
+            "minimum 2 is above maximum 1",
+        ),
     ],
 )
 def test_a_mistake_is_named(one: dict[str, Any], message: str) -> None:
@@ -118,6 +126,47 @@ def test_what_a_device_says_about_reporting_holds_for_properties_that_say_nothin
     assert (silent.percent, silent.min_interval, silent.max_interval) == (2, 5.0, 60.0)
     assert (own.percent, own.min_interval, own.max_interval) == (0, 0, None)
     assert name.matters("a", "b")
+
+
+def test_reporting_is_said_by_the_narrowest_level_that_says_it() -> None:
+    value = {"table": "input", "address": 0, "type": "int16"}
+    settings = ADAPTER.device.model_validate(
+        {
+            "address": {"host": "h"},
+            "deadband": 3,
+            "max_interval": "1m",
+            "groups": {
+                "slow": {"period": "10s", "deadband": 7, "min_interval": "2s"},
+                "plain": {},
+            },
+            "properties": {
+                "alone": value,
+                "plain": value | {"group": "plain"},
+                "slow": value | {"group": "slow"},
+                "own": value | {"group": "slow", "deadband": 0, "period": "5s"},
+            },
+        }
+    )
+    above = ADAPTER.settings.model_validate({"deadband": 1, "deadband_percent": 5, "min_interval": "1s"})
+    points = {point.name: point for point in settings.points(None, above)}
+    assert points["alone"].reporting == points["plain"].reporting == Reporting(3, 5, 1.0, 60.0)
+    assert points["slow"].reporting == Reporting(7, 5, 2.0, 60.0)
+    assert points["own"].reporting == Reporting(0, 5, 2.0, 60.0)
+    assert [point.period for point in points.values()] == [1.0, 1.0, 10.0, 5.0]
+    assert settings.points()[0].reporting == Reporting(3, 0, 0.0, 60.0)
+
+
+def test_a_group_that_is_not_there_is_missed() -> None:
+    with pytest.raises(ValidationError, match="p: there is no group 'fast'; there are none"):
+        device(table="input", address=0, type="int16", group="fast")
+
+
+def test_a_name_has_one_meaning() -> None:
+    one = {"p": {"table": "input", "address": 0, "type": "int16"}}
+    with pytest.raises(ValidationError, match="p: both in properties and in identification"):
+        ADAPTER.device.model_validate(
+            {"address": {"host": "h"}, "properties": one, "identification": {"p": "vendor"}}
+        )
 
 
 def test_ranges_are_moved_by_the_base_like_addresses() -> None:

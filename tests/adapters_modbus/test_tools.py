@@ -148,6 +148,25 @@ def test_reading_and_writing_without_a_document(plant: Plant) -> None:
     assert "illegal data address (2)" in run("modbus", "read", plant.target, 99).output
 
 
+def test_a_device_says_who_it_is(plant: Plant) -> None:
+    identified = run("modbus", "identify", plant.target, "--unit", 2)
+    assert identified.output == "vendor\ttwingateway\nproduct_code\tsimulator\nrevision\t1\n"
+    plant.faults[None] = Faults([Fault(FaultKind.EXCEPTION, 1.0, 1)])
+    assert (
+        "illegal function (1) reading the device's identification" in run("modbus", "identify", plant.target).output
+    )
+
+
+def test_an_identification_in_a_test_vector(profile: Path) -> None:
+    said = PROFILE.replace("  tests:", "  identification: {maker: vendor, serial: 128}\n  tests:").replace(
+        "    expect: {", "    identification: {vendor: Acme, 128: S7}\n    expect: {maker: Acme, serial: S7, "
+    )
+    profile.write_text(said)
+    assert run("adapter", "test", profile).output.endswith("1 of 1 passed\n")
+    profile.write_text(said.replace("expect: {maker: Acme", "expect: {maker: Apex"))
+    assert "maker is 'Acme' instead of 'Apex'" in run("adapter", "test", profile).output
+
+
 def test_a_scan_finds_units_and_readable_ranges_and_writes_nothing(plant: Plant) -> None:
     result = run(
         "modbus", "scan", plant.target, "--units", "1-6", "--table", "input", "--addresses", "0-100",

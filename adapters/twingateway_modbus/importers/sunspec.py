@@ -37,6 +37,12 @@ _BITFIELDS = {
 }
 _SIZES = {"int32": 2, "uint32": 2, "acc32": 2, "float32": 2, "enum32": 2, "bitfield32": 2, "ipaddr": 2}
 _SIZES |= {"int64": 4, "uint64": 4, "acc64": 4, "float64": 4, "bitfield64": 4, "eui48": 4, "ipv6addr": 8}
+#: SunSpec type → our type and the contents that say “not implemented”.
+_ADDRESSES: dict[str, tuple[str, list[int]]] = {
+    "ipaddr": ("ipv4", [0]),
+    "ipv6addr": ("ipv6", [0]),
+    "eui48": ("eui48", [0, 0x0000FFFFFFFFFFFF]),
+}
 #: Points that describe the model itself.
 _HEADER = frozenset({"ID", "L"})
 
@@ -93,6 +99,10 @@ def _add(draft: Draft, placed: _Placed, factors: Mapping[str, _Placed]) -> None:
     if kind == "string":
         lies |= {"type": "string", "length": int(point["size"])}
         draft.add(name, lies, means("string", writable=writable, description=text))
+    elif kind in _ADDRESSES:
+        data_type, nothings = _ADDRESSES[kind]
+        described = means("string", writable=writable, description=text)
+        draft.add(name, lies | {"type": data_type, "sentinels": nothings}, described)
     elif kind in _ENUMS and _symbols(point):
         data_type, nothing = _ENUMS[kind]
         names = {number: symbol for symbol, number in _symbols(point)}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
+from twingateway_modbus.identity import BASIC, EXTENDED, REGULAR
 from twingateway_modbus.point import Table
-from twingateway_modbus.reply import EXCEPTION
+from twingateway_modbus.reply import EXCEPTION, LONGEST
 from twingateway_modbus.request import (
     ENCAPSULATED,
     IDENTIFICATION,
@@ -25,8 +26,11 @@ from twingateway_modbus.simulator.memory import Memory, NoSuchCell
 ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE = 1, 2, 3
 _TABLES = {function: table for table, function in READ_FUNCTIONS.items()}
 _MOST = {True: 2000, False: 125}
-#: Identification objects of the basic level.
-_BASIC = 3
+#: Level of identification → the number behind its last object; the last level asks for one.
+_BEHIND = {BASIC: 3, REGULAR: 0x80, EXTENDED: 0x100, 4: 0x100}
+_INDIVIDUAL = 4
+#: Bytes for objects in one reply.
+_ROOM = LONGEST - 7
 
 
 class _Illegal(Exception):
@@ -109,12 +113,26 @@ def _read_write(request: bytes, memory: Memory) -> bytes:
 
 
 def _identify(request: bytes, memory: Memory) -> bytes:
+    """As many objects as fit, and where to go on."""
     if request[1] != IDENTIFICATION:
         raise _Illegal(ILLEGAL_FUNCTION)
     level, first = request[2], request[3]
-    wanted = [number for number in sorted(memory.objects) if first <= number and (level > 1 or number < _BASIC)]
-    body = b"".join(bytes([number, len(memory.objects[number])]) + memory.objects[number] for number in wanted)
-    return bytes([ENCAPSULATED, IDENTIFICATION, level, level, 0, 0, len(wanted)]) + body
+    if level not in _BEHIND:
+        raise _Illegal(ILLEGAL_VALUE)
+    if level == _INDIVIDUAL and first not in memory.objects:
+        raise _Illegal(ILLEGAL_ADDRESS)
+    wanted = [number for number in sorted(memory.objects) if first <= number < _BEHIND[level]]
+    if level == _INDIVIDUAL:
+        wanted = wanted[:1]
+    body, count = b"", 0
+    for number in wanted:
+        each = bytes([number, len(memory.objects[number])]) + memory.objects[number]
+        if len(body) + len(each) > _ROOM:
+            break
+        body, count = body + each, count + 1
+    more, following = (0xFF, wanted[count]) if count < len(wanted) else (0, 0)
+    conformity = 0x80 | min(level, 3)
+    return bytes([ENCAPSULATED, IDENTIFICATION, level, conformity, more, following, count]) + body
 
 
 _HANDLERS: dict[int, Callable[[bytes, Memory], bytes]] = {

@@ -1,4 +1,4 @@
-"""`twingateway modbus …`: plan, scan, read, write, record, replay, import and simulate."""
+"""`twingateway modbus …`: plan, scan, read, identify, write, record, replay, import and simulate."""
 
 from __future__ import annotations
 
@@ -97,6 +97,23 @@ def read(
     points = [point_of(table, address, type, order, length, index) for index in range(count)]
     for each, value in asyncio.run(read_once(at, points)):
         print(f"{each.address}\t{value}")
+
+
+@app.command("identify")
+def identify(
+    target: _Target,
+    unit: _Unit = 1,
+    timeout: _Timeout = 1.0,
+    baud: _Baud = 19200,
+    parity: _Parity = "even",
+) -> None:
+    """Read what a device says of itself: vendor, product code, revision … (function 43/14)."""
+    from twingateway_modbus.tools.once import identify_once
+    from twingateway_modbus.tools.target import address_of
+
+    at = address_of(target, unit=unit, timeout=timeout, **_serial(target, baud, parity))
+    for name, text in asyncio.run(identify_once(at)):
+        print(f"{name}\t{text}")
 
 
 @app.command("write", context_settings={"ignore_unknown_options": True})

@@ -7,7 +7,8 @@ from pydantic import ValidationError
 from twingateway.adapter import Value
 from twingateway.errors import InvalidConfig
 from twingateway_modbus.address import AddressSettings
-from twingateway_modbus.layout import FLOATS, TIMES, DataType, Order, registers_of
+from twingateway_modbus.identity import EXTENDED, name_of, text_of
+from twingateway_modbus.layout import ADDRESSES, FLOATS, TIMES, DataType, Order, registers_of
 from twingateway_modbus.link import Link, Turn
 from twingateway_modbus.plan import Block, plan
 from twingateway_modbus.point import Point, Table
@@ -37,7 +38,7 @@ def value_of(point: Point, text: str) -> Value:
         if text.lower() not in words:
             raise InvalidConfig(f"{text!r} is neither on nor off")
         return words[text.lower()]
-    if point.codec.type is DataType.STRING or point.codec.type in TIMES:
+    if point.codec.type is DataType.STRING or point.codec.type in TIMES | ADDRESSES:
         return text
     try:
         return float(text) if point.codec.type in FLOATS else int(text, 0)
@@ -64,6 +65,17 @@ async def _read(turn: Turn, block: Block) -> list[tuple[Point, Value]]:
         (point, point.decode(data[start : start + width * point.count]))
         for point, start in zip(block.points, starts, strict=True)
     ]
+
+
+async def identify_once(address: AddressSettings) -> list[tuple[str, str]]:
+    """Every object of the device's identification, by its name."""
+    link = Link(address)
+    try:
+        async with link.turn(address.unit, address.timeout) as turn:
+            objects = await turn.identify(EXTENDED)
+            return [(name_of(number), text_of(content)) for number, content in sorted(objects.items())]
+    finally:
+        link.close()
 
 
 async def write_once(address: AddressSettings, point: Point, value: Value) -> Value:

@@ -3,6 +3,7 @@
     tests:
     - name: at noon
       registers: {holding: {0: "00E6 0000 1234"}, coil: {3: "1 0 1"}}   # or  recording: noon.jsonl
+      identification: {vendor: Acme}
       expect: {voltage: 23.0}
       writes: {setpoint: {value: 21.5, registers: "00D7"}}
 
@@ -22,6 +23,7 @@ from twingateway.adapter import Judge, Value
 from twingateway.errors import DeviceError, InvalidConfig, InvalidValue, TooLarge
 from twingateway_modbus.adapter import ModbusAdapter
 from twingateway_modbus.driver import ModbusDriver
+from twingateway_modbus.identity import ObjectId, number_of
 from twingateway_modbus.point import Point, Table
 from twingateway_modbus.simulator.machine import Machine
 from twingateway_modbus.simulator.memory import Memory, NoSuchCell
@@ -46,13 +48,14 @@ class Vector(BaseModel):
     name: str = ""
     registers: dict[Table, dict[int, str]] = Field(default_factory=dict)
     recording: Path | None = None
+    identification: dict[ObjectId, str] = Field(default_factory=dict)
     expect: dict[str, Any] = Field(default_factory=dict)
     writes: dict[str, Write] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if bool(self.registers) == (self.recording is not None):
-            raise ValueError("give registers or recording")
+        if bool(self.registers or self.identification) == (self.recording is not None):
+            raise ValueError("give registers (and identification) or recording")
         if self.recording is not None and self.writes:
             raise ValueError("writes need registers: a recording cannot take them")
         if not self.expect and not self.writes:
@@ -64,6 +67,8 @@ class Vector(BaseModel):
         for table, cells in self.registers.items():
             for address, text in cells.items():
                 memory.put(table, base + address, _cells(table, text))
+        for each, text in self.identification.items():
+            memory.objects[number_of(each)] = text.encode()
 
 
 def vectors_of(profile: Path) -> list[Vector]:
