@@ -1,5 +1,7 @@
 """The root command group: mounts plug-ins' commands, each imported when it is called or listed, and turns every error
-into a line on standard error and an exit code."""
+into a line on standard error and an exit code.
+
+A plug-in's group of the same name as a built-in one adds its commands to that; the built-in ones win."""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ from twingateway.errors import AdapterFault, InvalidDocument, TwinGatewayError
 
 
 class RootGroup(TyperGroup):
-    """Built-in commands win over plug-ins of the same name."""
+    """Built-in commands win over plug-ins of the same name, a group command by command."""
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
         return [*super().list_commands(ctx), *(name for name in _plugins() if name not in self.commands)]
@@ -23,18 +25,24 @@ class RootGroup(TyperGroup):
     def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]
         """What `--help` lists; a broken plug-in is listed with what is wrong, and hides no other."""
         command = super().get_command(ctx, cmd_name)
-        if command is None and (plugin := _plugins().get(cmd_name)) is not None:
-            try:
-                command = typer.main.get_command(plugin.load())
-            except AdapterFault as fault:
-                return TyperGroup(name=cmd_name, help=fault.message)
-            command.name = cmd_name
+        plugin = None if command is not None and not isinstance(command, TyperGroup) else _plugins().get(cmd_name)
+        if plugin is None:
+            return command
+        try:
+            added = typer.main.get_command(plugin.load())
+        except AdapterFault as fault:
+            return command or TyperGroup(name=cmd_name, help=fault.message)
+        if not isinstance(command, TyperGroup):
+            added.name = cmd_name
+            return added
+        if isinstance(added, TyperGroup):
+            command.commands = {**added.commands, **command.commands}
         return command
 
     def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:  # type: ignore[override]
         name = args[0]
         if name not in self.commands and (plugin := _plugins().get(name)) is not None:
-            return name, typer.main.get_command(plugin.load()), args[1:]
+            plugin.load()  # what is wrong with it is the error of who calls it
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]

@@ -8,6 +8,7 @@ import typer
 
 from twingateway import __version__
 from twingateway.cli import (
+    adapter,
     apply,
     check,
     delete,
@@ -75,6 +76,7 @@ app.command("run", rich_help_panel=_NODE)(run.run)
 app.add_typer(pki.app, name="pki", rich_help_panel=_NODE)
 app.command("validate", rich_help_panel=_DOCUMENTS)(validate.validate)
 app.command("check", rich_help_panel=_DOCUMENTS)(check.check)
+app.add_typer(adapter.app, name="adapter", rich_help_panel=_DOCUMENTS)
 app.add_typer(get.app, name="get", rich_help_panel=_TWINS)
 app.command("set", rich_help_panel=_TWINS)(set.set_desired)
 app.command("override", rich_help_panel=_TWINS)(override.override)
