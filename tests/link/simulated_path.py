@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from aioquic.quic.configuration import QuicConfiguration
@@ -25,7 +25,8 @@ SERVER = ("192.0.2.2", 2000)
 
 @dataclass
 class Direction:
-    """One direction: bytes per second, seconds, seconds of queue, share lost (before the bottleneck)."""
+    """One direction: bytes per second, seconds, seconds of queue, share lost (before the bottleneck). `sent`: bytes
+    handed to it, `passed`: those that got through the bottleneck, `waits`: how long each packet of them waited."""
 
     rate: float
     delay: float
@@ -34,14 +35,20 @@ class Direction:
     down: bool = False
     free_at: float = 0.0
     longest_wait: float = 0.0
+    sent: int = 0
+    passed: int = 0
+    waits: list[float] = field(default_factory=list)
 
     def arrival(self, size: int, now: float, chance: random.Random) -> float | None:
+        self.sent += size
         if self.down or chance.random() < self.loss:
             return None
         wait = max(self.free_at - now, 0.0)
         if wait > self.queue:
             return None
         self.longest_wait = max(self.longest_wait, wait)
+        self.passed += size
+        self.waits.append(wait)
         self.free_at = now + wait + size / self.rate
         return self.free_at + self.delay
 
