@@ -127,7 +127,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
 
 
 @asynccontextmanager
-async def running(folder: Path) -> AsyncIterator[Site]:
+async def running(folder: Path, *, early_data: bool = True) -> AsyncIterator[Site]:
     authority = Authority(folder, "root")
     cloud, edge = MemoryNode("cloud"), Edge("edge")
     pump = edge.machines["pump"] = FakeMachine({"flow": 0, "speed": 0}, frozenset({"speed"}))
@@ -151,7 +151,11 @@ async def running(folder: Path) -> AsyncIterator[Site]:
         tap = await Tap.start(listener.address)
         tickets = folder / "tickets.json"
         dialer = QuicDialer(
-            *tap.address, ca_file=authority.file, tickets=TicketStore(tickets), early_data=True, dial_timeout=2.0
+            *tap.address,
+            ca_file=authority.file,
+            tickets=TicketStore(tickets),
+            early_data=early_data,
+            dial_timeout=2.0,
         )
         edge.parents = (Parent("quic://cloud", (dialer,)),)
         try:

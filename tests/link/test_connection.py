@@ -95,6 +95,32 @@ def test_no_datagram_waits_in_the_transport_while_streams_fill_the_path(simulate
     assert max(ages) < 0.05 + 0.25, "the path's delay, and the queue in the path"
 
 
+def test_a_path_has_room_to_spare_unless_something_had_to_wait_for_it_lately(simulate):
+    simulation = simulate()
+    client = simulation.client
+    client.pull = Source(0.004)
+    simulation.run(4, tick=0.002)
+    assert client.is_roomy(simulation.now)
+    client.send_stream_data(0, bytes(4 * MEGABIT))
+    simulation.run(6, tick=0.002)
+    assert not client.is_roomy(simulation.now)
+    simulation.run(12, tick=0.002)
+    assert simulation.received[simulation.server] == 4 * MEGABIT
+    assert client.is_roomy(simulation.now)
+
+
+def test_a_path_has_no_room_to_spare_for_who_sends_all_that_it_takes(simulate):
+    simulation = simulate(loss=0.05)
+    simulation.client.pull = Source(0.001, size=300)
+    simulation.run(3, tick=0.002)
+    times = [4 + 0.1 * step for step in range(60)]
+    roomy = []
+    for at in times:
+        simulation.run(at, tick=0.002)
+        roomy.append(simulation.client.is_roomy(simulation.now))
+    assert sum(roomy) < 0.1 * len(roomy)
+
+
 @pytest.mark.parametrize(("every", "outage"), [(0.05, 0.5), (0.05, 5.0), (0.05, 30.0), (0.0, 5.0)])
 def test_after_an_outage_the_first_datagram_arrives_at_once_and_fresh(simulate, every, outage):
     simulation = simulate()

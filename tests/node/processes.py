@@ -5,21 +5,25 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 
 class Process:
-    """Started with `start`, ended with `stop` or `kill`, as often as you like."""
+    """Started with `start`, ended with `stop` or `kill`, as often as you like. `environment` instead of ours, and as
+    this `user` and the group of the same number, instead of as us."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, *, environment: Mapping[str, str] | None = None, user: int | None = None) -> None:
         self.file = file
+        self._environment = environment
+        self._somebody = {} if user is None else {"user": user, "group": user, "extra_groups": []}
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
         """Returns when it is ready."""
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "twingateway", "run", self.file.name, cwd=self.file.parent,
-            stderr=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE, env=self._environment, **self._somebody,
         )  # fmt: skip
         assert self._process.stderr is not None
         async with asyncio.timeout(15):
@@ -30,6 +34,11 @@ class Process:
                     self._reading = asyncio.create_task(self._process.stderr.read())
                     return
         raise AssertionError(f"{self.file.name} ended before it was ready: {said.decode()}")
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     async def kill(self) -> None:
         if self._process is not None and self._process.returncode is None:

@@ -31,6 +31,8 @@ class ThinLink:
     world: World = field(default_factory=lambda: World(datagrams=1100))
     chance: random.Random = field(default_factory=lambda: random.Random(1))
     lsn: int = 1000
+    roomy: bool = False
+    """What the link says of itself."""
 
     def __post_init__(self) -> None:
         self.world.connect()
@@ -76,7 +78,9 @@ class ThinLink:
     def _send(self, name: str) -> None:
         session = self.world.nodes[name].session
         self._credit[name] = min(self._credit[name] + self.rate * TICK, BURST)
-        while self._credit[name] > 0 and (frame := session.next_frame(1, 1100, self.now)) is not None:
+        while (
+            self._credit[name] > 0 and (frame := session.next_frame(1, 1100, self.now, roomy=self.roomy)) is not None
+        ):
             self._credit[name] -= len(frame)
             if self.chance.random() >= self.loss:
                 self._flying.append((self.now + DELAY, name, "state", frame))
@@ -159,3 +163,43 @@ def test_copies_are_what_a_full_link_goes_without(seed):
     assert with_room > 2.5
     assert without < 1.4
     assert behind < 1.2  # each changes once a second: nothing but the newest is on its way
+
+
+def lateness(link: ThinLink, seconds: float = 12.0) -> tuple[float, float]:
+    """How late the cloud sees one in a hundred of the changes; frames a second that it takes."""
+    pending: dict[RegisterKey, tuple[int, float]] = {}
+    late: list[float] = []
+    count = 0
+
+    def say() -> None:
+        nonlocal count
+        for of, (value, at) in list(pending.items()):
+            if link.seen(of) == value:
+                late.append(link.now - at)
+                del pending[of]
+        count += 1
+        of = key(f"d{count % CHANGES}")
+        if of not in pending:
+            link.report(of.device.name, count)
+            pending[of] = count, link.now
+
+    link.run(3, say)  # until it knows what it loses
+    late.clear()
+    frames = link.quality.frames_sent
+    link.run(seconds, say)
+    return sorted(late)[len(late) * 99 // 100] - DELAY, (link.quality.frames_sent - frames) / seconds
+
+
+@pytest.mark.parametrize("loss", [0.05, 0.2])
+def test_on_a_lossy_link_with_room_copies_follow_sooner(loss):
+    """A change waits for its frame, and for as many more as get lost before the copy that arrives."""
+    lost = 1 if loss < 0.1 else 2
+    late, _ = lateness(ThinLink(rate=1e6, loss=loss))
+    sooner, _ = lateness(ThinLink(rate=1e6, loss=loss, roomy=True))
+    assert sooner <= (lost + 1) * 0.002 + TICK
+    assert late > (lost + 1) * 0.002 + TICK
+
+
+def test_room_alone_is_no_reason_for_more_frames():
+    _, frames = lateness(ThinLink(rate=1e6, roomy=True), 4)
+    assert frames <= 255

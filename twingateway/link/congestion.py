@@ -95,6 +95,11 @@ class BandwidthControl(QuicCongestionControl):
         return self._delivery.delivered
 
     @property
+    def queue_stands(self) -> bool:
+        """Whether even the shortest round trip of the last round had waited."""
+        return self._queue_stands
+
+    @property
     def random_loss(self) -> float:
         """Share of packets that the path loses whatever we do."""
         return self._loss.share

@@ -57,6 +57,9 @@ ACK_SHARE, ACK_SOONEST, ACK_LATEST = 0.2, 0.001, 0.02
 #: Bounds the doubling of the probe time-out, in seconds.
 LONGEST_PROBE_TIMEOUT = 1.0
 
+#: A path that nothing had to wait for in so many seconds has room to spare.
+ROOMY_AFTER = 1.0
+
 _TAG_SIZE = 16
 
 # What aioquic says there of a connection that failed, its link reports as an error, and who uses that tells it.
@@ -96,6 +99,7 @@ class PulledConnection(KnockingConnection):
         self._loss._pacer = self._pacer
         self._probed_at = -math.inf
         self._probing = False
+        self._held_up_at = -math.inf
         self.pull: Pull = _nothing
 
     @property
@@ -123,6 +127,10 @@ class PulledConnection(KnockingConnection):
         if not self._handshake_confirmed or self.is_closing or not self.datagram_room or not self._is_blocked():
             return None
         return max(self._silent_from(), self._probed_at + PROBE_INTERVAL, now)
+
+    def is_roomy(self, now: float) -> bool:
+        """Whether nothing had to wait for window, pacing or a queue in the path for a while."""
+        return now - self._held_up_at >= ROOMY_AFTER
 
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, NetworkAddress]]:
         sent: list[tuple[bytes, NetworkAddress]] = []
@@ -168,6 +176,13 @@ class PulledConnection(KnockingConnection):
         """Payload of a datagram that can leave in a packet right now; 0 for none."""
         if not self._handshake_complete or self.is_closing or self._datagrams_pending:
             return 0
+        room = self._open_room(now)
+        if room == 0 or self._is_blocked() or self.control.queue_stands:
+            self._held_up_at = now
+        return room
+
+    def _open_room(self, now: float) -> int:
+        """What window, pacing and probing let go."""
         largest = self.datagram_room
         if not self._is_blocked():
             open_now = self._pacer.next_send_time(now) is None

@@ -121,6 +121,9 @@ class QuicLink(QuicConnectionProtocol):
             bytes_received=self._bytes_received,
         )
 
+    def is_roomy(self, now: float) -> bool:
+        return self.connection.is_roomy(now)
+
     def open_stream(self) -> int:
         stream = self.connection.get_next_available_stream_id()
         if self._over:

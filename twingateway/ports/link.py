@@ -71,6 +71,10 @@ class Link(Protocol):
 
     def facts(self) -> LinkFacts: ...
 
+    def is_roomy(self, now: float) -> bool:
+        """Whether for some seconds everything there was to send could leave at once."""
+        ...
+
     def open_stream(self) -> int:
         """Open the next stream of our own and return its id. The control stream is opened by the client first."""
         ...

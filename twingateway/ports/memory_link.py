@@ -122,6 +122,9 @@ class MemoryLink:
             bytes_received=self._received,
         )
 
+    def is_roomy(self, now: float) -> bool:
+        return True
+
     def open_stream(self) -> int:
         stream = self._next_stream
         if not self.over:

@@ -1,8 +1,9 @@
 """One link: its sender, its receiver, its control messages, and when to build a frame.
 
-Frames go out at once when the link was idle, at most every 4 ms when it is busy, and without waiting when a whole
-datagram's worth is there. When what we sent stays unanswered for several resend times the link is *silent*: nothing
-goes out then but probes, small frames with the newest state, every 50 ms for a minute and then ever less often.
+Frames go out at once when the link was idle, at most every 4 ms (2 ms, see `Path`) when it is busy, and without
+waiting when a whole datagram's worth is there. When what we sent stays unanswered for several resend times the link
+is *silent*: nothing goes out then but probes, small frames with the newest state, every 50 ms for a minute and then
+ever less often.
 """
 
 from __future__ import annotations
@@ -146,11 +147,14 @@ class Lane:
 
     # --- out ----------------------------------------------------------------------------------------------------
 
-    def next_frame(self, room: int, now: float, position: Position, *, routine: bool = True) -> bytes | None:
+    def next_frame(
+        self, room: int, now: float, position: Position, *, routine: bool = True, roomy: bool = False
+    ) -> bytes | None:
         room = min(room, self.datagrams)
         if room < _MIN_ROOM:
             return None
         self._now = now
+        self.sender.path.pace(roomy=roomy)
         self.sender.tick(now)
         if self.is_silent(now):
             if now >= self._probe_at:
@@ -171,7 +175,7 @@ class Lane:
     def _finish(self, builder: FrameBuilder, now: float, by_stream: bool = False) -> bytes:
         frame = builder.encode()
         self.sender.sent(builder, now, by_stream)
-        self._flush_at = now + FLUSH
+        self._flush_at = now + (self.sender.path.every if builder.registers else FLUSH)
         if self._announcements and self.low_holds:
             self._announcements -= 1
             self._announce_at = now + _ANNOUNCE_AFTER

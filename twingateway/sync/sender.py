@@ -267,6 +267,7 @@ class Sender:
         record.lost = not record.seen
         for entry, register in record.members:
             if entry.live and entry.register is register and not entry.seen and entry.frame == record.number:
+                entry.copies = self.path.copies - 1
                 self._resend(entry)
 
     def _untime(self, number: int) -> None:

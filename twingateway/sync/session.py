@@ -431,11 +431,15 @@ class Session:
         lane = self._lanes.get(link)
         return lane.control.popleft() if lane is not None and lane.control else None
 
-    def next_frame(self, link: int, room: int, now: float, *, routine: bool = True) -> bytes | None:
+    def next_frame(
+        self, link: int, room: int, now: float, *, routine: bool = True, roomy: bool = False
+    ) -> bytes | None:
         """The next state frame of at most `room` bytes for a datagram, built from the outbox at this very moment.
-        Without `routine` with what is urgent only."""
+        Without `routine` with what is urgent only. `roomy`: the link has room to spare for more copies."""
         lane = self._lanes.get(link)
-        return lane.next_frame(room, now, self._position, routine=routine) if lane is not None else None
+        if lane is None:
+            return None
+        return lane.next_frame(room, now, self._position, routine=routine, roomy=roomy)
 
     def next_stream_frame(self, link: int, now: float) -> bytes | None:
         """The next state frame for the data stream: registers too big for a datagram, or everything where there are

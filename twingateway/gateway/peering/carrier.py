@@ -184,10 +184,12 @@ class Carrier:
         self._pump(now)
 
     def next_datagram(self, room: int, now: float) -> bytes | None:
-        if self._peer is None or self._connection is None or not self._connection.sends:
+        if self._peer is None or self._connection is None or self._link is None or not self._connection.sends:
             return None
         routine = self._journal is None or self._journal.may_report(now)
-        frame = self._peer.session.next_frame(self._number, room - _STATE_OVERHEAD, now, routine=routine)
+        frame = self._peer.session.next_frame(
+            self._number, room - _STATE_OVERHEAD, now, routine=routine, roomy=self._link.is_roomy(now)
+        )
         if frame is None:
             self._arm(now, self._pump_what_is_large(self._peer, self._connection, now))
             return None

@@ -1,0 +1,99 @@
+"""Whole nodes as processes, on either event loop and as a user without rights: the same works everywhere."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.node.processes import Process
+from tests.node.sites import ModbusDevice, free_port, write_site
+from twingateway.cli.run import _loop_factory
+
+#: Of the user and group `nobody` on most systems; no more is asked of it than to be nobody's.
+NOBODY = 65_534
+
+
+@pytest.fixture
+def without_uvloop(tmp_path: Path) -> str:
+    """A folder for PYTHONPATH in which uvloop cannot be imported."""
+    (tmp_path / "hidden").mkdir()
+    (tmp_path / "hidden/uvloop.py").write_text("raise ImportError\n")
+    return os.pathsep.join([str(tmp_path / "hidden"), os.environ.get("PYTHONPATH", "")])
+
+
+async def work(folder: Path, pythonpath: str | None = None, user: int | None = None) -> list[str]:
+    """Two nodes and a device do everything once over QUIC: a value up, a desired value down and its acknowledgement
+    up. → for each process what it has mapped into memory."""
+    listen, api = free_port(), free_port()
+    environment = None if pythonpath is None else os.environ | {"PYTHONPATH": pythonpath}
+    async with ModbusDevice([4711] * 8).serving() as device:
+        files = write_site(folder, device=device.port, listen=listen, api=api)
+        for path in [folder, *folder.rglob("*")] if user is not None else []:
+            os.chown(path, user, user)
+        nodes = [Process(file, environment=environment, user=user) for file in files]
+        try:
+            for node in nodes:
+                await node.start()
+            async with httpx2.AsyncClient(trust_env=False, base_url=f"http://127.0.0.1:{api}") as client:
+                async with asyncio.timeout(10):
+                    while "4711" not in (await client.get("/twins/plant")).text:
+                        await asyncio.sleep(0.05)
+                patch = {"spec": {"desiredProperties": {"r3": 33}}}
+                answer = await client.patch("/twins/plant?wait=10s", json=patch)
+                assert answer.status_code == 200, answer.text
+            assert device.written == [(3, 33)]
+            maps = [Path(f"/proc/{node.pid}/maps") for node in nodes]
+            mapped = [file.read_text() for file in maps if file.exists()]
+            for node in reversed(nodes):
+                await node.stop()
+        finally:
+            for node in nodes:
+                await node.kill()
+    return mapped
+
+
+async def test_on_uvloop(tmp_path: Path) -> None:
+    pytest.importorskip("uvloop")
+    assert all("uvloop" in mapped for mapped in await work(tmp_path))
+
+
+async def test_on_the_loop_that_python_brings(tmp_path: Path, without_uvloop: str) -> None:
+    assert not any("uvloop" in mapped for mapped in await work(tmp_path, without_uvloop))
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_uvloop_is_used_where_it_is_installed(monkeypatch: pytest.MonkeyPatch, installed: bool) -> None:
+    if installed:
+        expected = pytest.importorskip("uvloop").new_event_loop
+    else:
+        monkeypatch.setitem(sys.modules, "uvloop", None)
+        expected = None
+    assert _loop_factory() is expected
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """One that others may enter, as pytest's own cannot be."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become somebody else; and who is not root has shown it by now")
+    folder = Path(tempfile.mkdtemp(prefix="twingateway-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+async def test_as_a_user_without_rights(open_folder: Path) -> None:
+    trial = [sys.executable, "-c", "import twingateway"]
+    if subprocess.run(trial, user=NOBODY, group=NOBODY, cwd="/", capture_output=True, check=False).returncode:
+        pytest.skip("nobody may use this installation of Python")
+    await work(open_folder, user=NOBODY)
