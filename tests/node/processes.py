@@ -5,25 +5,27 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 
 class Process:
-    """Started with `start`, ended with `stop` or `kill`, as often as you like. `environment` instead of ours, and as
-    this `user` and the group of the same number, instead of as us."""
+    """Started with `start`, ended with `stop` or `kill`, as often as you like; with this `environment` instead of
+    ours, and by the program `through`."""
 
-    def __init__(self, file: Path, *, environment: Mapping[str, str] | None = None, user: int | None = None) -> None:
+    def __init__(
+        self, file: Path, *, environment: Mapping[str, str] | None = None, through: Sequence[str] = ()
+    ) -> None:
         self.file = file
         self._environment = environment
-        self._somebody = {} if user is None else {"user": user, "group": user, "extra_groups": []}
+        self._through = through
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
         """Returns when it is ready."""
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "twingateway", "run", self.file.name, cwd=self.file.parent,
-            stderr=asyncio.subprocess.PIPE, env=self._environment, **self._somebody,
+            *self._through, sys.executable, "-m", "twingateway", "run", self.file.name, cwd=self.file.parent,
+            stderr=asyncio.subprocess.PIPE, env=self._environment,
         )  # fmt: skip
         assert self._process.stderr is not None
         async with asyncio.timeout(15):

@@ -165,7 +165,7 @@ def test_copies_are_what_a_full_link_goes_without(seed):
     assert behind < 1.2  # each changes once a second: nothing but the newest is on its way
 
 
-def lateness(link: ThinLink, seconds: float = 12.0) -> tuple[float, float]:
+def lateness(link: ThinLink, seconds: float = 8.0) -> tuple[float, float]:
     """How late the cloud sees one in a hundred of the changes; frames a second that it takes."""
     pending: dict[RegisterKey, tuple[int, float]] = {}
     late: list[float] = []
@@ -183,7 +183,7 @@ def lateness(link: ThinLink, seconds: float = 12.0) -> tuple[float, float]:
             link.report(of.device.name, count)
             pending[of] = count, link.now
 
-    link.run(3, say)  # until it knows what it loses
+    link.run(2, say)  # until it knows what it loses
     late.clear()
     frames = link.quality.frames_sent
     link.run(seconds, say)
