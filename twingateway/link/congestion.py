@@ -33,6 +33,7 @@ from twingateway.link.delivery import Delivery, Departure
 from twingateway.link.random_loss import RandomLoss
 from twingateway.link.round_trip import RoundTrip
 from twingateway.link.share import Share
+from twingateway.link.spare_room import is_queue
 
 #: The name under which aioquic knows this controller.
 ALGORITHM = "twingateway-bandwidth"
@@ -75,7 +76,7 @@ class BandwidthControl(QuicCongestionControl):
         self._round_trip = RoundTrip()
         self._loss = RandomLoss()
         self._share = Share(max_datagram_size + HEADERS)
-        self._queue_stands = False
+        self._queue_stands = self._queues = False
         # the phases
         self._full_rate = 0.0
         self._full_rounds = 0
@@ -95,9 +96,9 @@ class BandwidthControl(QuicCongestionControl):
         return self._delivery.delivered
 
     @property
-    def queue_stands(self) -> bool:
-        """Whether even the shortest round trip of the last round had waited."""
-        return self._queue_stands
+    def queues(self) -> bool:
+        """Whether even the quickest packets of the last round trip had waited, if only for little."""
+        return self._queues
 
     @property
     def random_loss(self) -> float:
@@ -167,6 +168,7 @@ class BandwidthControl(QuicCongestionControl):
         """A round is over: see whether even its shortest round trip had waited."""
         seen = self._round_trip.round_over()
         self._queue_stands = seen is not None and seen[1]
+        self._queues = seen is not None and is_queue(seen[0], self._round_trip.shortest)
         if seen is not None:
             self._share.round_over(now, seen[0], self.random_loss)
 

@@ -34,6 +34,7 @@ from twingateway.link.knocking import INITIAL_ROUND_TRIP, KnockingConnection
 from twingateway.link.limits import CONNECTION_WINDOW, STREAM_WINDOW
 from twingateway.link.pacer import BandwidthPacer
 from twingateway.link.server_identity import ALPN
+from twingateway.link.spare_room import SpareRoom
 
 #: Seconds after which a link that hears nothing is given up.
 IDLE_TIMEOUT = 60.0
@@ -56,9 +57,6 @@ ACK_SHARE, ACK_SOONEST, ACK_LATEST = 0.2, 0.001, 0.02
 
 #: Bounds the doubling of the probe time-out, in seconds.
 LONGEST_PROBE_TIMEOUT = 1.0
-
-#: A path that nothing had to wait for in so many seconds has room to spare.
-ROOMY_AFTER = 1.0
 
 _TAG_SIZE = 16
 
@@ -99,7 +97,7 @@ class PulledConnection(KnockingConnection):
         self._loss._pacer = self._pacer
         self._probed_at = -math.inf
         self._probing = False
-        self._held_up_at = -math.inf
+        self._spare_room = SpareRoom()
         self.pull: Pull = _nothing
 
     @property
@@ -129,8 +127,8 @@ class PulledConnection(KnockingConnection):
         return max(self._silent_from(), self._probed_at + PROBE_INTERVAL, now)
 
     def is_roomy(self, now: float) -> bool:
-        """Whether nothing had to wait for window, pacing or a queue in the path for a while."""
-        return now - self._held_up_at >= ROOMY_AFTER
+        """Whether nothing had to wait for the path lately."""
+        return self._spare_room.is_there(now)
 
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, NetworkAddress]]:
         sent: list[tuple[bytes, NetworkAddress]] = []
@@ -177,8 +175,8 @@ class PulledConnection(KnockingConnection):
         if not self._handshake_complete or self.is_closing or self._datagrams_pending:
             return 0
         room = self._open_room(now)
-        if room == 0 or self._is_blocked() or self.control.queue_stands:
-            self._held_up_at = now
+        if room == 0 or self._is_blocked() or self.control.queues:
+            self._spare_room.waited(now)
         return room
 
     def _open_room(self, now: float) -> int:
