@@ -165,7 +165,7 @@ def test_copies_are_what_a_full_link_goes_without(seed):
     assert behind < 1.2  # each changes once a second: nothing but the newest is on its way
 
 
-def lateness(link: ThinLink, seconds: float = 8.0) -> tuple[float, float]:
+def lateness(link: ThinLink, seconds: float = 6.0) -> tuple[float, float]:
     """How late the cloud sees one in a hundred of the changes; frames a second that it takes."""
     pending: dict[RegisterKey, tuple[int, float]] = {}
     late: list[float] = []
@@ -190,14 +190,11 @@ def lateness(link: ThinLink, seconds: float = 8.0) -> tuple[float, float]:
     return sorted(late)[len(late) * 99 // 100] - DELAY, (link.quality.frames_sent - frames) / seconds
 
 
-@pytest.mark.parametrize("loss", [0.05, 0.2])
-def test_on_a_lossy_link_with_room_copies_follow_sooner(loss):
-    """A change waits for its frame, and for as many more as get lost before the copy that arrives."""
-    lost = 1 if loss < 0.1 else 2
-    late, _ = lateness(ThinLink(rate=1e6, loss=loss))
-    sooner, _ = lateness(ThinLink(rate=1e6, loss=loss, roomy=True))
-    assert sooner <= (lost + 1) * 0.002 + TICK
-    assert late > (lost + 1) * 0.002 + TICK
+def test_on_a_lossy_link_with_room_copies_follow_sooner():
+    """One change in a hundred waits for its frame, and for two more copies, since two get lost."""
+    late, _ = lateness(ThinLink(rate=1e6, loss=0.2))
+    sooner, _ = lateness(ThinLink(rate=1e6, loss=0.2, roomy=True))
+    assert sooner <= 3 * 0.002 + TICK < late
 
 
 def test_room_alone_is_no_reason_for_more_frames():
