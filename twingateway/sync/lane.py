@@ -150,6 +150,7 @@ class Lane:
     def next_frame(
         self, room: int, now: float, position: Position, *, routine: bool = True, roomy: bool = False
     ) -> bytes | None:
+        """Without `routine` with what is urgent only; `roomy`: the link has room to spare for more copies."""
         room = min(room, self.datagrams)
         if room < _MIN_ROOM:
             return None

@@ -47,7 +47,6 @@ from twingateway.twin.register import Register, RegisterKey, Section, StoredRegi
 
 __all__ = ["LocalStore", "PeerKnowledge", "Quality", "Session"]
 
-
 #: State frames that may come before the hello on a link; more are as good as lost.
 EARLY_FRAMES = 64
 #: Processes of a peer that are remembered after others took their place.
@@ -127,8 +126,7 @@ class Session:
 
     @property
     def low(self) -> int:
-        """Every lsn up to this one is durable here, and durable at the peer or none of its business, if the outbox is
-        complete."""
+        """Every lsn up to this one is durable here, and there or none of their business, if the outbox is complete."""
         return self._position()[1]
 
     @property
@@ -435,11 +433,9 @@ class Session:
         self, link: int, room: int, now: float, *, routine: bool = True, roomy: bool = False
     ) -> bytes | None:
         """The next state frame of at most `room` bytes for a datagram, built from the outbox at this very moment.
-        Without `routine` with what is urgent only. `roomy`: the link has room to spare for more copies."""
+        Without `routine` with what is urgent only. `roomy`: there is room to spare for more copies."""
         lane = self._lanes.get(link)
-        if lane is None:
-            return None
-        return lane.next_frame(room, now, self._position, routine=routine, roomy=roomy)
+        return lane.next_frame(room, now, self._position, routine=routine, roomy=roomy) if lane else None
 
     def next_stream_frame(self, link: int, now: float) -> bytes | None:
         """The next state frame for the data stream: registers too big for a datagram, or everything where there are
