@@ -126,7 +126,7 @@ class Session:
 
     @property
     def low(self) -> int:
-        """Every lsn up to this one is durable here, and there or none of their business, if the outbox is complete."""
+        """Every lsn up to this is durable here, and there or none of their business, if the outbox is complete."""
         return self._position()[1]
 
     @property
