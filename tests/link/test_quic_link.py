@@ -375,6 +375,21 @@ async def test_names_are_resolved_at_each_dial_and_all_their_addresses_are_tried
         await missing.dial(Recorder())
 
 
+async def test_a_parent_that_was_met_is_met_again_while_its_name_cannot_be_resolved(make_site, monkeypatch):
+    from twingateway.link import quic_client
+
+    site = await make_site()
+    loop = asyncio.get_running_loop()
+
+    async def fail(*_: object, **__: object) -> None:
+        raise OSError("no name server")
+
+    dialer = quic_client.QuicDialer("localhost", site.listener.address[1], ca_file=site.authority.file)
+    site.links.append(await dialer.dial(Recorder()))
+    monkeypatch.setattr(loop, "getaddrinfo", fail)
+    site.links.append(await dialer.dial(Recorder()))
+
+
 async def test_unreadable_trust_is_a_link_error(make_site, tmp_path):
     site = await make_site()
     broken = tmp_path / "ca.pem"

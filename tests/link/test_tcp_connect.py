@@ -10,9 +10,14 @@ from typing import Any
 import pytest
 
 from twingateway.link import tcp_connect
+from twingateway.link.names import Address
 from twingateway.link.tcp_connect import connect_tcp
 
 Judge = Callable[[int, Any], str]
+
+
+def at(*hosts: str) -> list[Address]:
+    return [(socket.AF_INET, (host, 1)) for host in hosts]
 
 
 @pytest.fixture
@@ -23,11 +28,8 @@ def network(monkeypatch) -> Iterator[Any]:
     monkeypatch.setattr(tcp_connect, "PATIENCE", 0.03)
     tried: list[socket.socket] = []
 
-    def make(judge: Judge, *addresses: str) -> list[socket.socket]:
+    def make(judge: Judge) -> list[socket.socket]:
         loop = asyncio.get_running_loop()
-
-        async def resolve(host: str, port: int, **_: Any) -> list[Any]:
-            return [(socket.AF_INET, 0, 0, "", (address, port)) for address in addresses or ("192.0.2.1",)]
 
         async def connect(connecting: socket.socket, address: Any) -> None:
             tried.append(connecting)
@@ -37,7 +39,6 @@ def network(monkeypatch) -> Iterator[Any]:
             if verdict == "silent":
                 await asyncio.sleep(3600)
 
-        monkeypatch.setattr(loop, "getaddrinfo", resolve)
         monkeypatch.setattr(loop, "sock_connect", connect)
         return tried
 
@@ -52,7 +53,7 @@ def is_open(one: socket.socket) -> bool:
 
 async def test_a_fresh_socket_asks_while_the_first_waits_and_only_the_winner_is_left(network) -> None:
     tried = network(lambda turn, address: "connected" if turn == 6 else "silent")
-    won = await connect_tcp("parent", 1)
+    won = await connect_tcp(at("192.0.2.1"))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert won is tried[5]
@@ -68,7 +69,7 @@ async def test_a_later_socket_is_given_up_before_the_kernel_has_asked_often(netw
         return "connected" if turn == 7 else "silent"
 
     tried = network(judge)
-    await connect_tcp("parent", 1)
+    await connect_tcp(at("192.0.2.1"))
     assert open_then[0], "the first one is kept, for a path that takes long"
     assert not any(open_then[1:4])
 
@@ -82,20 +83,20 @@ async def test_an_address_that_refuses_is_followed_by_the_next_and_not_tried_aga
             return "refused"
         return "connected" if asked.count("192.0.2.2") == 3 else "silent"
 
-    network(judge, "192.0.2.1", "192.0.2.2")
-    await connect_tcp("parent", 1)
+    network(judge)
+    await connect_tcp(at("192.0.2.1", "192.0.2.2"))
     assert asked == ["192.0.2.1", "192.0.2.2", "192.0.2.2", "192.0.2.2"]
 
 
 async def test_when_all_addresses_refuse_there_is_nothing_to_wait_for(network) -> None:
-    network(lambda turn, address: "refused", "192.0.2.1", "192.0.2.2")
+    network(lambda turn, address: "refused")
     with pytest.raises(ConnectionRefusedError, match=r"192\.0\.2\.2 refuses"):
-        await connect_tcp("parent", 1)
+        await connect_tcp(at("192.0.2.1", "192.0.2.2"))
 
 
 async def test_giving_up_leaves_no_socket_open(network) -> None:
     tried = network(lambda turn, address: "silent")
-    connecting = asyncio.create_task(connect_tcp("parent", 1))
+    connecting = asyncio.create_task(connect_tcp(at("192.0.2.1")))
     while len(tried) < 3:
         await asyncio.sleep(0.005)
     connecting.cancel()

@@ -1,4 +1,4 @@
-"""Dials QUIC links to a parent: resolves its name each time, tries its addresses in turn, verifies its
+"""Dials QUIC links to a parent: resolves its name each time (see `names`), tries its addresses in turn, verifies its
 certificate."""
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import itertools
 import math
 import socket
 import ssl
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from aioquic.tls import SessionTicket
 
 from twingateway.errors import LinkError
 from twingateway.link.connection import IDLE_TIMEOUT, PulledConnection, configuration
+from twingateway.link.names import Whereabouts
 from twingateway.link.quic_link import QuicLink
 from twingateway.link.tickets import KeptTicket, TicketStore
 from twingateway.link.trust import read_trusted
@@ -31,8 +31,6 @@ ATTEMPT_TIMEOUT = 2.5
 #: The first packet is never sent again sooner than this share of the round trip that one took last. It is padded, so
 #: a thin link shows in that: at 64 kbit/s and 100 ms it makes for four packets a second.
 FIRST_TRIP_SHARE = 0.6
-
-_Address = tuple[socket.AddressFamily, Any]
 
 
 class QuicDialer:
@@ -59,6 +57,7 @@ class QuicDialer:
     ) -> None:
         self._host = host
         self._port = port
+        self._whereabouts = Whereabouts(host, port, socket.SOCK_DGRAM)
         self._ca_file = ca_file
         self._server_name = server_name or host
         self._keep_alive = keep_alive
@@ -77,7 +76,10 @@ class QuicDialer:
         loop = asyncio.get_running_loop()
         trusted = read_trusted(self._ca_file)
         often = self._bounded(knocking)
-        addresses = await self._resolve()
+        try:
+            addresses = await self._whereabouts.find()
+        except OSError as problem:
+            raise LinkError(f"{self._host} cannot be resolved: {problem.strerror or problem}") from problem
         deadline = loop.time() + self._dial_timeout
         for family, address in itertools.cycle(addresses):
             left = deadline - loop.time()
@@ -90,14 +92,6 @@ class QuicDialer:
                 self._unasked_at.clear()
                 return link
         raise LinkError(f"{self._host}:{self._port} does not answer (UDP, waited {self._dial_timeout:g} s)")
-
-    async def _resolve(self) -> Sequence[_Address]:
-        loop = asyncio.get_running_loop()
-        try:
-            found = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_DGRAM)
-        except OSError as problem:
-            raise LinkError(f"{self._host} cannot be resolved: {problem.strerror or problem}") from problem
-        return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
 
     def _bounded(self, knocking: Knocking | None) -> Knocking | None:
         if knocking is None or self._first_trip is None:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Sequence
-from typing import Any
+
+from twingateway.link.names import Address
 
 #: Seconds after which the next of several addresses is tried beside the one before, and after which all are again:
 #: just before the kernel would.
@@ -20,14 +21,10 @@ FRESH_AFTER = 0.9
 #: Seconds that a later socket has.
 PATIENCE = 1.9
 
-_Address = tuple[int, Any]
 
-
-async def connect_tcp(host: str, port: int) -> socket.socket:
-    """A connected socket, not blocking; asks until it is cancelled. Raises OSError if the name cannot be resolved or
-    every address refuses."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    race = _Race(list(dict.fromkeys((family, address) for family, _, _, _, address in found)))
+async def connect_tcp(addresses: Sequence[Address]) -> socket.socket:
+    """A connected socket, not blocking; asks until it is cancelled. Raises OSError if every address refuses."""
+    race = _Race(addresses)
     try:
         return await race.run()
     finally:
@@ -37,12 +34,12 @@ async def connect_tcp(host: str, port: int) -> socket.socket:
 class _Race:
     """Sockets to some addresses, the first that is connected wins."""
 
-    def __init__(self, addresses: Sequence[_Address]) -> None:
+    def __init__(self, addresses: Sequence[Address]) -> None:
         self._loop = asyncio.get_running_loop()
         self._addresses = addresses
-        self._refused: dict[_Address, OSError] = {}
+        self._refused: dict[Address, OSError] = {}
         self._attempts: set[asyncio.Task[None]] = set()
-        self._outcomes: asyncio.Queue[tuple[_Address, socket.socket | OSError]] = asyncio.Queue()
+        self._outcomes: asyncio.Queue[tuple[Address, socket.socket | OSError]] = asyncio.Queue()
 
     async def run(self) -> socket.socket:
         patience: float | None = None
@@ -78,7 +75,7 @@ class _Race:
             raise outcome
         return None
 
-    async def _attempt(self, address: _Address, patience: float | None) -> None:
+    async def _attempt(self, address: Address, patience: float | None) -> None:
         connecting: socket.socket | None = None
         try:
             connecting = socket.socket(address[0], socket.SOCK_STREAM)

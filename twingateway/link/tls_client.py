@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from pathlib import Path
 
 from twingateway.errors import LinkError
+from twingateway.link.names import Whereabouts
 from twingateway.link.server_identity import ALPN
 from twingateway.link.tcp_connect import connect_tcp
 from twingateway.link.tls_link import TlsLink
@@ -33,6 +35,7 @@ class TlsDialer:
     ) -> None:
         self._host = host
         self._port = port
+        self._whereabouts = Whereabouts(host, port, socket.SOCK_STREAM)
         self._ca_file = ca_file
         self._server_name = server_name or host
         self._dial_timeout = dial_timeout
@@ -46,7 +49,7 @@ class TlsDialer:
         link: TlsLink | None = None
         try:
             async with asyncio.timeout(self._dial_timeout):
-                connected = await connect_tcp(self._host, self._port)
+                connected = await connect_tcp(await self._whereabouts.find())
                 _, link = await loop.create_connection(
                     lambda: TlsLink(context, lambda: handler, server_name=self._server_name, strict=self._strict),
                     sock=connected,
