@@ -10,6 +10,7 @@ import pytest
 from tests.api.site import Event, follow, node_with_pump, problem_of, served
 from twingateway.api import events as stream_module
 from twingateway.api import server as server_module
+from twingateway.errors import DeviceReplyInvalid, DeviceTimeout
 from twingateway.gateway.state import events as bus_module
 from twingateway.gateway.state.events import EventBus
 from twingateway.testing.joined import MemoryNode, until
@@ -207,7 +208,55 @@ async def test_only_the_kinds_that_were_asked_for():
 
 
 def test_each_section_is_a_kind_of_event():
-    assert {kind.value for kind in EventKind} == {section.value for section in Section} | {"notice"}
+    assert {kind.value for kind in EventKind} == {section.value for section in Section} | {"notice", "quality"}
+
+
+async def test_values_that_become_bad_and_good_are_one_event_of_the_twin():
+    async with served() as (site, _):
+        site.pump.say(flow=2.5, level=1)
+        async with follow(site.client, twin="pump", kind="quality") as stream:
+            begin = (await first(stream)).id
+            site.pump.port.offline(DeviceTimeout("no answer"))
+            gone = await first(stream)
+            assert (gone.data["twin"], gone.data["quality"]) == ("pump", "bad")
+            assert gone.data["reason"]["code"] == "device-timeout"
+            site.pump.port.offline(DeviceTimeout("no answer"))
+            site.pump.say(flow=2.5, level=1)
+            site.pump.port.quality({"level": DeviceReplyInvalid("level: no number")})
+            site.gateway.ledger.notice("end", "that was all", PUMP)
+            back = await first(stream)
+            assert back.data["quality"] == "good"
+            if "bad" not in back.data:
+                back = await first(stream)
+            assert back.data["bad"]["level"]["message"] == "level: no number"
+        async with follow(site.client, begin, twin="pump", kind="quality") as stream:
+            await first(stream)
+            again = await first(stream)
+            assert again.data["quality"] == "good", "as it is now"
+            assert set(again.data["bad"]) == {"level"}
+
+
+async def test_a_reported_value_says_whether_it_is_good():
+    async with served() as (site, _), follow(site.client) as stream:
+        site.pump.say(flow=2.5)
+        assert (await flows(stream, 2.5))[-1].data["quality"] == "good"
+
+
+async def test_who_follows_one_twin_is_told_that_its_node_is_not_heard_any_more():
+    edge = node_with_pump("edge")
+    async with served(MemoryNode("cloud")) as (site, _), edge.running(site.node):
+        await until(lambda: site.gateway.queries.exists(PUMP) and site.gateway.queries.presence(PUMP).code == "")
+        async with follow(site.client, twin="pump", kind="quality") as stream:
+            await first(stream)
+            edge.path.cut = True
+            for link in site.node.listener.links:
+                link.drop()
+            while (told := await first(stream)).data["quality"] == "good":
+                pass
+            assert told.data["reason"]["message"] == "the node edge is not heard by cloud"
+            edge.path.cut = False
+            while (await first(stream)).data["quality"] == "bad":
+                pass
 
 
 async def _some(source, count):

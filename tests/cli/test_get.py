@@ -53,6 +53,22 @@ def test_one_twin_shows_its_acknowledgements(ask: Run, node: FakeNode) -> None:
     assert text.startswith("name:      hvac\n")
 
 
+def test_one_twin_shows_which_values_are_good(ask: Run, node: FakeNode) -> None:
+    document = twin("hvac", temperature=20, level=3)
+    reason = {"code": "device-refused", "message": "level: refused", "since": 1700000000000}
+    document["status"]["quality"] = {"level": reason}
+    document["status"]["properties"]["reported"] = {
+        "temperature": {"version": "1.1.5", "time": 0, "quality": "good"},
+        "level": {"version": "1.1.6", "time": 0, "quality": "bad", "reason": reason},
+    }
+    node.answer("GET", "/twins/hvac", document)
+    text = ask("get", "twin", "hvac").stdout
+    assert ["temperature", "20", "good"] in _lines(text)
+    assert ["level", "3", "bad,", "device-refused"] in _lines(text)
+    assert "bad:       level, since 20" in text
+    assert "device-refused: level: refused" in text
+
+
 def test_one_twin_as_yaml_is_the_document(ask: Run, node: FakeNode) -> None:
     document = twin("hvac", temperature=20.5, mode="on", text="10:30")
     node.answer("GET", "/twins/hvac", document)

@@ -64,6 +64,17 @@ def test_a_state_is_told_in_words(ask: Run, node: FakeNode) -> None:
     assert lifecycle.endswith(" hvac lifecycle state = live, held by edge-2")
 
 
+def test_the_quality_of_a_twins_values_is_told_in_words(ask: Run, node: FakeNode) -> None:
+    bad = {"quality": "bad", "reason": {"code": "device-timeout", "message": "no answer", "since": 5}}
+    but = {"quality": "good", "bad": {"level": {"code": "device-refused", "message": "level: refused", "since": 5}}}
+    about = {"twin": "hvac", "time": 1700000000000}
+    _stream(node, *(_event(number, "quality", **about, **data) for number, data in enumerate((bad, but), 6)))
+    node.problem("GET", "/events", 401, "A token is needed", "send it")
+    gone, back = ask("watch").stdout.splitlines()
+    assert gone.endswith(" hvac quality = bad, device-timeout: no answer")
+    assert back.endswith(" hvac quality = good; but level: device-refused: level: refused")
+
+
 def test_after_a_break_it_goes_on_where_it_was(ask: Run, node: FakeNode) -> None:
     _stream(node, _reported(6, 1))
     node.problem("GET", "/events", 503, "Not available", "the node is stopping", code="unavailable")

@@ -12,8 +12,9 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query
@@ -25,6 +26,8 @@ from twingateway.gateway.peering.reach import NODES
 from twingateway.gateway.state.events import Changed, Event, Listening, Notice
 from twingateway.twin.desired import plain
 from twingateway.twin.event_kind import EventKind
+from twingateway.twin.identity import DeviceId
+from twingateway.twin.quality import Quality, described
 from twingateway.twin.register import Section
 
 router = APIRouter(tags=["events"])
@@ -70,7 +73,9 @@ async def events(
     The event's name is the section that changed: `reported`, `desired`, `ack`, `presence`, `tags`, `lifecycle`,
     `override`, `verdict`, `reach` (of a node; in every namespace), or `notice`, which has a `code` and a `message`.
     A `value` of null: it was removed. `unvalidated`: the device's model is not here yet, so nobody has judged the
-    value.
+    value. `quality` of a reported value is `good` or `bad`, with a `reason`.
+    `quality` is also the name of an event, which follows from others: all values of a twin became good or bad (its
+    device, or the way to it, went or came back), but for those in `bad`, which have reasons of their own.
     After 15 s without an event that was asked for a comment keeps the connection alive; its id is how far the stream
     has come.
     """
@@ -91,20 +96,82 @@ class _Wanted:
     twin: str | None
     kinds: frozenset[EventKind]
 
-    def __contains__(self, event: Event) -> bool:
-        if self.kinds and _kind(event) not in self.kinds:
-            return False
-        device = event.stored.register.key.device if isinstance(event, Changed) else event.device
+    def kind(self, kind: str) -> bool:
+        return not self.kinds or kind in self.kinds
+
+    def about(self, device: DeviceId | None) -> bool:
         if device is None or device.namespace == NODES:
             return self.twin is None
         return device.namespace == self.namespace and (self.twin is None or device.name == self.twin)
+
+
+class _Telling:
+    """What one client is told. The quality of a twin's values is told when it is another one than was told last."""
+
+    def __init__(self, gateway: Gateway, wanted: _Wanted) -> None:
+        self._gateway = gateway
+        self._wanted = wanted
+        self._told: dict[DeviceId, Quality] = {}
+        self._known: dict[DeviceId, Quality] = {}
+        """Now; until the next batch."""
+        self.prefix = _prefix(gateway)
+
+    def render(self, batch: Sequence[Event]) -> Iterator[bytes]:
+        self._known.clear()
+        for event in batch:
+            yield from self._render(event)
+
+    def _render(self, event: Event) -> Iterator[bytes]:
+        """What follows from an event comes before it and has the id before its own, so that nobody who is cut in
+        between misses any of it."""
+        if isinstance(event, Changed):
+            for data in self._judged(event):
+                yield _message(f"{self.prefix}-{max(0, event.position - 1)}", EventKind.QUALITY, data)
+        about = event.stored.register.key.device if isinstance(event, Changed) else event.device
+        if self._wanted.kind(_kind(event)) and self._wanted.about(about):
+            data = self._changed(event) if isinstance(event, Changed) else _notice(event)
+            yield _message(f"{self.prefix}-{event.position}", _kind(event), data)
+
+    def _judged(self, event: Changed) -> Iterator[dict[str, Any]]:
+        register = event.stored.register
+        if register.key.section is Section.REPORTED or not self._wanted.kind(EventKind.QUALITY):
+            return
+        for device in filter(self._wanted.about, self._gateway.queries.judged_by(register.key)):
+            quality = self._quality(device)
+            if self._told.get(device) != quality:
+                self._told[device] = quality
+                names = {"namespace": device.namespace, "twin": device.name}
+                yield {**names, **quality.to_value(), "time": register.time}
+
+    def _quality(self, device: DeviceId) -> Quality:
+        quality = self._known.get(device)
+        if quality is None:
+            quality = self._known[device] = self._gateway.queries.quality(device)
+        return quality
+
+    def _changed(self, event: Changed) -> dict[str, Any]:
+        register = event.stored.register
+        device, section, name = register.key
+        data: dict[str, Any] = {
+            "namespace": device.namespace,
+            "twin": device.name,
+            "property": name,
+            "value": plain(register.value) if section is Section.DESIRED else register.value,
+            "version": str(register.version),
+            "time": register.time,
+        }
+        if register.value is not None and self._gateway.queries.is_unvalidated(device, section, name):
+            data["unvalidated"] = True
+        if section is Section.REPORTED:
+            data.update(described(self._quality(device).of(name)))
+        return data
 
 
 async def _stream(gateway: Gateway, listening: Listening, first: str, wanted: _Wanted) -> AsyncIterator[bytes]:
     """`first` tells where the stream begins: a client cut before its first event resumes from there.
 
     Events that the client did not ask for are no sign of life for it: the heartbeat counts from what was sent."""
-    prefix = _prefix(gateway)
+    telling = _Telling(gateway, wanted)
     clock = asyncio.get_running_loop().time
     passed, sign_due = "", clock() + HEARTBEAT
     try:
@@ -119,12 +186,11 @@ async def _stream(gateway: Gateway, listening: Listening, first: str, wanted: _W
                 continue
             if not batch:
                 return
-            passed = f"id: {prefix}-{batch[-1].position}\n"
-            concerning = [event for event in batch if event in wanted]
-            if concerning:
+            passed = f"id: {telling.prefix}-{batch[-1].position}\n"
+            messages = telling.render(batch)
+            while piece := b"".join(islice(messages, PIECE)):
                 passed, sign_due = "", clock() + HEARTBEAT
-            for start in range(0, len(concerning), PIECE):
-                yield b"".join(_render(gateway, prefix, event) for event in concerning[start : start + PIECE])
+                yield piece
     finally:
         gateway.events.leave(listening)
 
@@ -133,26 +199,9 @@ def _kind(event: Event) -> str:
     return event.stored.register.key.section if isinstance(event, Changed) else EventKind.NOTICE
 
 
-def _render(gateway: Gateway, prefix: str, event: Event) -> bytes:
-    data = _changed(gateway, event) if isinstance(event, Changed) else _notice(event)
+def _message(identity: str, kind: str, data: dict[str, Any]) -> bytes:
     text = json.dumps(data, separators=(",", ":"), ensure_ascii=False)
-    return f"id: {prefix}-{event.position}\nevent: {_kind(event)}\ndata: {text}\n\n".encode()
-
-
-def _changed(gateway: Gateway, event: Changed) -> dict[str, Any]:
-    register = event.stored.register
-    device, section, name = register.key
-    data: dict[str, Any] = {
-        "namespace": device.namespace,
-        "twin": device.name,
-        "property": name,
-        "value": plain(register.value) if section is Section.DESIRED else register.value,
-        "version": str(register.version),
-        "time": register.time,
-    }
-    if register.value is not None and gateway.queries.is_unvalidated(device, section, name):
-        data["unvalidated"] = True
-    return data
+    return f"id: {identity}\nevent: {kind}\ndata: {text}\n\n".encode()
 
 
 def _notice(event: Notice) -> dict[str, Any]:

@@ -88,8 +88,10 @@ def twin(
             print(f"{fact + ':':<11}{shown(value)}")
     for name, each in status.get("overrides", {}).items():
         print(f"{'override:':<11}{_override(name, each)}")
+    for name, each in status.get("quality", {}).items():
+        print(f"{'bad:':<11}{shown(name)}, since {shown_time(each.get('since', 0))}, {shown(ack_note(each))}")
     print()
-    print_table(("PROPERTY", "REPORTED", "AT", "DESIRED", "ACK", ""), _property_rows(document))
+    print_table(("PROPERTY", "REPORTED", "AT", "QUALITY", "DESIRED", "ACK", ""), _property_rows(document))
 
 
 @app.command("models")
@@ -186,8 +188,14 @@ def _property_rows(document: dict[str, Any]) -> Iterable[Row]:
     desired, reported = spec["desiredProperties"], spec["reportedProperties"]
     for name in sorted({*desired, *reported}):
         ack = status["desired"].get(name, {}).get("ack", {})
-        at = shown_time(status["reported"].get(name, {}).get("time", 0))
-        yield name, reported.get(name), at, desired.get(name), ack.get("state"), ack_note(ack)
+        told = status["reported"].get(name, {})
+        at = shown_time(told.get("time", 0))
+        yield name, reported.get(name), at, _quality(told), desired.get(name), ack.get("state"), ack_note(ack)
+
+
+def _quality(told: dict[str, Any]) -> str:
+    """The word, and if it is not good the reason's, whose sentence is shown above."""
+    return ", ".join(filter(None, [told.get("quality"), told.get("reason", {}).get("code")]))
 
 
 def ack_note(ack: dict[str, Any]) -> str:

@@ -39,7 +39,8 @@ def watch(
     token_file: TokenOption = None,
     namespace: NamespaceOption = None,
 ) -> None:
-    """Follow every change until Ctrl-C: reported and desired values, acknowledgements, presence, notices.
+    """Follow every change until Ctrl-C: reported and desired values and their quality, acknowledgements, presence,
+    notices.
 
     Examples:
       twingateway watch
@@ -111,7 +112,16 @@ def _text_line(event: str, data: dict[str, Any]) -> str:
     subject = shown(data.get("twin", ""))
     if event == "notice":
         return " ".join(part for part in (when, subject, f"{data['code']}: {data['message']}") if part)
+    if event == EventKind.QUALITY:
+        return f"{when} {subject} quality = {_quality(data)}"
     return f"{when} {subject} {event} {shown(data.get('property', ''))} = {_value(data.get('value'), event)}"
+
+
+def _quality(data: dict[str, Any]) -> str:
+    """Of all values of a twin, and of those that are bad in themselves."""
+    whole = ", ".join(filter(None, [shown(data["quality"]), ack_note(data.get("reason", {}))]))
+    bad = [f"{shown(name)}: {ack_note(reason)}" for name, reason in data.get("bad", {}).items()]
+    return "; but ".join([whole, *bad])
 
 
 def _value(value: Any, event: str) -> str:

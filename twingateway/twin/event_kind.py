@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class EventKind(StrEnum):
-    """The names of events at `/events`; each section has its own."""
+    """The names of events at `/events`; each section has its own. `quality` follows from others."""
 
     REPORTED = "reported"
     DESIRED = "desired"
@@ -17,4 +17,5 @@ class EventKind(StrEnum):
     OVERRIDE = "override"
     VERDICT = "verdict"
     REACH = "reach"
+    QUALITY = "quality"
     NOTICE = "notice"

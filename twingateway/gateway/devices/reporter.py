@@ -88,6 +88,7 @@ class Reporter:
         if time is not None and abs(time) > MAX_INTEGER:
             time = None  # no clock of this world
         said_last = self._statements.last(self._device, Section.REPORTED)
+        bad = self._bad()
         drafts = []
         for name, value in values.items():
             try:
@@ -97,6 +98,8 @@ class Reporter:
                 continue
             if self._refused:
                 self._accept(name)
+            if value is not None and name in bad:
+                bad = self._rehabilitate(name, bad)
             key = self._keys.get(name)
             if key is None:
                 key = self._keys[name] = RegisterKey(self._device, Section.REPORTED, name)
@@ -144,8 +147,7 @@ class Reporter:
         self._show_source(error, None)
 
     def quality(self, bad: Mapping[str, DeviceError]) -> None:
-        before = self._said_last(Section.PRESENCE, QUALITY)
-        known = before if isinstance(before, dict) else {}
+        known = self._bad()
         shown: dict[str, Value] = {}
         for name, error in bad.items():
             entry: dict[str, Value] = {"code": error.code, "message": error.message[:SHOWN]}
@@ -153,6 +155,17 @@ class Reporter:
             same_as_before = isinstance(last, dict) and {**last, **entry} == last
             shown[name] = last if same_as_before else {**entry, "since": self._clock.wall_ms()}
         self._write({QUALITY: shown or None})
+
+    def _bad(self) -> Mapping[str, Value]:
+        """What is not good at present, by property."""
+        said = self._said_last(Section.PRESENCE, QUALITY)
+        return said if isinstance(said, dict) else {}
+
+    def _rehabilitate(self, name: str, bad: Mapping[str, Value]) -> Mapping[str, Value]:
+        """It has just been reported; what else is good the driver says itself."""
+        left = {other: entry for other, entry in bad.items() if other != name}
+        self._write({QUALITY: left or None})
+        return left
 
     def fail(self, error: TwinGatewayError, next_try: int | None) -> None:
         """Offline because of `error`; the host tries again at `next_try` (Unix milliseconds)."""

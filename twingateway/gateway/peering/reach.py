@@ -48,5 +48,15 @@ def hops(table: TwinTable, here: str, node: str, seen: Collection[str] = ()) -> 
     return max(ways, key=_broke_at, default=[])
 
 
+def behind(table: TwinTable, node: str) -> set[str]:
+    """The node, and all that are heard through it, or were."""
+    found, news = {node}, {node}
+    others = [each.name for each in table.devices() if each.namespace == NODES]
+    while news:
+        news = {each for each in others if each not in found and not news.isdisjoint(told_of(table, each))}
+        found |= news
+    return found
+
+
 def _broke_at(way: list[Value]) -> float:
     return min((reach.since for reach in map(Reach.from_value, way) if not reach.up), default=inf)

@@ -153,7 +153,9 @@ class Mirror:
         return {"properties": {name: ack.to_value() for name, ack in acks if ack is not None}}
 
     def _presence(self, device: DeviceId) -> dict[str, Value]:
-        return {**self._queries.presence(device).to_value(), "node": self._peers.holder(device)}
+        bad = self._queries.quality(device).to_value().get("bad")
+        named = {} if bad is None else {"bad": bad}
+        return {**self._queries.presence(device).to_value(), "node": self._peers.holder(device), **named}
 
     # --- news -----------------------------------------------------------------------------------------------------
 

@@ -14,11 +14,11 @@ from twingateway.gateway.holding.claims import fields, lifecycle_key
 from twingateway.gateway.holding.grants import MOVED
 from twingateway.gateway.peering.peer_link import link_to
 from twingateway.gateway.peering.peers import Direction, Peer, Peers
-from twingateway.gateway.peering.reach import NODES, hops, told_of
+from twingateway.gateway.peering.reach import NODES, behind, hops, told_of
 from twingateway.gateway.state.clock import Clock
 from twingateway.gateway.state.overridden import open_overrides, verdict_of
 from twingateway.gateway.state.table import TwinTable
-from twingateway.sync.session import Quality
+from twingateway.sync.session import Quality as LinkQuality
 from twingateway.twin.ack import Ack, AckState
 from twingateway.twin.desired import origin_of, terms_of
 from twingateway.twin.document import render_twin
@@ -26,7 +26,8 @@ from twingateway.twin.identity import DeviceId
 from twingateway.twin.model import ModelRef
 from twingateway.twin.override import Override
 from twingateway.twin.presence import STATE, Presence, PresenceState, Reach, effective
-from twingateway.twin.register import ZERO, Register, Section, StoredRegister, Version
+from twingateway.twin.quality import Quality, described, quality_of
+from twingateway.twin.register import ZERO, Register, RegisterKey, Section, StoredRegister, Version
 from twingateway.twin.value import Value
 
 _TIMED_OUT: Mapping[str, Any] = {
@@ -36,6 +37,8 @@ _TIMED_OUT: Mapping[str, Any] = {
 }
 #: Sections whose registers make a twin's document and status.
 _SHOWN = (Section.REPORTED, Section.DESIRED)
+#: Registers of section `presence` from which the quality of a twin's values follows.
+_OF_QUALITY = frozenset({STATE, QUALITY, REFUSED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,7 @@ class NodeView:
     links: int = 0
     goodput: float | None = None
     queue_age: float | None = None
-    quality: Quality | None = None
+    quality: LinkQuality | None = None
 
 
 class Queries:
@@ -241,6 +244,24 @@ class Queries:
         reach = [] if holder is None else hops(self._table, self._peers.node, holder)
         return effective(self._table.value(device, Section.PRESENCE, STATE), reach)
 
+    def quality(self, device: DeviceId) -> Quality:
+        """Which of the reported values are to be relied on at present."""
+        return self._quality(device, self.presence(device))
+
+    def _quality(self, device: DeviceId, presence: Presence) -> Quality:
+        said = self._table.values(device, Section.PRESENCE)
+        return quality_of(presence, said.get(QUALITY), said.get(REFUSED))
+
+    def judged_by(self, key: RegisterKey) -> Iterator[DeviceId]:
+        """The twins whose values may be good or bad since this register changed."""
+        if key.section is Section.REACH:
+            for node in behind(self._table, key.device.name):
+                yield from filter(self.exists, self._peers.held_by(node))
+            return
+        judges = key.section is Section.LIFECYCLE or (key.section is Section.PRESENCE and key.name in _OF_QUALITY)
+        if judges and self.exists(key.device):
+            yield key.device
+
     def show(self, outside: Callable[[], NodeView]) -> None:
         """List one more, which is no node and no peer: a broker that this node tells of its twins."""
         self._outside.append(outside)
@@ -269,11 +290,12 @@ class Queries:
 
     def _status(self, device: DeviceId) -> dict[str, Value]:
         presence = self.presence(device)
+        quality = self._quality(device, presence)
         status: dict[str, Value] = {
             "presence": presence.to_value(),
             "properties": {
                 section.value: {
-                    name: self._property(device, section, stored)
+                    name: self._property(device, section, stored, quality)
                     for name, stored in sorted(self._table.section(device, section).items())
                     if stored.register.value is not None
                 }
@@ -291,11 +313,13 @@ class Queries:
         status.update({name: value for name, value in optional.items() if value is not None})
         return status
 
-    def _property(self, device: DeviceId, section: Section, stored: StoredRegister) -> Value:
+    def _property(self, device: DeviceId, section: Section, stored: StoredRegister, quality: Quality) -> Value:
         register = stored.register
         view: dict[str, Value] = {"version": str(register.version), "time": register.time}
         if self.is_unvalidated(device, section, register.key.name):
             view["unvalidated"] = True
+        if section is Section.REPORTED:
+            view.update(described(quality.of(register.key.name)))
         if section is Section.DESIRED:
             view.update(terms_of(register.value).to_value())
             view.update(origin_of(register.value).to_value())
