@@ -58,7 +58,8 @@ async def list_twins(
 @router.get("/twins/{name}", summary="Read a twin")
 async def get_twin(gateway: TheGateway, device: Device) -> JSONResponse:
     """The DeviceTwin document with `status`: version and time of each property, the `quality` of each reported one
-    (`good`, or `bad` with a `reason`), the ack of each desired one, effective presence, holder, and what the device's adapter last complained about (`source`).
+    (`good`, or `bad` with a `reason`), the ack of each desired one, effective presence, holder, and what the device's
+    adapter last complained about (`source`).
 
     The ETag is the version of what clients may write, desired properties and labels, which `If-Match` of PATCH, PUT
     and DELETE compares; what the device reports does not change it."""
