@@ -130,8 +130,13 @@ class Codec:
     def _decode(self, data: bytes) -> Value:
         if self.count is None:
             return self._decode_one(data)
-        size = 2 * self.width
-        return [self._decode_one(data[start : start + size]) for start in range(0, len(data), size)]
+        size, elements = 2 * self.width, list[Value]()
+        for start in range(0, len(data), size):
+            try:
+                elements.append(self._decode_one(data[start : start + size]))
+            except CodecError as error:
+                raise CodecError(f"{element(len(elements), self.count)}: {error}") from None
+        return elements
 
     def _decode_one(self, data: bytes) -> Value:
         if self.order is not Order.ABCD:
@@ -184,8 +189,13 @@ class Codec:
         if not isinstance(value, list) or len(value) != self.count:
             raise CodecError(f"{value!r} is not a list of {self.count}")
         size = 2 * self.width
-        parts = [current[index * size : (index + 1) * size] for index in range(self.count)]
-        return b"".join(self._encode_one(element, part) for element, part in zip(value, parts, strict=True))
+        parts = list[bytes]()
+        for index, wanted in enumerate(value):
+            try:
+                parts.append(self._encode_one(wanted, current[index * size : (index + 1) * size]))
+            except CodecError as error:
+                raise CodecError(f"{element(index, self.count)}: {error}") from None
+        return b"".join(parts)
 
     def _encode_one(self, value: Value, current: bytes) -> bytes:
         arrange = ARRANGEMENTS[self.order]
@@ -279,6 +289,11 @@ class Codec:
         if self.type in FLOATS:
             return difference <= abs(decimal(wanted)) * Decimal(_FLOAT_TOLERANCE[self.type])
         return difference * 2 <= decimal(self.linear.step)
+
+
+def element(index: int, count: int) -> str:
+    """One of an array, in words."""
+    return f"element {index} of 0 to {count - 1}"
 
 
 def _is_number(value: Value) -> TypeGuard[int | float]:

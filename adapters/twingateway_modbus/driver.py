@@ -13,8 +13,8 @@ from twingateway_modbus.gate import Gate
 from twingateway_modbus.introduction import Introduction
 from twingateway_modbus.learned import Learned
 from twingateway_modbus.link import Link
-from twingateway_modbus.point import Point
-from twingateway_modbus.reader import NoValue, Reader
+from twingateway_modbus.point import NoValue, Point
+from twingateway_modbus.reader import Reader
 from twingateway_modbus.schedule import Round
 from twingateway_modbus.settings import DeviceSettings
 from twingateway_modbus.writer import NotReadBack, put_point, read_exponent, read_point, write_point

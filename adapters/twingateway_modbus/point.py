@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from twingateway.adapter import Value
-from twingateway.errors import DeviceReplyInvalid, InvalidValue, Problem
+from twingateway.errors import DeviceError, DeviceReplyInvalid, InvalidValue, Problem
 from twingateway_modbus.bounds import Bounds
-from twingateway_modbus.codec import Codec
+from twingateway_modbus.codec import Codec, element
 from twingateway_modbus.raw import CodecError
 from twingateway_modbus.reporting import Reporting
 
@@ -48,6 +48,15 @@ class WriteWith(StrEnum):
     """Written and read back in one request, function 23."""
 
 
+class NoValue(DeviceError):
+    """The device says, by a sentinel, that it has no value for a property, or for `part` of it. No fault, but no
+    value either."""
+
+    def __init__(self, name: str, part: str = "") -> None:
+        about = f"{name}: {part}" if part else name
+        super().__init__(f"{about}: the device has no value for it", property=name)
+
+
 @dataclass(frozen=True, slots=True)
 class Point:
     """`address` is the zero-based protocol address; `count` is in registers, or bits for the tables of bits.
@@ -68,6 +77,8 @@ class Point:
     write_with: WriteWith = WriteWith.AUTO
     tolerance: float = 0.0
     bounds: Bounds = field(default_factory=Bounds)
+    is_whole: bool = False
+    """An array whose model says what its elements are: none of them can be null."""
 
     @property
     def count(self) -> int:
@@ -79,19 +90,30 @@ class Point:
         return self.address + self.count
 
     def decode(self, cells: bytes, exponent: int | None = None) -> Value:
-        """`count` cells → value; None: the device has none. Raises DeviceReplyInvalid."""
+        """`count` cells → value; None: the device has none. Raises DeviceReplyInvalid, or NoValue for an array that
+        has to be whole and is not."""
         if self.table.of_bits:
             return bool(cells[0]) if self.codec.count is None else [bool(cell) for cell in cells]
         try:
             codec = self._codec(exponent)
         except DeviceReplyInvalid:
-            if self.codec.decode(cells) is None:  # what a device has not, it has no scale for either
-                return None
+            value = self.codec.decode(cells)
+            if _is_nothing(value):  # what a device has not, it has no scale for either
+                return self._whole(value)
             raise
         try:
-            return codec.decode(cells)
+            return self._whole(codec.decode(cells))
         except CodecError as error:
             raise DeviceReplyInvalid(f"{self.name}: {error}", property=self.name) from error
+
+    def _whole(self, value: Value) -> Value:
+        """`value`, unless it has to be whole: then nothing if it has no element at all, and no value if it lacks
+        some."""
+        if not self.is_whole or not isinstance(value, list) or None not in value:
+            return value
+        if _is_nothing(value):
+            return None
+        raise NoValue(self.name, element(value.index(None), len(value)))
 
     def encode(self, value: Value, current: bytes = b"", exponent: int | None = None) -> bytes:
         """Value → `count` cells; `current` ones where only some bits change. Raises InvalidValue for what they cannot
@@ -128,3 +150,7 @@ class Point:
     def reads_as(self, value: Value, exponent: int | None = None) -> Value:
         """What is read where `value` is held, all else being zero. Raises InvalidValue, DeviceReplyInvalid."""
         return self.decode(self.encode(value, bytes(self.table.width * self.count), exponent), exponent)
+
+
+def _is_nothing(value: Value) -> bool:
+    return value is None or (isinstance(value, list) and bool(value) and all(each is None for each in value))

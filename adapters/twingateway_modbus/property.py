@@ -262,6 +262,7 @@ class PropertySettings(ReportingSettings):
             write_with=self.write_with,
             tolerance=self.tolerance,
             bounds=Bounds(self.minimum, self.maximum, self.step),
+            is_whole=self.count is not None and _has_items(model, name),
         )
 
     @staticmethod
@@ -271,3 +272,8 @@ class PropertySettings(ReportingSettings):
         if given != "model":
             return given
         return None if model is None else names_in(model, name, of_bits=of_bits)
+
+
+def _has_items(model: Model | None, name: str) -> bool:
+    known = None if model is None else model.properties.get(name)
+    return known is not None and known.items is not None

@@ -17,7 +17,7 @@ from twingateway_modbus.bisection import Answer, bisect
 from twingateway_modbus.learned import Learned
 from twingateway_modbus.link import Link
 from twingateway_modbus.plan import Block, Limits, Range, plan
-from twingateway_modbus.point import Point, Table
+from twingateway_modbus.point import NoValue, Point, Table
 from twingateway_modbus.raw import CodecError
 from twingateway_modbus.request import Cells
 from twingateway_modbus.schedule import Round
@@ -27,13 +27,6 @@ _REFUSED_PAUSE = 30.0
 
 #: Takes the values of one block, right when they came.
 Deliver = Callable[[Mapping[str, Value]], None]
-
-
-class NoValue(DeviceError):
-    """The device says, by a sentinel, that it has no value for a property. No fault, but no value either."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"{name}: the device has no value for it", property=name)
 
 
 class Slot(NamedTuple):
@@ -61,7 +54,7 @@ class Layout(NamedTuple):
 
 def _slot(point: Point, block: Block) -> Slot:
     start = block.table.width * (point.address - block.address)
-    plain = point.scale_at is None and not block.table.of_bits
+    plain = point.scale_at is None and not block.table.of_bits and not point.is_whole
     end = start + block.table.width * point.count
     return Slot(point.name, start, end, point.codec.decode if plain else None, point)
 

@@ -286,6 +286,14 @@ def test_an_array_is_a_list_of_its_elements() -> None:
         codec.encode([1, 2])
 
 
+def test_what_is_wrong_with_one_element_names_it() -> None:
+    codec = Codec(DataType.UINT16, names={0: "off", 2: "on"}, count=3)
+    with pytest.raises(CodecError, match=r"^element 1 of 0 to 2: the device sent 9, which stands for none"):
+        codec.decode(words(0, 9, 2))
+    with pytest.raises(CodecError, match=r"^element 2 of 0 to 2: 'auto' is none of off, on"):
+        codec.encode(["off", "on", "auto"])
+
+
 def test_names_stand_for_numbers_and_an_unknown_number_is_no_value() -> None:
     codec = Codec(DataType.UINT16, names={0: "off", 2: "on"})
 
