@@ -112,9 +112,13 @@ class ModbusDriver(Driver):
     async def _introduce(self) -> None:
         """Once the device is known to be there, it is asked who it is."""
         await self._heard.wait()
-        if values := await self._introduction.ask(self._link, self._address):
-            self._port.report(values)
-        self._complain()
+        while True:
+            if values := await self._introduction.ask(self._link, self._address):
+                self._port.report(values)
+            self._complain()
+            if self._introduction.again is None:
+                return
+            await asyncio.sleep(self._introduction.again)
 
     def _report(self, values: Mapping[str, Value], *, at_once: bool = False) -> None:
         due = self._changes.take(values, asyncio.get_running_loop().time(), at_once=at_once)

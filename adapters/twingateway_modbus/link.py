@@ -274,11 +274,7 @@ class Turn:
 
     async def read(self, cells: Cells) -> bytes:
         """Two bytes a register, one a bit."""
-        request = read(cells)
-        try:
-            reply = await self._ask_anywhere(request)
-        except DeviceReplyInvalid:
-            reply = await self._ask_anywhere(request)
+        reply = await self._ask_twice(read(cells))
         return unpack_bits(reply[2:], cells.count) if cells.table.of_bits else reply[2:]
 
     async def write(self, table: Table, address: int, data: bytes, *, multiple: bool = False) -> None:
@@ -310,7 +306,7 @@ class Turn:
         found: dict[int, bytes] = {}
         following: int | None = 0
         while following is not None:
-            objects, after = objects_of(await self._ask(identification(level, following)))
+            objects, after = objects_of(await self._ask_twice(identification(level, following)))
             found |= objects
             following = after if after is not None and after > following else None
         return found
@@ -324,6 +320,13 @@ class Turn:
             return await self._ask(request)
         finally:
             self._link.pool(self._unit).forget()
+
+    async def _ask_twice(self, request: Request) -> bytes:
+        """A reply that was garbled may have been so by chance."""
+        try:
+            return await self._ask_anywhere(request)
+        except DeviceReplyInvalid:
+            return await self._ask_anywhere(request)
 
     async def _ask_anywhere(self, request: Request) -> bytes:
         """What may be asked twice."""

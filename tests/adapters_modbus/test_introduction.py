@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from twingateway_modbus.address import Transport
+from twingateway_modbus.address import AddressSettings, Transport
+from twingateway_modbus.introduction import Introduction
+from twingateway_modbus.link import Link
 from twingateway_modbus.simulator.faults import Fault, FaultKind, Faults
 from twingateway_modbus.simulator.server import Server
 
@@ -134,3 +136,42 @@ async def test_a_device_that_knows_only_the_lower_levels_is_asked_for_those(site
     driver, _ = site.driver({"maker": "vendor", "serial": 0x80})
     assert await driver.read() == {"v": 7, "maker": "Acme"}
     assert driver.problem_with("serial") == "serial: the device does not say its object 128"  # type: ignore[attr-defined]
+
+
+async def test_a_garbled_answer_is_asked_for_once_more(site: Site) -> None:
+    class Once(Faults):
+        spoiled = 0
+
+        def spoil(self, fault: Any, asked: Any, pdu: bytes, framing: Any) -> Any:
+            first = asked.pdu[0] == IDENTIFY and not self.spoiled
+            self.spoiled += first
+            return super().spoil(Fault(FaultKind.FUNCTION) if first else None, asked, pdu, framing)
+
+    site.server.faults[1] = Once()
+    port = site.run()
+    await port.until(lambda r: r.values == {"v": 7} | SAID)
+
+
+async def test_one_that_did_not_answer_is_asked_again_later_and_ever_more_seldom(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("twingateway_modbus.introduction._FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("twingateway_modbus.introduction._LONGEST_PAUSE", 0.03)
+    site.server.faults[1] = OnlyIdentification(FaultKind.SILENCE)
+    introduction = Introduction({"maker": "vendor"})
+    address = AddressSettings.model_validate(site.address)
+    link = Link(address)
+    pauses = []
+    for _ in range(4):
+        assert await introduction.ask(link, address) == {}
+        pauses.append(introduction.again)
+        assert await introduction.ask(link, address) == {}, "not at once"
+        await asyncio.sleep(introduction.again or 0)
+    assert pauses == [0.01, 0.02, 0.03, 0.03]
+    assert site.questions() == 4
+
+    site.server.faults.clear()
+    assert await introduction.ask(link, address) == {"maker": "twingateway"}
+    assert introduction.again is None
+    assert introduction.problems == {}
+    link.close()

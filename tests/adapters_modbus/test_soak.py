@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 from twingateway_modbus.address import Transport
+from twingateway_modbus.point import Table
 from twingateway_modbus.simulator.faults import Fault, FaultKind, Faults
 
 from tests.adapters_modbus.simulated import make_adapter, make_driver, make_server, serve
+from twingateway.errors import DeviceError, DeviceReplyInvalid
 from twingateway.testing.device_port import RecordingPort
 
 #: Values whose registers hold neither each other nor what a shifted or cut frame would give.
@@ -85,3 +87,47 @@ async def test_a_garbled_read_is_asked_once_more_at_once(kind: FaultKind) -> Non
     finally:
         await adapter.stop()
         server.close()
+
+
+@pytest.mark.parametrize("transport", [Transport.TCP, Transport.UDP, *CHECKED])
+async def test_a_write_that_is_confirmed_has_happened(transport: Transport) -> None:
+    """Whatever becomes of the replies to it, and to the read-back."""
+    kinds = [kind for kind in KINDS if kind is not FaultKind.NOISE or transport in CHECKED]
+    server = make_server(transport, 1, faults=Faults([Fault(kind, 0.4 / len(kinds)) for kind in kinds], seed=7))
+    address = await serve(transport, server) | {"unit": 1, "timeout": "30ms"}
+    properties = {
+        "two": {"table": "holding", "address": 20, "type": "int32", "writable": True},
+        "one": {"table": "holding", "address": 24, "type": "int16", "writable": True},
+    }
+    confirmed = failed = 0
+    for number in range(40):
+        adapter = make_adapter()  # a link of its own, so that no quarantine makes the next one wait
+        driver, _ = make_driver(adapter, address, properties)
+        name, value, at, count = ("two", number * 100_003, 20, 2) if number % 2 else ("one", number * -809, 24, 1)
+        try:
+            written = await driver.write(name, value)
+        except DeviceError:
+            failed += 1
+        else:
+            cells = server.units[1].get(Table.HOLDING, at, count)
+            held = int.from_bytes(b"".join(cell.to_bytes(2, "big") for cell in cells), "big", signed=True)
+            assert not written.confirmed or held == written.observed == value
+            confirmed += written.confirmed
+        await adapter.stop()
+    server.close()
+    assert confirmed
+    assert failed
+
+
+async def test_the_echo_of_a_write_is_no_device() -> None:
+    """On a two-wire line of which nobody said that it echoes, function 6 comes back as its own good reply."""
+    server = make_server(Transport.RTU)
+    address = await serve(Transport.RTU, server, echo=True)
+    adapter = make_adapter()
+    single = {"table": "holding", "address": 24, "type": "int16", "writable": True}
+    undeclared = address | {"unit": 1, "timeout": "50ms", "serial": address["serial"] | {"echo": False}}
+    driver, _ = make_driver(adapter, undeclared, {"single": single})
+    with pytest.raises(DeviceReplyInvalid, match="does the line echo"):
+        await driver.write("single", 7)
+    await adapter.stop()
+    server.close()

@@ -21,6 +21,7 @@ class FaultKind(StrEnum):
     GARBAGE = "garbage"
     HALF = "half"
     DROP = "drop"
+    ECHO = "echo"
     NOISE = "noise"
     UNIT = "unit"
     STALE = "stale"
@@ -28,7 +29,8 @@ class FaultKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """`share` of the replies, 0 to 1, are spoiled so. `amount`: seconds of a delay, code of an exception."""
+    """`share` of the replies, 0 to 1, are spoiled so. `amount`: seconds of a delay, code of an exception. An echo is
+    that of the request, before the reply; noise are bytes that are altered, or in excess."""
 
     kind: FaultKind
     share: float = 1.0
@@ -79,6 +81,8 @@ class Faults:
             return Sending((good[: self._random.randrange(1, len(good))],))
         if fault.kind is FaultKind.GARBAGE:
             return Sending((self._random.randbytes(self._random.randrange(1, 40)),))
+        if fault.kind is FaultKind.ECHO:
+            return Sending((framing.frame(asked.transaction, asked.unit, asked.pdu), good))
         if fault.kind is FaultKind.NOISE:
             return Sending((self._noisy(good),))
         if fault.kind is FaultKind.STALE:
@@ -88,10 +92,15 @@ class Faults:
         return Sending((framing.frame(asked.transaction, asked.unit, _SPOILED[fault.kind](pdu, int(fault.amount))),))
 
     def _noisy(self, frame: bytes) -> bytes:
-        """One to three bytes are others."""
+        """One to three bytes are others, or stand before the frame, or behind it."""
+        count, place = self._random.randrange(1, 4), self._random.randrange(3)
+        if place == 0:
+            return self._random.randbytes(count) + frame
+        if place == 1:
+            return frame + self._random.randbytes(count)
         data = bytearray(frame)
-        for _ in range(self._random.randrange(1, 4)):
-            data[self._random.randrange(len(data))] ^= self._random.randrange(1, 256)
+        for at in self._random.sample(range(len(data)), count):
+            data[at] ^= self._random.randrange(1, 256)
         return bytes(data)
 
 
