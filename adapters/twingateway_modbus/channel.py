@@ -7,6 +7,7 @@ interface: those of other event loops (uvloop) do not derive from asyncio's.
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from typing import cast
 
@@ -62,7 +63,9 @@ def _alert(error: ssl.SSLError) -> str:
 
 
 def _reason(error: OSError) -> str:
-    return error.strerror or type(error).__name__
+    """asyncio puts its own words in place of the system's."""
+    known = error.errno is not None and error.errno > 0
+    return os.strerror(error.errno) if known and error.errno is not None else str(error) or type(error).__name__
 
 
 def _tls(settings: TlsSettings) -> ssl.SSLContext:

@@ -46,7 +46,7 @@ def test_tls_is_set_by_what_follows_the_host(tmp_path: Path) -> None:
     [
         ("plc:x", "Port could not be cast"),
         ("morse://plc", "transport: Input should be"),
-        ("plc?server_name=other", "tls settings need transport: tls"),
+        ("plc?server_name=other", "only a serial line and tls take settings behind a"),
         ("/dev/ttyUSB0?bard=9600", "bard: Extra inputs"),
         ("tls://plc?ca_file=no.pem", "there is no file"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +15,12 @@ from twingateway_modbus.address import Transport
 from twingateway_modbus.layout import DataType, Order
 from twingateway_modbus.point import Table
 from twingateway_modbus.simulator.faults import Fault, FaultKind, Faults
+from twingateway_modbus.simulator.inbox import Asked
 from twingateway_modbus.simulator.memory import Memory
 from twingateway_modbus.simulator.server import Server
 from twingateway_modbus.tools.listening import Listening
 from twingateway_modbus.tools.once import point_of, read_once
-from twingateway_modbus.tools.recording import Exchange, read_recording
+from twingateway_modbus.tools.recording import Exchange, ReplayServer, read_recording
 from twingateway_modbus.tools.scan import Scanner
 from twingateway_modbus.tools.serving import serve_recording
 from twingateway_modbus.tools.target import address_of
@@ -145,7 +147,11 @@ def test_reading_and_writing_without_a_document(plant: Plant) -> None:
     refused = run("modbus", "write", plant.target, 4, "1", "--table", "input")
     assert refused.exit_code != 0
     assert "input cannot be written" in refused.output
-    assert "illegal data address (2)" in run("modbus", "read", plant.target, 99).output
+    assert run("modbus", "read", plant.target, 99).output.startswith("error: illegal data address (2) reading")
+    assert "a manual's number" not in run("modbus", "read", plant.target, 99).output
+    for command in (("read", plant.target, 40001), ("write", plant.target, 40001, 1)):
+        assert "40001 may be a manual's number: its 40001, like its 30001, is 0" in run("modbus", *command).output
+    assert "a serial line and tls take settings" in run("modbus", "read", f"{plant.target}?baud=9600", 3).output
 
 
 def test_a_device_says_who_it_is(plant: Plant) -> None:
@@ -379,6 +385,21 @@ def test_a_recording_keeps_what_was_not_answered_and_tells_who_is_away(profile: 
     assert {each.unit for each in silent} == {2}
     assert silent[0].fault == "did not answer within 0.05 s"
     assert {each.endpoint for each in exchanges} == {plant.target}
+
+
+def test_a_recording_ends_well_by_ctrl_c(plant: Plant, profile: Path, tmp_path: Path) -> None:
+    (tmp_path / "one.yaml").write_text(RANGE.replace("PORT", str(plant.port)).replace("1..3", "1..1"))
+    threading.Timer(1.0, signal.raise_signal, (signal.SIGINT,)).start()
+    recorded = run("modbus", "record", tmp_path / "one.yaml", "-o", tmp_path / "r.jsonl", "--seconds", "60s")
+    assert recorded.exit_code == 0, recorded.output
+    assert recorded.stdout.startswith(f"{len(list(read_recording(tmp_path / 'r.jsonl')))} exchanges in ")
+
+
+def test_a_unit_that_never_answered_stays_silent_whatever_it_is_asked() -> None:
+    replayed = ReplayServer([*EXCHANGES[:1], EXCHANGES[1]._replace(unit=2)])
+    assert replayed.known_units == {1}
+    assert replayed.pdu_for(Asked(0, 2, bytes.fromhex("0400000001"))) is None
+    assert replayed.pdu_for(Asked(0, 1, bytes.fromhex("0400000001"))) == bytes.fromhex("8404")
 
 
 EXCHANGES = [

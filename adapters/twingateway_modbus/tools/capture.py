@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -39,11 +40,15 @@ class _Port(SilentPort):
 
 
 async def capture(devices: list[NamedSettings], output: Path, seconds: float) -> Captured:
-    """For so many seconds, or until it is cancelled: what came until then is in the file."""
+    """For so many seconds, or until Ctrl-C."""
     loop = asyncio.get_running_loop()
+    enough = asyncio.Event()
+    with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # no signals in this thread or system
+        loop.add_signal_handler(signal.SIGINT, enough.set)
     began, count, unanswered = loop.time(), 0, 0
     adapter = ModbusAdapter()
     ports = {each.id.name: _Port() for each in devices}
+    polling: list[asyncio.Task[None]] = []
     with output.open("a", encoding="utf-8") as file:
 
         def keep(exchange: Exchange) -> None:
@@ -53,14 +58,17 @@ async def capture(devices: list[NamedSettings], output: Path, seconds: float) ->
             file.write(exchange.line() + "\n")
 
         try:
+            for each in devices:
+                driver = adapter.driver(each.device, ports[each.id.name])
+                address = each.settings.address
+                adapter.link(address).tap = _tap(keep, address.endpoint, lambda: loop.time() - began)
+                polling.append(asyncio.ensure_future(driver.run()))
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
-                    for each in devices:
-                        driver = adapter.driver(each.device, ports[each.id.name])
-                        address = each.settings.address
-                        adapter.link(address).tap = _tap(keep, address.endpoint, lambda: loop.time() - began)
-                        group.create_task(driver.run())
+                await asyncio.wait_for(enough.wait(), seconds)
         finally:
+            for task in polling:
+                task.cancel()
+            await asyncio.gather(*polling, return_exceptions=True)
             await adapter.stop()
     absent = {name: port.error.message for name, port in ports.items() if port.error is not None}
     return Captured(count, unanswered, absent)

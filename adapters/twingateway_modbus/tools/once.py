@@ -5,8 +5,9 @@ from __future__ import annotations
 from pydantic import ValidationError
 
 from twingateway.adapter import Value
-from twingateway.errors import InvalidConfig
+from twingateway.errors import DeviceRefused, InvalidConfig
 from twingateway_modbus.address import AddressSettings
+from twingateway_modbus.exceptions import ILLEGAL_ADDRESS
 from twingateway_modbus.identity import EXTENDED, name_of, text_of
 from twingateway_modbus.layout import ADDRESSES, FLOATS, TIMES, DataType, Order, registers_of
 from twingateway_modbus.link import Link, Turn
@@ -17,6 +18,8 @@ from twingateway_modbus.request import Cells
 from twingateway_modbus.writer import put_point, write_point
 
 _COMMON = Common()
+#: What manuals call input and holding registers.
+_MANUALS = range(30001, 50000)
 
 
 def point_of(table: Table, address: int, data_type: DataType, order: Order, length: int | None, index: int) -> Point:
@@ -46,12 +49,21 @@ def value_of(point: Point, text: str) -> Value:
         raise InvalidConfig(f"{text!r} is not a number") from None
 
 
+def in_other_numbers(error: DeviceRefused, address: int) -> DeviceRefused:
+    """`error`, with a hint where somebody may have taken the address from a manual that counts in another way."""
+    if error.detail.get("exception") != ILLEGAL_ADDRESS or address not in _MANUALS:
+        return error
+    return DeviceRefused(f"{error.message}; {address} may be a manual's number: its 40001, like its 30001, is 0 here")
+
+
 async def read_once(address: AddressSettings, points: list[Point]) -> list[tuple[Point, Value]]:
     link = Link(address)
     try:
         async with link.turn(address.unit, address.timeout) as turn:
             found = [pair for block in plan(points)[_COMMON.period] for pair in await _read(turn, block)]
             return sorted(found, key=lambda pair: points.index(pair[0]))
+    except DeviceRefused as error:
+        raise in_other_numbers(error, points[0].address) from None
     finally:
         link.close()
 
@@ -87,5 +99,7 @@ async def write_once(address: AddressSettings, point: Point, value: Value) -> Va
                 await put_point(turn, point, value, None)
                 return None
             return await write_point(turn, point, value, None)
+    except DeviceRefused as error:
+        raise in_other_numbers(error, point.address) from None
     finally:
         link.close()

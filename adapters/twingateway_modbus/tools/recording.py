@@ -78,14 +78,15 @@ def by_endpoint(exchanges: Iterable[Exchange]) -> dict[str, list[Exchange]]:
 
 class ReplayServer(Server):
     """Answers each request of one endpoint with what was recorded for it, silence too: in order, the last one from
-    then on. A request that was not made is answered with the exception “device failure”."""
+    then on. A request that was not made is answered with the exception “device failure”, save by a unit that never
+    answered anything."""
 
     def __init__(self, exchanges: Iterable[Exchange], framing: FramingName = FramingName.TCP) -> None:
         super().__init__({}, framing)
         self._replies: defaultdict[tuple[int, bytes], deque[bytes | None]] = defaultdict(deque)
         for each in exchanges:
             self._replies[each.unit, each.request].append(each.reply)
-        self.known_units = {unit for unit, _ in self._replies}
+        self.known_units = {unit for (unit, _), replies in self._replies.items() if any(replies)}
 
     def pdu_for(self, asked: Asked) -> bytes | None:
         if asked.unit not in self.known_units:

@@ -27,6 +27,10 @@ class Found:
     objects: tuple[str, ...]
 
 
+def _said(error: DeviceError) -> str:
+    return f"answers ({error.message.partition(' reading')[0]})"
+
+
 class Scanner:
     """`address` says the pause between requests (`delay`) and the patience (`timeout`)."""
 
@@ -46,9 +50,9 @@ class Scanner:
             except (DeviceTimeout, DeviceUnreachable) as error:
                 if error.detail.get("exception") in (None, *GATEWAY):
                     continue
-                said = error.message.partition(" reading")[0]
+                said = _said(error)
             except DeviceError as error:
-                said = error.message.partition(" reading")[0]
+                said = _said(error)
             yield Found(unit, said, await self._identify(unit))
 
     async def _identify(self, unit: int) -> tuple[str, ...]:

@@ -42,8 +42,8 @@ async def serve_recording(exchanges: Iterable[Exchange], where: Listening) -> No
     for number, (endpoint, said) in enumerate(by_endpoint(exchanges).items()):
         server = ReplayServer(said, where.transport.framing)
         found = await replace(where, port=where.port + number if where.port else 0).begin(server)
-        units = ", ".join(map(str, sorted(server.known_units)))
-        print(f"unit {units} of {endpoint or 'the recording'} on {found}", flush=True)
+        units = f"unit {', '.join(map(str, sorted(server.known_units)))}" if server.known_units else "no unit"
+        print(f"{units} of {endpoint or 'the recording'} on {found}", flush=True)
     await asyncio.Event().wait()
 
 

@@ -30,6 +30,8 @@ def address_of(
             address |= {"transport": parts.scheme, "host": parts.hostname, "port": parts.port}
         except ValueError as error:
             raise InvalidConfig(f"{target!r} is not an endpoint: {error}") from error
+        if said and parts.scheme != Transport.TLS:
+            raise InvalidConfig(f"{target!r} is not an endpoint: only a serial line and tls take settings behind a ?")
         if said:
             address["tls"] = said
     try:

@@ -104,7 +104,7 @@ async def run_vector(profile: Path, vector: Vector) -> list[str]:
     if vector.recording is not None:
         recorded = by_endpoint(read_recording(profile.parent / vector.recording))
         server = ReplayServer(next(iter(recorded.values()), []))
-        unit = min(server.known_units)
+        unit = min(server.known_units, default=1)
     adapter = ModbusAdapter()
     try:
         port = await server.serve_tcp()
