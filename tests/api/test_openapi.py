@@ -77,6 +77,6 @@ async def test_the_examples_are_valid():
 
 async def test_what_is_not_there_names_the_description() -> None:
     async with in_process() as site:
-        answer = await site.client.get("/")
+        answer = await site.client.get("/nothing")
     assert answer.status_code == 404
     assert "/openapi.json" in answer.json()["detail"]

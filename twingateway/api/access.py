@@ -11,8 +11,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from twingateway.api.problems import problem
 
-#: Answered without a token: whether the node lives and works says nothing about the twins.
-OPEN = frozenset({"/healthz", "/readyz"})
+#: Answered without a token: whether the node lives and works says nothing about the twins, nor does the page, which
+#: asks for them like any other client.
+OPEN = frozenset({"/", "/healthz", "/readyz"})
 
 _SCHEME = b"bearer "
 

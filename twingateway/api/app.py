@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from twingateway.api import events, handlers, health, history, models, move, nodes, overrides, problems, twins
+from twingateway.api import events, handlers, health, history, models, move, nodes, overrides, page, problems, twins
 from twingateway.api.access import BearerToken
 from twingateway.api.methods import HeadAsGet
 from twingateway.gateway.gateway import Gateway
@@ -40,6 +40,6 @@ def create_app(gateway: Gateway, token: str | None = None) -> FastAPI:
     app.add_middleware(HeadAsGet)
     if token is not None:
         app.add_middleware(BearerToken, token=token)
-    for part in (twins, overrides, move, models, events, nodes, health, history):
+    for part in (twins, overrides, move, models, events, nodes, health, history, page):
         app.include_router(part.router)
     return app

@@ -56,7 +56,7 @@ def new(
         print(f"wrote {folder / path}")
     print(
         f"\nNext:\n  cd {folder}"
-        "\n  pip install --editable . --group dev    where twingateway is installed, too"
+        "\n  pip install --editable '.[dev]'    where twingateway is installed, too"
         "\n  pytest && mypy"
         f"\n  edit {words['@package@']}/device.py    what your devices say"
     )
