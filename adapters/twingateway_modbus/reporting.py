@@ -30,6 +30,8 @@ class Reporting:
         """Whether the step from `before` to `now` is worth a report."""
         if not (self.deadband or self.percent) or type(before) is bool or type(now) is bool:
             return before != now or type(before) is not type(now)
+        if isinstance(now, list) and isinstance(before, list) and len(now) == len(before):
+            return any(self.matters(*pair) for pair in zip(before, now, strict=True))
         if not isinstance(now, int | float) or not isinstance(before, int | float):
             return before != now
         return abs(now - before) > max(self.deadband, abs(before) * self.percent / 100)

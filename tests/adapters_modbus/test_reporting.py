@@ -28,7 +28,7 @@ def changes(**policy: Any) -> Changes:
     return Changes({"p": Point("p", Table.INPUT, 0, Codec(DataType.INT16), 1.0, Reporting(**policy))})
 
 
-def reported(kept: Changes, *values: float) -> list[float]:
+def reported(kept: Changes, *values: Any) -> list[Any]:
     """Which of the values, read one second apart, are reported as changed."""
     return [value for now, value in enumerate(values) if kept.take({"p": value}, now).changed]
 
@@ -42,6 +42,7 @@ def reported(kept: Changes, *values: float) -> list[float]:
         ({"percent": 10, "deadband": 5}, [10, 14, 16, 100, 109, 111], [10, 16, 100, 111]),
         ({"min_interval": 3}, [1, 2, 3, 4, 5, 6, 7], [1, 4, 7]),
         ({"min_interval": 3}, [1, 2, 1, 1], [1]),
+        ({"deadband": 2}, [[10, 20], [11, 19], [10, 23], [None, 23]], [[10, 20], [10, 23], [None, 23]]),
     ],
 )
 def test_which_changes_are_reported(policy: dict[str, Any], values: list[float], expected: list[float]) -> None:

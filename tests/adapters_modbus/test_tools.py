@@ -122,7 +122,27 @@ def test_a_plan_shows_requests_bytes_and_time(profile: Path, tmp_path: Path) -> 
         ["10s", "input", "4-5", "2"],
     ]
     assert "12+13" in lines[4]
-    assert lines[-1].startswith("4 requests; 3.1 requests and 72.")
+    assert lines[-2].startswith("4 requests; 3.1 requests and 72.")
+    assert lines[-1].startswith("all 3 devices (3 units) at 127.0.0.1:502: 12 requests; 9.3 requests and ")
+
+
+def test_devices_with_plans_of_their_own_are_shown_each_and_those_of_one_unit_summed_as_they_are_read(
+    tmp_path: Path,
+) -> None:
+    device = """
+kind: Device
+apiVersion: edge.iot.org/v1
+metadata: {{name: part-{0}}}
+spec:
+  adapter: modbus
+  address: {{host: 127.0.0.1, connections: 2}}
+  properties: {{value: {{table: holding, address: {0}, type: uint16}}}}
+"""
+    (tmp_path / "parts.yaml").write_text("---".join(device.format(address) for address in (1, 2, 300)))
+    lines = run("modbus", "plan", tmp_path / "parts.yaml").output.splitlines()
+    assert [line.split(":")[0] for line in lines if line.startswith("part")] == ["part-1", "part-2", "part-300"]
+    assert lines[-1].startswith("all 3 devices (1 units) at 127.0.0.1:502: 2 requests; 2 requests and ")
+    assert "each of 2 connections is busy" in lines[-1]
 
 
 def test_a_plan_is_shown_of_a_profile_with_its_model_beside_it(tmp_path: Path) -> None:

@@ -2,20 +2,43 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 from twingateway.errors import DeviceError
 from twingateway_modbus.address import AddressSettings
 from twingateway_modbus.point import Table
-from twingateway_modbus.tools.cost import busy_share, costs
+from twingateway_modbus.settings import DeviceSettings
+from twingateway_modbus.tools.cost import Cost, busy_share, costs, link_costs
 from twingateway_modbus.tools.documents import NamedSettings
 from twingateway_modbus.tools.scan import Scanner
 
 
 def show_plan(devices: list[NamedSettings]) -> None:
-    """One table for the first device; the others of a range have the same."""
-    first = devices[0]
-    others = f" and {len(devices) - 1} more" if len(devices) > 1 else ""
+    """A table for all devices that have the same plan, and what several devices cost their endpoint in all."""
+    alike: list[tuple[list[Cost], list[NamedSettings]]] = []
+    for each in devices:
+        found = costs(each.settings)
+        same = next((held for known, held in alike if known == found), None)
+        if same is None:
+            alike.append((found, [each]))
+        else:
+            same.append(each)
+    for found, held in alike:
+        _show_table(found, held)
+    by_endpoint: defaultdict[str, list[DeviceSettings]] = defaultdict(list)
+    for each in devices:
+        by_endpoint[each.settings.address.endpoint].append(each.settings)
+    for endpoint, sharing in by_endpoint.items():
+        if len(sharing) > 1:
+            units = len({settings.address.unit for settings in sharing})
+            found = link_costs(sharing)
+            print(f"all {len(sharing)} devices ({units} units) at {endpoint}: {_sum(found, sharing[0])}")
+
+
+def _show_table(found: list[Cost], held: list[NamedSettings]) -> None:
+    first = held[0]
+    others = f" and {len(held) - 1} more" if len(held) > 1 else ""
     print(f"{first.id.name}{others}: unit {first.settings.address.unit} at {first.settings.address.endpoint}")
-    found = costs(first.settings)
     print(f"{'PERIOD':>8}  {'TABLE':8}  {'ADDRESS':>13}  {'COUNT':>5}  {'BYTES':>9}  {'TIME':>9}  PROPERTIES")
     for cost in found:
         block = cost.block
@@ -27,11 +50,17 @@ def show_plan(devices: list[NamedSettings]) -> None:
             f"{cost.period:>7g}s  {block.table:8}  {span:>13}  {block.count:>5}  {size:>9}"
             f"  {1000 * cost.seconds:>6.1f} ms  {shown}"
         )
+    print(_sum(found, first.settings))
+
+
+def _sum(found: list[Cost], settings: DeviceSettings) -> str:
     per_second = sum(1 / cost.period for cost in found)
     sent = sum((cost.sent + cost.received) / cost.period for cost in found)
-    print(
+    connections = settings.address.connections
+    busy = "the connection is" if connections == 1 else f"each of {connections} connections is"
+    return (
         f"{len(found)} requests; {per_second:.3g} requests and {sent:.4g} bytes a second;"
-        f" the connection is busy {100 * busy_share(found):.1f} % of the time (estimated)"
+        f" {busy} busy {100 * busy_share(found, connections):.1f} % of the time (estimated)"
     )
 
 
