@@ -15,8 +15,9 @@ made; there are these:
 - *Who is given a device knows what was written to it only if the root had heard of it*: a value that was written just
   before a move may be written again after it.
 - *What the device holds is not asked for*: where the last write of a device was lost with the root's and its holder's
-  copies (or was of a node that was cut off), the twin says what both copies say. So it is where what was written was
-  wanted before, and what made it wanted again (an override was taken back) is lost.
+  copies (or was of a node that was cut off, or told to nobody before the device was moved), the twin says what both
+  copies say. So it is where what was written was wanted before, and what made it wanted again (an override was taken
+  back) is lost.
 - *What was shown before its commit* (reported values are) and is in no process and on no disk any more that told it
   or was told it is not shown again, until the device is read again.
 """
@@ -350,6 +351,13 @@ class Oracle:
         before = [each.at for each in self._written[key][:-1] if each.value == last.value]
         return before[0] if before else inf
 
+    def _is_told_to_nobody(self, key: Key, last: Written) -> bool:
+        """Its node does not hold the device any more, and nobody else had heard of the write."""
+        if self.holder_by_root(key[0]) == last.node:
+            return False
+        others = (node.disk for name, node in self._world.nodes.items() if name != last.node)
+        return not any(_says_written(disk, key, last.value) for disk in others)
+
     def _is_excused(self, key: Key) -> bool:
         """Nobody can know what the device holds: see above."""
         if not self._written[key]:
@@ -360,6 +368,7 @@ class Oracle:
         return (
             last.fenced
             or last.lost
+            or self._is_told_to_nobody(key, last)
             or any(first <= replaced <= last.at <= ended for replaced, ended in self._unnoticed[last.node])
             or (edit is not None and self.edits.is_void(edit))
             or (write is not None and write.outcome != DONE)

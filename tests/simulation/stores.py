@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from tests.simulation.machines import Step
 from twingateway.ports.journal import Filing
 from twingateway.ports.memory_store import MemoryDisk, MemoryStore
-from twingateway.ports.store import Changes, Counter, StoreIdentity
+from twingateway.ports.store import Changes, StoreIdentity
 from twingateway.twin.entry import JournalEntry
 
 #: Seconds that a commit takes at most.
@@ -35,9 +35,9 @@ class SlowStore(MemoryStore):
         await self._step(self._node, "having taken journal entries")
         return taken
 
-    async def reserve(self, counter: Counter, count: int) -> range:
-        reserved = await super().reserve(counter, count)
-        await self._step(self._node, f"having reserved numbers ({counter.value})")
+    async def reserve(self, count: int) -> range:
+        reserved = await super().reserve(count)
+        await self._step(self._node, "having reserved numbers")
         return reserved
 
     async def renew_identity(self) -> StoreIdentity:

@@ -7,14 +7,13 @@ import sys
 import time
 from pathlib import Path
 
-from twingateway.ports.store import Counter
 from twingateway.store.sqlite import open_store
 from twingateway.testing.store_contract import held
 
 WRITER = """
 import asyncio, sys
 from pathlib import Path
-from twingateway.ports.store import Changes, Counter
+from twingateway.ports.store import Changes
 from twingateway.store.sqlite import open_store
 from twingateway.testing.store_contract import stored
 
@@ -23,7 +22,7 @@ async def main():
 
     async def write(worker):
         while True:
-            for seq in await store.reserve(Counter.SEQ, 5):
+            for seq in await store.reserve(5):
                 print("number", seq, flush=True)
                 await store.commit(Changes(registers=[stored(f"w{worker}-{seq % 40}", seq, seq, seq)]))
                 print("durable", worker, seq, flush=True)
@@ -61,7 +60,7 @@ async def test_nothing_acknowledged_is_lost_and_no_number_is_issued_twice(tmp_pa
         for name, seq in durable.items():
             assert found[name].register.version.seq >= seq
             assert found[name].register.value == found[name].register.version.seq
-        (fresh,) = await store.reserve(Counter.SEQ, 1)
+        (fresh,) = await store.reserve(1)
         assert fresh > max(numbers)
         numbers.add(fresh)
         await store.close()

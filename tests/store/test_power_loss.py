@@ -26,7 +26,7 @@ from tests.store.power_cut import Disk, fast_folder
 from tests.store.recording_disk import library, recording
 from twingateway.errors import StoreError
 from twingateway.ports.journal import Span
-from twingateway.ports.store import Attempt, Changes, Counter, PeerRecord, Removal, StoredModel
+from twingateway.ports.store import Attempt, Changes, PeerRecord, Removal, StoredModel
 from twingateway.store.sqlite import SqliteStore, open_store
 from twingateway.testing.journal_contract import EVENT, HISTORY, OTHER, PUMP, entry, filed
 from twingateway.testing.store_contract import stored
@@ -125,11 +125,9 @@ class Work:
         self._log += [Said(word, name, number) for name in names if name]  # gap records have none
 
     async def registers(self, turn: int) -> None:
-        seqs = await self.store.reserve(Counter.SEQ, 4)
-        self.say("least", "seq", number=seqs[-1])
+        seqs = await self.store.reserve(4)
+        self.say("least", "reserved", number=seqs[-1])
         await asyncio.gather(*(self._register(seq) for seq in seqs))
-        lsns = await self.store.reserve(Counter.LSN, 10)
-        self.say("least", "lsn", number=lsns[-1])
 
     async def _register(self, seq: int) -> None:
         name = f"r{seq % 7}"
@@ -227,8 +225,7 @@ async def recover(path: Path) -> Found:
         found.there.update(f"point {point.value}" for point in points)
         found.least["floor"] = snapshot.floor
         found.least["low"] = snapshot.peers["edge"].low if snapshot.peers else 0
-        for counter in Counter:
-            found.least[counter.value] = (await store.reserve(counter, 1))[0] - 1
+        found.least["reserved"] = (await store.reserve(1))[0] - 1
         await store.receive(filed(*map(came, range(1, 2 * ROUNDS)), queue=False, keep=True))
         names = Tally(placed.entry.name for placed in await store.kept_page(EVENT, 0, 1 << 30))
         found.wrong += [f"{name} was taken {times} times" for name, times in names.items() if name and times > 1]
@@ -307,5 +304,5 @@ async def test_the_disk_does_lose_what_is_not_synced(tmp_path: Path):
     with fast_folder() as folder:
         found = await faults(log, Recoveries(folder), 60)
     assert any(" r" in loss for loss in found)
-    assert any("seq is" in loss for loss in found)
+    assert any("reserved is" in loss for loss in found)
     assert any("begun" in loss for loss in found)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from twingateway.errors import StoreFull
-from twingateway.ports.store import Changes, Counter
+from twingateway.ports.store import Changes
 from twingateway.store.sqlite import SqliteStore, open_store
 from twingateway.testing.journal_contract import entry, filed
 from twingateway.testing.store_contract import held, stored
@@ -40,7 +40,7 @@ async def on_a_small_disk(disk: Path) -> None:
         await store.receive(filed(entry(1, journal_id=b"o" * 16, seq=1)))
     with pytest.raises(StoreFull):
         await store.recover()
-    await store.reserve(Counter.SEQ, 10)
+    await store.reserve(10)
     store._lock.release()  # as a killed process leaves it
 
     store = await open_store(disk / "node.db", SIZE)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from twingateway.errors import StoreCorrupt, StoreError, StoreFull
-from twingateway.ports.store import Changes, Counter
+from twingateway.ports.store import Changes
 from twingateway.store import sqlite as sqlite_module
 from twingateway.store.migrations import APPLICATION_ID
 from twingateway.store.sqlite import SqliteStore, open_store
@@ -88,7 +88,7 @@ async def test_commits_that_wait_together_share_one_transaction(path: Path):
     await store._writer.submit(lambda connection: connection.set_trace_callback(statements.append))
     await asyncio.gather(
         *(store.commit(Changes(registers=[stored(f"r{n}", 1, n)])) for n in range(100)),
-        *(store.reserve(Counter.SEQ, 1) for _ in range(20)),
+        *(store.reserve(1) for _ in range(20)),
     )
     assert len(await held(store)) == 100
     assert statements.count("COMMIT") < 20
@@ -257,17 +257,18 @@ async def test_damage_done_while_it_is_open_is_found_when_it_is_looked_over(path
 
 async def test_openings_leave_no_more_rows_than_are_remembered(path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sqlite_module, "MOST_BOOTS", 3)
+    monkeypatch.setattr(sqlite_module, "passed_over", lambda boot_id: 90)
     boots = []
     for n in range(6):
         store = await open_store(path)
         boots.append(store.identity.boot_id)
-        await store.reserve(Counter.LSN, 10)
-        await store.commit(Changes(registers=[stored("speed", n + 1, 10 * n + 1)], journal=filed(entry(n))))
+        await store.reserve(10)
+        await store.commit(Changes(registers=[stored("speed", n + 1, 100 * n + 1)], journal=filed(entry(n))))
         snapshot = await store.load()
         await store.close()
     assert set(snapshot.boots) == set(boots[-3:])
-    assert snapshot.boots[boots[-1]] == 60
-    assert snapshot.gaps == [(21, 30), (31, 40), (41, 50)]
+    assert snapshot.boots[boots[-1]] == 510
+    assert snapshot.gaps == [(201, 300), (301, 400), (401, 500)]
     with sqlite3.connect(path) as connection:
         journals = connection.execute("SELECT journal FROM journal_cursor").fetchall()
     connection.close()

@@ -129,16 +129,16 @@ def test_a_restored_backup_is_told_so_and_sends_nothing():
     world.connect()
     world.edge.write(key("d1"), "after the backup")
     world.calm()
-    known = world.cloud.disk.known
     world.edge.disk = backup
     world.restart(world.edge)
+    forked_at = world.edge.disk.next_lsn - 1
     world.edge.events.clear()
     world.connect()
     world.edge.session.put(StoredRegister(register(9999, "no", key("d2")), 9999))
     for _ in range(20):
         world.step()
     (event,) = of_kind(world.edge.events, LocalRolledBack)
-    assert event.boot_id == known.boot_id
+    assert event.forked_at == forked_at, "behind it this history went on"
     assert of_kind(world.edge.events, ResumeNeeded) == []
     world.edge.session.put(StoredRegister(register(10_000, "no", key("d3")), 10_000))
     world.connect()

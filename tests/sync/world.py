@@ -65,7 +65,7 @@ class Node:
         self.shown = dict(disk.registers)
         self.pending = []  # (what to commit, what to do then), in order
         self.session = Session(
-            LocalStore(self.name, disk.store_id, self.boot_id, disk.boots, tuple(disk.gaps)),
+            LocalStore(self.name, disk.store_id, self.boot_id, disk.boots, tuple(disk.gaps), disk.next_lsn - 1),
             self.peer,
             disk.known,
             top,

@@ -110,7 +110,7 @@ async def open_gateway(
     """Read the store and join the parts; nothing runs until `begin`. Raises StoreError."""
     clock, policy = clock or SystemClock(), journal or JournalPolicy()
     snapshot = await store.load()
-    numbers = await Numbers(store).open()
+    numbers = await Numbers(store, snapshot.gaps).open()
     table = TwinTable(snapshot.registers, snapshot.floor)
     committer = Committer(store)
     events, unsettled = EventBus(table, numbers.last_lsn), Pending()
@@ -121,7 +121,7 @@ async def open_gateway(
     peers.root_name = name if is_root else None
     models = ModelBook(committer, peers, ledger, tasks, snapshot.models)
     locks = DeviceLocks()
-    grants = Grants(peers, table, ledger, tasks, locks) if is_root else None
+    grants = Grants(peers, table, ledger, numbers, tasks, locks) if is_root else None
     lives = Lifetimes(is_root, peers, ledger, clock, store.identity.boot_id)
     ownership = Ownership(grants, peers, table, ledger)
     said = Statements(table, ledger, tasks)

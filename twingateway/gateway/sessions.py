@@ -70,6 +70,7 @@ class Sessions:
             "claim-refused": (parent, ownership.on_claim_refused),
             "claim-again": (parent, ownership.on_claim_again),
             "restore": (parent, ownership.on_restore),
+            "said": (parent, self._on_said),
             "want-root": (parent, ownership.on_want_root),
             "root-registers": (child, ownership.on_root_registers),
             "models": (child | parent, models.on_models),
@@ -139,8 +140,8 @@ class Sessions:
         )
         self._insistence.refused(peer, event)
 
-    def rolled_back(self, peer: Peer) -> None:
-        self._repair.begin(peer)
+    def rolled_back(self, peer: Peer, forked_at: int) -> None:
+        self._repair.begin(peer.name, forked_at)
 
     def mark_down(self) -> None:
         """At the start no child has a session, whatever the last life of this node saw. Of the nodes below its
@@ -156,6 +157,10 @@ class Sessions:
     def _on_claim(self, peer: Peer, body: Any) -> None:
         self._ownership.on_claim(peer, body)
         self._verdicts.met(peer)
+
+    def _on_said(self, peer: Peer, body: Any) -> None:
+        if not self._ownership.passed_down("said", body):
+            self._repair.on_said(peer, body)
 
     def _tell_root(self, line: Line) -> None:
         root = self._peers.root_name

@@ -14,12 +14,12 @@ from twingateway.ports.memory_journal import MemoryJournal
 from twingateway.ports.store import (
     Attempt,
     Changes,
-    Counter,
     PeerRecord,
     Removal,
     Snapshot,
     StoredModel,
     StoreIdentity,
+    passed_over,
 )
 from twingateway.twin.entry import JournalEntry
 from twingateway.twin.identity import DeviceId
@@ -40,7 +40,7 @@ class MemoryDisk:
     models: dict[tuple[str, str], StoredModel] = field(default_factory=dict)
     attempts: dict[RegisterKey, Attempt] = field(default_factory=dict)
     """By the key of the desired register that was attempted."""
-    counters: dict[Counter, int] = field(default_factory=lambda: dict.fromkeys(Counter, 0))
+    reserved: int = 0
     boots: dict[bytes, int] = field(default_factory=dict)
     gaps: dict[int, int] = field(default_factory=dict)
     floor: int = 0
@@ -60,10 +60,11 @@ class MemoryStore:
         disk.in_use = True
         disk.store_id = disk.store_id or entropy(16)
         self._boot_id = entropy(16)
-        disk.boots[self._boot_id] = reserved = disk.counters[Counter.LSN]
-        if reserved:
+        if disk.reserved:
+            disk.reserved += passed_over(self._boot_id)
             highest = max((stored.lsn for stored in disk.registers.values()), default=0)
-            disk.gaps[max(highest, disk.floor)] = reserved
+            disk.gaps[max(highest, disk.floor)] = disk.reserved
+        disk.boots[self._boot_id] = disk.reserved
         self._closed = False
 
     @property
@@ -82,14 +83,12 @@ class MemoryStore:
             floor=disk.floor,
         )
 
-    async def reserve(self, counter: Counter, count: int) -> range:
+    async def reserve(self, count: int) -> range:
         if count < 1:
             raise ValueError(f"cannot reserve {count} numbers")
         self._require_writable()
-        first = self._disk.counters[counter] + 1
-        last = self._disk.counters[counter] = first + count - 1
-        if counter is Counter.LSN:
-            self._disk.boots[self._boot_id] = last
+        first = self._disk.reserved + 1
+        last = self._disk.reserved = self._disk.boots[self._boot_id] = first + count - 1
         await asyncio.sleep(0)
         return range(first, last + 1)
 
@@ -116,8 +115,7 @@ class MemoryStore:
     async def renew_identity(self) -> StoreIdentity:
         self._require_writable()
         self._disk.store_id = self._entropy(16)
-        self._disk.gaps = {}
-        self._disk.boots = {self._boot_id: self._disk.counters[Counter.LSN]}
+        self._disk.boots = {self._boot_id: self._disk.reserved}
         return self.identity
 
     async def close(self) -> None:

@@ -11,19 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Protocol
 
 from twingateway.ports.journal import Filing, JournalStore
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.register import RegisterKey, StoredRegister, Version
-
-
-class Counter(StrEnum):
-    """Numbers that are never issued twice, not even after a crash."""
-
-    SEQ = "seq"
-    LSN = "lsn"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +104,16 @@ class Snapshot:
     boots: Mapping[bytes, int]
     """Every boot of this store id, with the highest lsn reserved by its end: what this store can have told others."""
     gaps: Sequence[tuple[int, int]] = ()
-    """Ascending, each (highest lsn that was stored, highest that was reserved) at an opening: lsns above the first up
-    to the second were given up, so this store never told anybody that it had them."""
+    """Ascending, one for each opening: (highest lsn that was stored then, the one behind which it began). Lsns above
+    the first up to the second were given up or passed over, so this store never told anybody that it had them: who
+    knows of one knows another history of it."""
     floor: int = 0
     """The highest lsn of any register that was removed: what peers were told about it is true still."""
+
+
+def passed_over(boot_id: bytes) -> int:
+    """How many lsns an opening passes over: as random as its boot id."""
+    return 1 + int.from_bytes(boot_id[:4])
 
 
 class Store(JournalStore, Protocol):
@@ -124,8 +122,10 @@ class Store(JournalStore, Protocol):
 
     async def load(self) -> Snapshot: ...
 
-    async def reserve(self, counter: Counter, count: int) -> range:
-        """`count` fresh numbers, durably: no later call, in this process or another, returns any of them."""
+    async def reserve(self, count: int) -> range:
+        """`count` fresh lsns, durably: no later call, in this process or another, returns any of them. Each opening
+        but the first begins a random distance (up to 2³²) behind what was reserved before, so that a copy of this
+        store and the store itself do not issue the same ones."""
         ...
 
     async def commit(self, changes: Changes) -> None:
@@ -138,7 +138,8 @@ class Store(JournalStore, Protocol):
         ...
 
     async def renew_identity(self) -> StoreIdentity:
-        """Take a new store id (this store was found to be an older copy of itself); the boot id stays, others go."""
+        """Take a new store id (this store was found to be an older copy of itself); the boot id stays, others go.
+        The gaps stay, too: they tell what this history issued."""
         ...
 
     async def close(self) -> None: ...

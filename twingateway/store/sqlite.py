@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeVar
 
 from twingateway.errors import InvalidValue, StoreCorrupt, StoreError, StoreFull
 from twingateway.ports.journal import Bucket, Depth, Filing, Placed, Point, Span
-from twingateway.ports.store import Changes, Counter, Snapshot, StoreIdentity
+from twingateway.ports.store import Changes, Snapshot, StoreIdentity, passed_over
 from twingateway.store import history, journal, rows
 from twingateway.store.bulk import Bulk
 from twingateway.store.integrity import require_head, require_keys, require_sound, require_whole_file
@@ -57,6 +57,8 @@ _PUT_COUNTER = """
 INSERT INTO counter VALUES (?, ?, ?)
 ON CONFLICT DO UPDATE SET reserved = excluded.reserved, checksum = excluded.checksum
 """
+#: The name of the only counter.
+_LSN = "lsn"
 _PUT_BOOT = "INSERT OR REPLACE INTO boot VALUES (?, ?, ?)"
 _PUT_GAP = "INSERT OR REPLACE INTO gap VALUES (?, ?, ?)"
 #: Openings that a store remembers. A peer that was last met before them is compared with from the ground up.
@@ -106,16 +108,15 @@ class SqliteStore:
         """Raises StoreCorrupt when anything read is not what was written."""
         return await asyncio.to_thread(_load, self._path)
 
-    async def reserve(self, counter: Counter, count: int) -> range:
+    async def reserve(self, count: int) -> range:
         if count < 1:
             raise ValueError(f"cannot reserve {count} numbers")
         boot_id = self._identity.boot_id
 
         def job(connection: sqlite3.Connection) -> range:
-            reserved = _reserved(connection, counter) + count
-            connection.execute(_PUT_COUNTER, rows.sealed(counter.value, reserved))
-            if counter is Counter.LSN:
-                connection.execute(_PUT_BOOT, rows.sealed(boot_id, reserved))
+            reserved = _reserved(connection) + count
+            connection.execute(_PUT_COUNTER, rows.sealed(_LSN, reserved))
+            connection.execute(_PUT_BOOT, rows.sealed(boot_id, reserved))
             return range(reserved - count + 1, reserved + 1)
 
         return await self._write(job)
@@ -153,8 +154,7 @@ class SqliteStore:
         def job(connection: sqlite3.Connection) -> None:
             connection.execute(_PUT_STORE, rows.sealed(identity.store_id, _store(connection)[1]))
             connection.execute("DELETE FROM boot")
-            connection.execute("DELETE FROM gap")
-            connection.execute(_PUT_BOOT, rows.sealed(identity.boot_id, _reserved(connection, Counter.LSN)))
+            connection.execute(_PUT_BOOT, rows.sealed(identity.boot_id, _reserved(connection)))
 
         await self._write(job)
         self._identity = identity
@@ -306,9 +306,10 @@ def _merge_register(connection: sqlite3.Connection, row: rows.Row) -> None:
             connection.execute(_REPLACE_REGISTER, merged)
 
 
-def _reserved(connection: sqlite3.Connection, counter: Counter) -> int:
-    found = connection.execute("SELECT * FROM counter WHERE name = ?", (counter.value,)).fetchall()
-    return next((int(reserved) for _, reserved in rows.verified("counter", found)), 0)
+def _reserved(connection: sqlite3.Connection) -> int:
+    """A store of an earlier version has a counter of seqs, too."""
+    found = connection.execute("SELECT * FROM counter").fetchall()
+    return max((int(reserved) for _, reserved in rows.verified("counter", found)), default=0)
 
 
 async def open_store(path: Path, spare: int = 0) -> SqliteStore:
@@ -392,13 +393,16 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> StoreIdentity:
 
 
 def _begin_boot(connection: sqlite3.Connection) -> bytes:
-    """A boot begins at the counter's end: even before it reserves, this store may tell a peer its last lsn."""
+    """A boot begins a random distance behind the counter's end: even before it reserves, this store may tell a peer
+    its last lsn."""
     boot_id = secrets.token_bytes(16)
     connection.execute("BEGIN IMMEDIATE")
     try:
-        reserved = _reserved(connection, Counter.LSN)
+        reserved = _reserved(connection)
         (highest,) = connection.execute("SELECT coalesce(max(lsn), 0) FROM register").fetchone()
         if reserved:
+            reserved += passed_over(boot_id)
+            connection.execute(_PUT_COUNTER, rows.sealed(_LSN, reserved))
             connection.execute(_PUT_GAP, rows.sealed(max(highest, _store(connection)[1]), reserved))
         connection.execute(_PUT_BOOT, rows.sealed(boot_id, reserved))
         connection.execute(_PRUNE_BOOTS, (MOST_BOOTS,))

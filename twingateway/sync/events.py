@@ -86,10 +86,10 @@ class LocalRolledBack:
     """The peer was told of a boot or lsn that this store does not know: this store is an older copy of itself.
 
     The session sends no register any more; repair the store and start a new session with its new identity.
+    `forked_at`: the last lsn from before this history of the store began, as far as that can be told.
     """
 
-    boot_id: bytes
-    lsn: int
+    forked_at: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,14 +10,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 
+def gap_of(gaps: Sequence[tuple[int, int]], lsn: int) -> tuple[int, int] | None:
+    """The one of `gaps`, ascending, that this lsn lies in."""
+    index = bisect_left(gaps, (lsn, 0)) - 1
+    found = gaps[index] if index >= 0 else None
+    return found if found is not None and found[0] < lsn <= found[1] else None
+
+
 @dataclass(frozen=True, slots=True)
 class LocalStore:
     """This node's store.
 
     `boots`: every boot of this store id with the highest lsn that it can have issued: all that this store can have
-    told others. `gaps`: ascending, each (highest lsn stored, highest reserved) at an opening; what lies above the
-    first up to the second was given up, so no `low` of ours was ever there, unless the store is an older copy of
-    itself. `opened`: the last lsn that can have been issued before this opening.
+    told others. `gaps`: ascending, each (highest lsn stored, the one behind which it began) at an opening; what
+    lies above the first up to the second was given up or passed over, so no `low` of ours was ever there, unless the
+    store is an older copy of itself. `opened`: the last lsn that can have been issued before this opening.
     """
 
     node: str
@@ -28,10 +35,14 @@ class LocalStore:
     opened: int = 0
 
     def gap(self, lsn: int) -> tuple[int, int] | None:
-        """The gap that this lsn lies in."""
-        index = bisect_left(self.gaps, (lsn, 0)) - 1
-        found = self.gaps[index] if index >= 0 else None
-        return found if found is not None and found[0] < lsn <= found[1] else None
+        return gap_of(self.gaps, lsn)
+
+    def forked_at(self, boot_id: bytes, *lsns: int) -> int:
+        """Where another history of this store left this one, that was in this boot, unknown here perhaps, and issued
+        these lsns: the last lsn from before this one went on. As far as can be told: else the start of this boot."""
+        known = self.boots.get(boot_id, 0)
+        gaps = (self.gap(lsn) for lsn in sorted((known, *lsns)))
+        return next((gap[1] for gap in gaps if gap is not None), self.opened)
 
 
 @dataclass(frozen=True, slots=True)

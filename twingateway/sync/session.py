@@ -298,7 +298,7 @@ class Session:
             self._rolled_back = True
             if self._active is not None:
                 self._active.sender.retire()
-            return [*events, LocalRolledBack(hello.peer_boot_id, hello.peer_lsn)]
+            return [*events, LocalRolledBack(self._local.forked_at(hello.peer_boot_id, hello.low, hello.peer_lsn))]
         if decision is Resume.NOTHING:
             self._completed(lane, now)
         elif decision is Resume.BUCKETS:

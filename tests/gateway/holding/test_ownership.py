@@ -259,7 +259,7 @@ async def test_what_a_device_said_before_its_grant_is_minted_again_under_it() ->
         assert b.outbox(cloud) == {
             flow: 1.5,
             RegisterKey(PUMP, Section.PRESENCE, "kept"): {
-                "floor": "1.4.2",
+                "floor": "1.4.3",
                 "reported": ["flow"],
                 "ack": [],
                 "override": [],

@@ -45,7 +45,7 @@ async def test_blocks_are_refilled_before_they_run_out() -> None:
     task = asyncio.create_task(numbers.run())
     issued = []
     for _ in range(50):
-        issued += [numbers.seq() for _ in range(4)]
+        issued += [numbers.lsn() for _ in range(4)]
         await turns(5)
     task.cancel()
     assert issued == list(range(1, 201))

@@ -27,6 +27,8 @@ HOLDER_SECTIONS = (Section.REPORTED, Section.ACK, Section.PRESENCE, Section.OVER
 ROOT_SECTIONS = (Section.DESIRED, Section.TAGS, Section.VERDICT, Section.LIFECYCLE)
 #: What of a holder's word nobody else can say again.
 SAID_ONCE = (Section.ACK, Section.OVERRIDE)
+#: What a holder commits before it is sent.
+COMMITTED_FIRST = (Section.ACK, Section.PRESENCE, Section.OVERRIDE)
 #: Claims in one message.
 CLAIMS_AT_ONCE = 1000
 #: Characters of a text from a peer that are shown.

@@ -34,22 +34,21 @@ from twingateway.gateway.holding.claims import (
     refuse,
     registers_of,
 )
-from twingateway.gateway.holding.restored import DECIDED, MADE, MADE_IN, MOVED_IN, ONLY_MOVED, RESTORED, Restored
+from twingateway.gateway.holding.histories import WRITTEN, Histories
+from twingateway.gateway.holding.restored import DECIDED, MADE, MOVED_IN, ONLY_MOVED, RESTORED, Restored
 from twingateway.gateway.peering import wire
 from twingateway.gateway.peering.peers import Line, Peer, Peers
 from twingateway.gateway.state.ledger import DOUBT, Draft, Ledger, granted_epoch
 from twingateway.gateway.state.locks import DeviceLocks
+from twingateway.gateway.state.numbers import Numbers
 from twingateway.gateway.state.table import TwinTable
 from twingateway.gateway.state.tasks import Tasks
-from twingateway.twin.desired import origin_of
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.register import ZERO, Register, RegisterKey, Section, StoredRegister, Version
 from twingateway.twin.value import Value
 
 log = structlog.get_logger("ownership")
 
-#: What clients write.
-WRITTEN = frozenset({Section.DESIRED, Section.TAGS})
 #: Seconds between two attempts at a store that refuses.
 RETRY_SECONDS = 1.0
 #: Devices that may be reached through one child. A grant is kept for ever.
@@ -62,8 +61,17 @@ class Grants:
     """Judges claims and mints what follows from them. What it has to say goes to the peer through which the claimant
     is reached by then, since that may have come back by another way."""
 
-    def __init__(self, peers: Peers, table: TwinTable, ledger: Ledger, tasks: Tasks, locks: DeviceLocks) -> None:
+    def __init__(
+        self,
+        peers: Peers,
+        table: TwinTable,
+        ledger: Ledger,
+        numbers: Numbers,
+        tasks: Tasks,
+        locks: DeviceLocks,
+    ) -> None:
         self._peers = peers
+        self.histories = Histories(peers, table, ledger, numbers)
         self._table = table
         self._ledger = ledger
         self._tasks = tasks
@@ -208,6 +216,7 @@ class Grants:
             self._heard.update(by_verdict[verdict])
         for device in by_verdict[Verdict.TELL]:
             self.tell_again(device)
+        self._tell_what_was_said([*by_verdict[Verdict.KNOWN].values(), *by_verdict[Verdict.TELL].values()])
         for verdict in REFUSALS:
             for claim in by_verdict[verdict].values():
                 self._refuse(claim, verdict)
@@ -294,11 +303,19 @@ class Grants:
             for batch in wire.batches(told):
                 line.send_control("restore", {"node": holder, "devices": batch})
 
+    def _tell_what_was_said(self, claims: list[Claim]) -> None:
+        """To a holder that comes with the store that it was granted its devices with: numbers that it must know to
+        have issued, unless that store is an older copy of itself."""
+        for _, line, holder, of_one in self._reached(claims):
+            numbers = self.histories.numbers_said(of_one)
+            if numbers:
+                line.send_control("said", {"node": holder, "store": of_one[0].store, "numbers": numbers})
+
     # --- a root that lost its store ------------------------------------------------------------------------------
 
     async def doubt(self, since: int) -> None:
         """This root's store was found rolled back: nothing is certain about held devices until their holders were
-        asked. `since`: the last seq from before this process; what was written after it must not lose. The doubt is
+        asked. `since`: the last seq from before the restore; what was written after it must not lose. The doubt is
         part of the lifecycle register, so that it outlives a crash. Raises StoreError."""
         self._heard.clear()
         self._answered.clear()
@@ -313,26 +330,10 @@ class Grants:
                 continue
             note = Restored.of(fields(current.register))
             if note is None or note.since is not None:  # else this was begun, and interrupted
-                draft = Draft(lifecycle_key(device), self._doubtful(current, since))
+                draft = Draft(lifecycle_key(device), self.histories.doubtful(current, since))
                 by_version.setdefault(current.register.version._replace(seq=0), []).append(draft)
         for version, drafts in by_version.items():
             await self._ledger.write(drafts, version=version, vital=True)
-
-    def _doubtful(self, lifecycle: StoredRegister, since: int) -> dict[str, Value]:
-        value, is_old = fields(lifecycle.register), lifecycle.register.version.seq <= since
-        old = (s.register.version for s in self._of_root(lifecycle.register.key.device))
-        known = max((version for version in old if version.seq <= since), default=ZERO)
-        note = Restored(since, None, known, lifecycle.register.version if is_old else ZERO)
-        value = {name: each for name, each in value.items() if name not in (DOUBT, DECIDED)}
-        value[RESTORED] = note.to_value()
-        is_free = value["state"] == "deleted" or value.get("holder") is None
-        if value.get(MADE_IN) == self._ledger.start or (not is_old and is_free):
-            value[DECIDED] = MADE
-        elif value["state"] == "live" and value.get("holder") is not None:
-            value[DOUBT] = True
-            if value.get(MOVED_IN) == self._ledger.start:
-                value[DECIDED] = ONLY_MOVED
-        return value
 
     def decided(self, device: DeviceId) -> dict[str, Value]:
         """What the lifecycle register of a device that is created or deleted now has to keep of the one before."""
@@ -346,22 +347,11 @@ class Grants:
     def _of_root(self, device: DeviceId) -> list[StoredRegister]:
         return [stored for section in ROOT_SECTIONS for stored in self._table.section(device, section).values()]
 
-    def _written_since(self, device: DeviceId) -> dict[RegisterKey, Draft]:
-        """What people wrote after the root was restored is newer than anything that it wrote before. What came of an
-        override is not kept: it is judged anew, if it was not before."""
-        restored = Restored.of(self._lifecycle(device))
-        return {
-            stored.register.key: Draft(stored.register.key, stored.register.value, stored.register.time)
-            for stored in self._of_root(device)
-            if stored.register.key.section in WRITTEN and restored is not None and restored.is_since(stored.register)
-            if not origin_of(stored.register.value).override
-        }
-
     async def _adopt(self, claim: Claim, registers: list[Register], peer: Peer) -> None:
         """Take the root's registers back from a claimant, begin an epoch above all of them, judge the claim anew."""
         device = claim.device
         async with self._locks.hold([device]):
-            before, kept = self._lifecycle(device), self._written_since(device)
+            before, kept = self._lifecycle(device), self.histories.written_since(device)
             if self._is_all_known(claim, before, registers):
                 self._judge_again(replace(claim, root=ZERO))
                 return
@@ -399,7 +389,8 @@ class Grants:
         version = Version(incarnation, known.epoch + 1, 0)
         restored = Restored.of(before) or Restored(0, version[:2], ZERO, ZERO)
         value = {name: each for name, each in value.items() if name not in (DOUBT, DECIDED)}
-        value[RESTORED] = restored.told(registers, version[:2]).to_value()
+        lost = [register for register in registers if not self.histories.is_since(restored, register)]
+        value[RESTORED] = restored.told(lost, version[:2]).to_value()
         value["epoch"] = self._epoch_above(device, incarnation, value, adopted)
         if decided is not None:
             value[DECIDED] = decided
@@ -428,7 +419,9 @@ class Grants:
         """The lifecycle: that of the lost history if more of it is known now than was."""
         restored, key = Restored.of(before), lifecycle_key(device)
         for register in registers:
-            if register.key == key and restored is not None and register.version > restored.lifecycle:
+            if register.key != key or restored is None or self.histories.is_since(restored, register):
+                continue
+            if register.version > restored.lifecycle:
                 return fields(register)
         return self._lifecycle(device) if restored is None else before
 

@@ -169,6 +169,8 @@ class Ownership:
         if objection is not None:
             self._object(peer, claims, objection)
             return
+        if self._grants is not None and self._grants.histories.is_forked(claims):
+            return
         if self._peers.route(holder, peer):
             self._reached(holder)
         if self._grants is not None:
@@ -182,7 +184,7 @@ class Ownership:
         unaware = {claim.device: claim for claim in claims if self._knows_more(claim)}
         told = ((device, self._with_newer(device, holder, [])) for device in unaware)
         for batch in wire.batches(told):
-            self._passed_down("restore", {"node": holder, "devices": batch})
+            self.passed_down("restore", {"node": holder, "devices": batch})
         if self._peers.parent is not None:
             self._relay(self._peers.parent, [claim for claim in claims if claim.device not in unaware])
 
@@ -224,11 +226,11 @@ class Ownership:
 
     def on_claim_again(self, peer: Peer, body: Any) -> None:
         """A claim that was refused because this node seemed to be elsewhere may succeed now."""
-        if not self._passed_down("claim-again", body):
+        if not self.passed_down("claim-again", body):
             self._claim(peer, self._own())
 
     def on_claim_refused(self, peer: Peer, body: Any) -> None:
-        if self._passed_down("claim-refused", body):
+        if self.passed_down("claim-refused", body):
             return
         try:
             device, reason = DeviceId.parse(str(body["device"])), str(body["reason"])[:SHOWN]
@@ -250,7 +252,7 @@ class Ownership:
         node = body.get("node")
         if node != self._peers.node:
             for batch in wire.batches((d, self._with_newer(d, node, told)) for d, told in devices.items()):
-                self._passed_down("restore", {"node": node, "devices": batch})
+                self.passed_down("restore", {"node": node, "devices": batch})
             return
         own = self._own()
         devices = {device: registers for device, registers in devices.items() if device in own}
@@ -305,7 +307,7 @@ class Ownership:
 
     def on_want_root(self, peer: Peer, body: Any) -> None:
         """The root lost registers of its own that this node has."""
-        if self._passed_down("want-root", body):
+        if self.passed_down("want-root", body):
             return
         own = self._own()
         devices = (device for device in parse_names(peer.namespace, body) if device in own)
@@ -336,7 +338,7 @@ class Ownership:
     def _newest(self, device: DeviceId, told: list[Register]) -> list[Register]:
         return _merged(told, registers_of(self._table, device, ROOT_SECTIONS))
 
-    def _passed_down(self, kind: str, body: Any) -> bool:
+    def passed_down(self, kind: str, body: Any) -> bool:
         """Pass a message for a node below on its way; False when it is for this one."""
         node = body.get("node")
         if node == self._peers.node:

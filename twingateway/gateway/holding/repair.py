@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
-from twingateway.errors import StoreError, Unavailable
+from twingateway.errors import ProtocolViolation, StoreError, Unavailable
 from twingateway.gateway.holding.grants import Grants
 from twingateway.gateway.holding.statements import Statements
 from twingateway.gateway.peering.peers import Peer, Peers
@@ -51,6 +51,8 @@ class Repair:
         self._tasks = tasks
         self._statements = statements
         self._running = False
+        if grants is not None:
+            grants.histories.watch(self.begin)
         self.repairs = 0
         """How often this process found its store rolled back."""
         self.replacements = 0
@@ -61,11 +63,21 @@ class Repair:
         """It was found, and is not all done."""
         return self._running
 
-    def begin(self, peer: Peer) -> None:
-        """`peer` was told of numbers that this store does not know."""
+    def begin(self, told_by: str, forked_at: int) -> None:
+        """The node `told_by` was told of numbers that this store does not know, which went on behind `forked_at`."""
         if not self._running:
             self._running = True
-            self._tasks.start(self._run(peer.name), "repair of the store")
+            self._tasks.start(self._run(told_by, forked_at), "repair of the store")
+
+    def on_said(self, peer: Peer, body: Any) -> None:
+        """The root has registers of these numbers from this node, under a grant to this store."""
+        store, numbers = body.get("store"), body.get("numbers")
+        if not isinstance(numbers, list) or not all(type(number) is int for number in numbers):
+            raise ProtocolViolation("what was said has numbers")
+        unknown = [number for number in numbers if not self._numbers.is_issued(number)]
+        if store == self._peers.store_id.hex() and unknown:
+            forked_at = self._numbers.forked_at(min(unknown))
+            self.begin(peer.name, self._numbers.start if forked_at is None else forked_at)
 
     def replaced(self, times: int, reason: str, kept_as: str) -> None:
         """This gateway runs on a fresh store because the one before was damaged (the `times`-th in this process)."""
@@ -73,12 +85,12 @@ class Repair:
         message = f"the store was damaged and moved aside to {kept_as}; a fresh one is being filled by the peers"
         self._ledger.notice("store-corrupt", message, reason=reason, kept_as=kept_as)
 
-    async def _run(self, told_by: str) -> None:
+    async def _run(self, told_by: str, forked_at: int) -> None:
         try:
             log.error("the store is an older copy of itself; taking a new identity", told_by=told_by)
             grants = self._grants
             if grants is not None:
-                await _insist(lambda: grants.doubt(self._numbers.start_seq))
+                await _insist(lambda: grants.doubt(forked_at))
             self._peers.renew(await _insist(self._store.renew_identity))
             await self._reach_again()
             self.repairs += 1

@@ -47,20 +47,20 @@ class Restored:
         since: Value = None if self.since is None else list(self.since)
         return {"seq": self.seq, "since": since, "known": list(self.known), "lifecycle": list(self.lifecycle)}
 
-    def is_since(self, register: Register) -> bool:
-        """Whether the root wrote this after it was restored."""
-        if self.since is None:
-            return register.version.seq > self.seq
-        return register.version[:2] >= self.since
+    def is_since(self, version: Version, *, is_issued: bool) -> bool:
+        """Whether the root wrote this after it was restored. `is_issued`: this history of its store issued the seq;
+        of a store that was lost (its `seq` is 0) that says nothing."""
+        if self.since is not None and version[:2] >= self.since:
+            return True
+        return is_issued and 0 < self.seq < version.seq
 
     def is_news(self, claimed: Version) -> bool:
         """Whether who has this version of the root's may know of the lost history what is not known yet."""
         return claimed > self.known and (self.since is None or claimed[:2] < self.since)
 
-    def told(self, registers: Iterable[Register], begun: tuple[int, int]) -> Restored:
-        """After these were adopted, and an epoch was begun. Who was given the device since the restore has greater
-        versions than the lost ones: they say nothing of how far the lost history went."""
-        lost = [r for r in registers if self.since is None or not self.is_since(r)]
+    def told(self, lost: Iterable[Register], begun: tuple[int, int]) -> Restored:
+        """After these of the lost history were adopted, and an epoch was begun."""
+        lost = list(lost)
         states = [r.version for r in lost if r.key == lifecycle_key(r.key.device)]
         known = max([self.known, *(r.version for r in lost if r.version.seq <= self.seq)])
         return Restored(self.seq, self.since or begun, known, max([self.lifecycle, *states]))

@@ -115,7 +115,7 @@ class Carrier:
             sync_events.PeerRefused: self._peer_events.refused,
             sync_events.ControlReceived: lambda peer, event: self._peer_events.control(peer, event.kind, event.body),
             sync_events.FormerProcess: lambda peer, event: self.close("of a process that has ended"),
-            sync_events.LocalRolledBack: lambda peer, event: self._peer_events.rolled_back(peer),
+            sync_events.LocalRolledBack: lambda peer, event: self._peer_events.rolled_back(peer, event.forked_at),
             sync_events.Durable: lambda peer, event: None,
         }
         self._lanes: dict[str, Callable[[Peer, bytes, float], None]] = {

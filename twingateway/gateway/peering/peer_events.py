@@ -33,6 +33,7 @@ class PeerEvents(Protocol):
 
     def refused(self, peer: Peer, event: sync_events.PeerRefused) -> None: ...
 
-    def rolled_back(self, peer: Peer) -> None:
-        """The peer was told of numbers that this store does not know: it is an older copy of itself."""
+    def rolled_back(self, peer: Peer, forked_at: int) -> None:
+        """The peer was told of numbers that this store does not know: it is an older copy of itself, which went on
+        behind this lsn."""
         ...

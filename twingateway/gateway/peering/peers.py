@@ -232,7 +232,7 @@ class Peers:
 
     def renew(self, identity: StoreIdentity) -> None:
         """The store has a new identity: every session begins anew, on new links."""
-        self._local = replace(self._local, store_id=identity.store_id, boots={}, gaps=())
+        self._local = replace(self._local, store_id=identity.store_id, boots={})
         former = list(self)
         self.parent = None
         self._children.clear()

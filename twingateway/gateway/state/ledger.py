@@ -310,11 +310,11 @@ class Ledger:
 
     def _mint(self, drafts: Iterable[Draft], version: Version | None = None) -> list[StoredRegister]:
         drafts = list(drafts)
-        seqs, lsns = self._numbers.seqs(len(drafts)), self._numbers.lsns(len(drafts))
+        lsns = self._numbers.lsns(len(drafts))
         now = self._clock.wall_ms()
         minted = []
         device, section, basis = None, None, (0, 0)
-        for draft, seq, lsn in zip(drafts, seqs, lsns, strict=True):
+        for draft, lsn in zip(drafts, lsns, strict=True):
             key = draft.key
             if key.device is not device or key.section is not section:
                 device, section = key.device, key.section
@@ -324,7 +324,7 @@ class Ledger:
             if known is not None and known.register.version[:2] > basis:
                 incarnation, epoch, _ = known.register.version  # what is said now is newer, whatever it is said under
             time = now if draft.time is None else draft.time
-            minted.append(StoredRegister(Register(key, Version(incarnation, epoch, seq), draft.value, time), lsn))
+            minted.append(StoredRegister(Register(key, Version(incarnation, epoch, lsn), draft.value, time), lsn))
         return minted
 
     def _show(self, registers: Iterable[StoredRegister]) -> list[StoredRegister]:

@@ -1,18 +1,22 @@
-"""Seqs and lsns, issued without waiting from blocks that were reserved durably beforehand.
+"""Lsns, issued without waiting from blocks that were reserved durably beforehand; that of a register which is minted
+here is its version's seq as well.
 
 A block is reserved long before the last one runs out. A restart continues behind the reserved end, so no number is
-ever issued twice; what is left of a block is given up.
+ever issued twice; what is left of a block is given up. Nor does a copy of the store issue the numbers that the store
+itself does (see `Store.reserve`): of any number it can be told whether this history of the store has issued it.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Self
 
 import structlog
 
 from twingateway.errors import StoreError, Unavailable
-from twingateway.ports.store import Counter, Store
+from twingateway.ports.store import Store
+from twingateway.sync.knowledge import gap_of
 
 log = structlog.get_logger("store")
 
@@ -23,64 +27,41 @@ RETRY_SECONDS = 1.0
 
 
 class Numbers:
-    """Both counters of one store. `run` keeps them supplied."""
+    """The counter of one store. `run` keeps it supplied."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, gaps: Sequence[tuple[int, int]] = ()) -> None:
+        """`gaps`: as the store has them."""
         self._store = store
-        self._blocks: dict[Counter, list[range]] = {counter: [] for counter in Counter}
+        self._gaps = gaps
+        self._blocks: list[range] = []
         self._wanted = asyncio.Event()
         self.start = 0
         """The last lsn that can have been issued before this opening."""
-        self.start_seq = 0
-        """The last seq, likewise."""
         self.last_lsn = 0
 
     async def open(self) -> Self:
-        """Reserve the first blocks."""
-        for counter in Counter:
-            await self._reserve(counter)
-        self.start = self.last_lsn = self._blocks[Counter.LSN][0].start - 1
-        self.start_seq = self._blocks[Counter.SEQ][0].start - 1
+        """Reserve the first block."""
+        await self._reserve()
+        self.start = self.last_lsn = self._blocks[0].start - 1
         return self
 
-    def seq(self) -> int:
-        return self.seqs(1)[0]
+    def is_issued(self, number: int) -> bool:
+        """Whether it was issued here: of what was stored that is certain."""
+        return number <= self.last_lsn and self.forked_at(number) is None
+
+    def forked_at(self, number: int) -> int | None:
+        """Of a number that another history of this store issued, as far as that can be told: the last lsn from before
+        this one began."""
+        gap = gap_of(self._gaps, number)
+        return None if gap is None else gap[1]
 
     def lsn(self) -> int:
         return self.lsns(1)[0]
 
-    def seqs(self, count: int) -> list[int]:
-        """The next ones, ascending. Raises Unavailable, and then has issued none."""
-        return self._take(Counter.SEQ, count)
-
     def lsns(self, count: int) -> list[int]:
-        """Likewise."""
-        taken = self._take(Counter.LSN, count)
-        if taken:
-            self.last_lsn = taken[-1]
-        return taken
-
-    async def run(self) -> None:
-        """Reserve further blocks whenever half of the newest is used."""
-        while True:
-            await self._wanted.wait()
-            self._wanted.clear()
-            for counter in Counter:
-                while self._left(counter) <= BLOCK // 2:
-                    await self._try_to_reserve(counter)
-
-    async def _try_to_reserve(self, counter: Counter) -> None:
-        try:
-            await self._reserve(counter)
-        except StoreError as error:
-            log.error(
-                "the store reserves no numbers", counter=counter.value, left=self._left(counter), code=error.code
-            )
-            await asyncio.sleep(RETRY_SECONDS)
-
-    def _take(self, counter: Counter, count: int) -> list[int]:
-        blocks = self._blocks[counter]
-        left = self._left(counter) - count
+        """The next ones, ascending. Raises Unavailable, and then has issued none."""
+        blocks = self._blocks
+        left = self._left - count
         if left < 0:
             self._wanted.set()
             raise Unavailable("the store has not reserved numbers yet; try again in a moment")
@@ -93,10 +74,28 @@ class Numbers:
                 del blocks[0]
         if left <= BLOCK // 2:
             self._wanted.set()
+        if taken:
+            self.last_lsn = taken[-1]
         return taken
 
-    def _left(self, counter: Counter) -> int:
-        return sum(map(len, self._blocks[counter]))
+    async def run(self) -> None:
+        """Reserve a further block whenever half of the newest is used."""
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            while self._left <= BLOCK // 2:
+                await self._try_to_reserve()
 
-    async def _reserve(self, counter: Counter) -> None:
-        self._blocks[counter].append(await self._store.reserve(counter, BLOCK))
+    async def _try_to_reserve(self) -> None:
+        try:
+            await self._reserve()
+        except StoreError as error:
+            log.error("the store reserves no numbers", left=self._left, code=error.code)
+            await asyncio.sleep(RETRY_SECONDS)
+
+    @property
+    def _left(self) -> int:
+        return sum(map(len, self._blocks))
+
+    async def _reserve(self) -> None:
+        self._blocks.append(await self._store.reserve(BLOCK))

@@ -1,0 +1,158 @@
+"""A store that was put back to an older copy goes on with a history of its own. What it issues is told from what the
+lost one did, however often it is started since, and though no node on the way remembers."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import pytest
+
+from twingateway.gateway.holding.claims import lifecycle_key
+from twingateway.ports.memory_store import MemoryDisk
+from twingateway.testing.joined import FakeMachine, MemoryNode, until
+from twingateway.twin.identity import DeviceId
+from twingateway.twin.register import Section
+from twingateway.twin.value import Value
+
+PUMP = DeviceId("default", "pump")
+
+
+class Notices:
+    """Implements Recorder."""
+
+    def __init__(self) -> None:
+        self.codes: list[str] = []
+
+    def record(self, reported: object) -> None:
+        pass
+
+    def on_notice(self, code: str, *about: object) -> None:
+        self.codes.append(code)
+
+
+def tree() -> list[MemoryNode]:
+    """A cloud, a region below it, and below that an edge with a pump."""
+    nodes = [MemoryNode("cloud"), MemoryNode("region"), MemoryNode("edge")]
+    nodes[-1].machines["pump"] = FakeMachine({"flow": 1.0}, frozenset({"speed"}))
+    return nodes
+
+
+@asynccontextmanager
+async def running(*nodes: MemoryNode) -> AsyncIterator[None]:
+    """Each below the one before; leaving crashes them."""
+    async with AsyncExitStack() as stack:
+        for parent, node in zip([None, *nodes], nodes, strict=False):
+            await stack.enter_async_context(node.running(parent))
+        yield
+
+
+def backup(node: MemoryNode) -> MemoryDisk:
+    disk = copy.deepcopy(node.disk)
+    disk.in_use = False
+    return disk
+
+
+def value(node: MemoryNode, section: Section, name: str) -> Value:
+    return node.gateway.table.value(PUMP, section, name)
+
+
+async def quiet(*nodes: MemoryNode) -> None:
+    await until(lambda: nodes[-1].gateway.ownership.held(PUMP))
+    await until(lambda: all(peer.line and not peer.session.outbox for node in nodes for peer in node.gateway.peers))
+
+
+async def apply(cloud: MemoryNode, edge: MemoryNode, speed: int) -> None:
+    await cloud.gateway.commands.patch(PUMP, {"spec": {"desiredProperties": {"speed": speed}}})
+    await until(lambda: edge.machines["pump"].values.get("speed") == speed)
+
+
+async def test_a_holder_that_was_put_back_hears_so_from_the_root_though_the_node_between_lost_its_store() -> None:
+    cloud, region, edge = nodes = tree()
+    async with running(*nodes):
+        await quiet(*nodes)
+        old = backup(edge)
+    async with running(*nodes):
+        await quiet(*nodes)
+        for speed in range(1, 20):
+            await apply(cloud, edge, speed)
+        await quiet(*nodes)
+    region.disk, edge.disk = MemoryDisk(), old
+    async with running(*nodes):
+        await until(lambda: edge.gateway.repair.repairs == 1)
+        await apply(cloud, edge, 20)
+        edge.machines["pump"].say(flow=2.0)
+        await until(lambda: value(cloud, Section.REPORTED, "flow") == 2.0)
+        ack = cloud.gateway.queries.ack(PUMP, "speed")
+        await until(lambda: cloud.gateway.queries.ack(PUMP, "speed") != ack or ack.observed == 20)
+        assert edge.machines["pump"].written == [("speed", speed) for speed in range(1, 21)]
+
+
+async def test_a_root_that_was_put_back_hears_so_from_a_holder_though_the_node_between_lost_its_store() -> None:
+    cloud, region, edge = nodes = tree()
+    async with running(*nodes):
+        await quiet(*nodes)
+        old = backup(cloud)
+        await cloud.gateway.commands.delete(PUMP)
+        deleted = cloud.gateway.table.get(lifecycle_key(PUMP))
+        await until(lambda: edge.disk.registers.get(lifecycle_key(PUMP)).register == deleted.register)
+    region.disk, cloud.disk = MemoryDisk(), old
+    async with running(cloud):
+        await cloud.gateway.commands.move(PUMP, "edge")
+        async with region.running(cloud), edge.running(region):
+            await until(lambda: cloud.gateway.repair.repairs == 1)
+            await until(lambda: not cloud.gateway.queries.exists(PUMP))
+            await until(lambda: edge.gateway.ownership.is_taken(PUMP))
+
+
+@pytest.mark.parametrize("starts", [1, 2, 3])
+async def test_a_move_since_a_restore_brings_no_deleted_device_back_however_often_the_root_is_started(
+    starts: int,
+) -> None:
+    cloud, _, edge = tree()
+    async with running(cloud, edge):
+        await quiet(cloud, edge)
+        old = backup(cloud)
+        await cloud.gateway.commands.delete(PUMP)
+        deleted = cloud.gateway.table.get(lifecycle_key(PUMP))
+        await until(lambda: edge.disk.registers.get(lifecycle_key(PUMP)).register == deleted.register)
+        await until(lambda: (known := edge.disk.peers.get("cloud")) is not None and known.lsn >= deleted.lsn)
+    cloud.disk = old
+    async with running(cloud):
+        await cloud.gateway.commands.move(PUMP, "edge")
+    for _ in range(starts - 1):
+        async with running(cloud):
+            pass
+    async with running(cloud, edge):
+        await until(lambda: cloud.gateway.repair.repairs == 1)
+        await until(lambda: not cloud.gateway.queries.exists(PUMP))
+        await until(lambda: edge.gateway.ownership.is_taken(PUMP))
+
+
+async def test_what_a_restored_root_granted_before_it_knew_is_not_taken_for_the_lost_history() -> None:
+    """Its device was moved in the lost history; who had it before lost its store, and was granted it once more."""
+    cloud, _, edge = tree()
+    other = MemoryNode("other")
+    other.machines["pump"] = FakeMachine({"flow": 2.0}, frozenset({"speed"}))
+    async with running(cloud, edge):
+        await quiet(cloud, edge)
+        old = backup(cloud)
+        await cloud.gateway.commands.move(PUMP, "other")
+        async with other.running(cloud):
+            await until(lambda: other.gateway.ownership.held(PUMP))
+            await until(lambda: edge.gateway.ownership.is_taken(PUMP))
+    cloud.disk, edge.disk = old, MemoryDisk()
+    async with running(cloud):
+        async with edge.running(cloud):
+            await until(lambda: edge.gateway.ownership.held(PUMP))
+            granted = cloud.gateway.table.get(lifecycle_key(PUMP))
+            await until(lambda: edge.disk.registers.get(lifecycle_key(PUMP)).register == granted.register)
+        async with other.running(cloud):
+            await until(lambda: cloud.gateway.repair.repairs == 1)
+            await until(lambda: other.gateway.ownership.held(PUMP))
+            refused = Notices()
+            async with edge.running(cloud):
+                edge.gateway.ledger.record(refused)
+                await until(lambda: "claim-refused" in refused.codes)
+                assert other.gateway.ownership.held(PUMP)

@@ -1,0 +1,112 @@
+"""A root whose store was put back to an older copy goes on with another history than the lost one: who tells it so,
+and which of its registers it wrote since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twingateway.gateway.holding.claims import (
+    COMMITTED_FIRST,
+    ROOT_SECTIONS,
+    Claim,
+    fields,
+    lifecycle_key,
+    registers_of,
+)
+from twingateway.gateway.holding.restored import DECIDED, MADE, MADE_IN, MOVED_IN, ONLY_MOVED, RESTORED, Restored
+from twingateway.gateway.peering.peers import Peers
+from twingateway.gateway.state.ledger import DOUBT, Draft, Ledger
+from twingateway.gateway.state.numbers import BLOCK, Numbers
+from twingateway.gateway.state.table import TwinTable
+from twingateway.twin.desired import origin_of
+from twingateway.twin.identity import DeviceId
+from twingateway.twin.presence import STATE
+from twingateway.twin.register import ZERO, Register, RegisterKey, Section, StoredRegister
+from twingateway.twin.value import Value
+
+#: What clients write.
+WRITTEN = frozenset({Section.DESIRED, Section.TAGS})
+
+
+class Histories:
+    """Writes nothing itself."""
+
+    def __init__(self, peers: Peers, table: TwinTable, ledger: Ledger, numbers: Numbers) -> None:
+        self._peers = peers
+        self._table = table
+        self._ledger = ledger
+        self._numbers = numbers
+        self._watchers: list[Callable[[str, int], None]] = []
+
+    def watch(self, watcher: Callable[[str, int], None]) -> None:
+        """Tell it of who knows what another history of this store wrote, and where that left this one."""
+        self._watchers.append(watcher)
+
+    def is_forked(self, claims: list[Claim]) -> bool:
+        """Whether these tell that this store was put back, which nobody knew. Then nothing is sent to the claimants,
+        which would replace what they know; the repair ends all sessions, and they claim again."""
+        forks = [fork for fork in map(self._fork_seen_by, claims) if fork is not None]
+        for watcher in self._watchers if forks else ():
+            watcher(claims[0].holder, min(forks))
+        return bool(forks)
+
+    def _fork_seen_by(self, claim: Claim) -> int | None:
+        """Where this store was put back to an older copy of itself, if the claimant has what was written after that
+        and lost, and this root does not know yet that something was. No node on the way need know it."""
+        current = self._table.get(lifecycle_key(claim.device))
+        lifecycle = {} if current is None else fields(current.register)
+        if not lifecycle or RESTORED in lifecycle or lifecycle.get("holder") == self._peers.node:
+            return None
+        return self._numbers.forked_at(claim.root.seq)
+
+    def numbers_said(self, claims: list[Claim]) -> list[int]:
+        """Of every stretch of numbers the highest: what another history issued is in a stretch of its own, or beyond
+        what both have in common."""
+        highest: dict[int, int] = {}
+        for claim in claims:
+            granted = self._ledger.basis(RegisterKey(claim.device, Section.PRESENCE, STATE))
+            for register in registers_of(self._table, claim.device, COMMITTED_FIRST):
+                if register.version[:2] == granted:
+                    stretch, seq = register.version.seq // BLOCK, register.version.seq
+                    highest[stretch] = max(seq, highest.get(stretch, 0))
+        return sorted(highest.values())
+
+    def is_since(self, restored: Restored, register: Register) -> bool:
+        """Whether this root wrote it after it was restored."""
+        return restored.is_since(register.version, is_issued=self._numbers.is_issued(register.version.seq))
+
+    def written_since(self, device: DeviceId) -> dict[RegisterKey, Draft]:
+        """What people wrote after the root was restored is newer than anything that it wrote before. What came of an
+        override is not kept: it is judged anew, if it was not before."""
+        current = self._table.get(lifecycle_key(device))
+        restored = None if current is None else Restored.of(fields(current.register))
+        return {
+            register.key: Draft(register.key, register.value, register.time)
+            for register in registers_of(self._table, device, ROOT_SECTIONS)
+            if register.key.section in WRITTEN and restored is not None and self.is_since(restored, register)
+            if not origin_of(register.value).override
+        }
+
+    def doubtful(self, lifecycle: StoredRegister, since: int) -> dict[str, Value]:
+        """The value of a lifecycle register when it is found that this root was put back; `since`: the last seq from
+        before that."""
+        value, is_old = fields(lifecycle.register), lifecycle.register.version.seq <= since
+        old = (r.version for r in registers_of(self._table, lifecycle.register.key.device, ROOT_SECTIONS))
+        known = max((version for version in old if version.seq <= since), default=ZERO)
+        note = Restored(since, None, known, lifecycle.register.version if is_old else ZERO)
+        value = {name: each for name, each in value.items() if name not in (DOUBT, DECIDED)}
+        value[RESTORED] = note.to_value()
+        is_free = value["state"] == "deleted" or value.get("holder") is None
+        if _began(value.get(MADE_IN)) >= since or (not is_old and is_free):
+            value[DECIDED] = MADE
+        elif value["state"] == "live" and value.get("holder") is not None:
+            value[DOUBT] = True
+            if _began(value.get(MOVED_IN)) >= since:
+                value[DECIDED] = ONLY_MOVED
+        return value
+
+
+def _began(value: Value) -> int:
+    """The last lsn from before the process that did something; less than any if nobody did it."""
+    return value if isinstance(value, int) else -1
