@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Literal
 from xml.sax.saxutils import escape
 
-_WIDTH, _HEIGHT = 760, 360
-_LEFT, _RIGHT, _TOP, _BOTTOM = 84, 176, 44, 54
+_WIDTH, _HEIGHT = 760, 370
+_LEFT, _RIGHT, _TOP, _BOTTOM = 84, 176, 54, 54
 _COLOURS = ("#0b7285", "#e8590c", "#a61e4d", "#5f3dc4", "#2b8a3e", "#868e96")
 _STYLE = (
     "text{font:13px system-ui,sans-serif;fill:#495057}.title{font-size:15px;font-weight:600}"

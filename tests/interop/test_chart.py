@@ -67,4 +67,4 @@ def test_a_distribution_ends_at_all_and_shows_the_target(tmp_path):
     (line,) = ElementTree.parse(file).iter(f"{_SVG}polyline")
     heights = [float(point.split(",")[1]) for point in line.get("points", "").split()]
     assert heights == sorted(heights, reverse=True)
-    assert heights[-1] == 44, "the top: all of them"
+    assert heights[-1] == 54, "the top: all of them"
