@@ -65,6 +65,17 @@ def test_at_once_when_idle_then_every_four_milliseconds(world):
     assert values(sent(world)) == [2]
 
 
+def test_a_datagrams_worth_is_due_at_once_and_less_is_not(world):
+    put(world, key("d0"), 1, 1)
+    sent(world)
+    put(world, key("d1"), 2, 2)
+    assert world.edge.session.next_deadline(1) > world.now
+    for number in range(2, 100):
+        put(world, key(f"d{number}"), number, number + 1)
+    assert world.edge.session.next_deadline(1) <= world.now
+    assert len(values(sent(world))) > 15
+
+
 def test_a_whole_datagram_does_not_wait(world):
     for number in range(100):
         put(world, key(f"d{number}"), number, number + 1)

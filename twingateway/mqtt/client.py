@@ -63,7 +63,8 @@ class ClientConnection(Connection):
 
     @property
     def sends(self) -> bool:
-        return self.open or (self._machine.phase is Phase.CONNECTING and self._early_room > 0 and not self._waiting)
+        machine = self._machine
+        return machine.open or (machine.phase is Phase.CONNECTING and self._early_room > 0 and not self._waiting)
 
     def publish(self, topic: str, payload: bytes, stream: int = CONTROL_STREAM) -> None:
         """PUBLISH at QoS 0; does nothing after the end. Raises TooLarge for more than the server accepts."""
@@ -123,7 +124,7 @@ class ClientConnection(Connection):
         self._fail(ReasonCode.KEEP_ALIVE_TIMEOUT, "the server did not answer CONNECT in time")
 
     def _next_of_phase(self) -> float | None:
-        return self._keep_alive.ping_at if self.open else self._connect_by
+        return self._keep_alive.ping_at if self._machine.open else self._connect_by
 
     def _prove(self, stream: int, packet: mqtt5.AuthPacket, now: float) -> None:
         if self._credential is None:

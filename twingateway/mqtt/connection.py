@@ -41,16 +41,16 @@ class Connection(ABC):
     @property
     def open(self) -> bool:
         """Between CONNACK success and the end; what datagrams are accepted in."""
-        return self._machine.phase is Phase.OPEN
+        return self._machine.open
 
     @property
     def sends(self) -> bool:
         """Whether what is published now leaves at once."""
-        return self.open
+        return self._machine.open
 
     @property
     def closed(self) -> bool:
-        return self._machine.phase is Phase.CLOSED
+        return self._machine.closed
 
     def start(self, now: float) -> None:
         """The link is up."""
@@ -81,7 +81,7 @@ class Connection(ABC):
 
     def next_deadline(self) -> float | None:
         """When to call `timer`, at the latest."""
-        if self.closed:
+        if self._machine.closed:
             return None
         dead_at = self._keep_alive.dead_at
         other = self._next_of_phase()
@@ -121,7 +121,7 @@ class Connection(ABC):
 
     def _next_of_phase(self) -> float | None:
         """What is due beside the end of the peer's keep-alive, in the present phase."""
-        return None if self.open else self._connect_by
+        return None if self._machine.open else self._connect_by
 
     def _run(self, stream: int, data: bytes, now: float) -> None:
         for packet in self._streams.read(stream, data):

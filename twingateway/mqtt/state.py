@@ -130,9 +130,12 @@ class Machine:
     def __init__(self, table: Table) -> None:
         self._table = table
         self.phase = Phase.IDLE
+        self.open = self.closed = False
+        """Whether it stands in the phase of that name."""
 
     def step(self, outcome: Outcome) -> None:
         self.phase = TRANSITIONS[self.phase][outcome]
+        self.open, self.closed = self.phase is Phase.OPEN, self.phase is Phase.CLOSED
 
     def duty(self, stream: int, packet: Packet) -> Duty:
         """Raises ProtocolViolation for a packet that is not welcome now."""

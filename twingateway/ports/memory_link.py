@@ -4,13 +4,14 @@ hand-driven time.
 Strategy: each end has an agenda, a heap of calls in order of time and then of entry, which one scheduler
 drives: the event loop, or a `HandClock` that a test advances. Stream bytes are never lost, only late: a lost
 piece is sent again and those behind it wait. A datagram is lost or delivered. As with QUIC, datagrams are
-pulled while fewer than `window` are on their way: when the handler asks for it, when something arrives, and when
-there is room again. A link that hears nothing for `idle_timeout` ends.
+pulled while fewer than `window` are on their way: when the handler asks for it, and when there is room again.
+A link that hears nothing for `idle_timeout` ends.
 """
 
 from __future__ import annotations
 
 import asyncio
+import heapq
 import random
 from collections import deque
 from collections.abc import Sequence
@@ -90,7 +91,8 @@ class MemoryLink:
         self._outgoing: dict[int, deque[bytes]] = {}
         self._unsent: dict[int, int] = {}
         self._arrived_by: dict[int, float] = {}
-        self._on_the_way = 0
+        self._landings: list[float] = []
+        """A heap: until when each datagram counts as on its way."""
         self._paused: dict[int, list[bytes]] = {}
         self._refused: set[int] = set()
         self._round_due = False
@@ -250,7 +252,6 @@ class MemoryLink:
             self._paused[stream].append(data)
         elif stream not in self._refused and (handler := self._told) is not None:
             handler.stream_data(stream, data, False, now)
-        self._ask_for_round()
 
     def _stream_ends(self, stream: int, now: float) -> None:
         if (handler := self._told) is not None:
@@ -267,8 +268,7 @@ class MemoryLink:
         self._round_due = False
         room = self._path.datagram_room
         while room and not self.over and self._closing is None:
-            self._window_full = self._on_the_way >= self._path.window
-            if self._window_full:
+            if self._is_full(now):
                 return
             handler = self._told
             data = None if handler is None else handler.next_datagram(room, now)
@@ -281,26 +281,34 @@ class MemoryLink:
 
     def _send_datagram(self, data: bytes, now: float) -> None:
         self._sent += len(data)
-        self._on_the_way += 1
         lost = self._path.loses(up=self._goes_up)
         flight = max(2 * self._path.delay, LEAST_FLIGHT) + (RESEND_AFTER if lost else 0.0)
-        self._agenda.add(now + flight, self._landed)
+        heapq.heappush(self._landings, now + flight)
         if lost:
             self._lost += 1
         elif self._peer is not None:
             for flight in self._path.flights():
                 self._peer._agenda.add(now + flight, self._peer._datagram_arrives, data)
 
+    def _is_full(self, now: float) -> bool:
+        """Whether the window is; then there is a round as soon as it is not."""
+        landings = self._landings
+        while landings and landings[0] <= now:
+            heapq.heappop(landings)
+        full = len(landings) >= self._path.window
+        if full and not self._window_full:
+            self._agenda.add(landings[0], self._landed)
+        self._window_full = full
+        return full
+
     def _landed(self, now: float) -> None:
-        self._on_the_way -= 1
-        if self._window_full:
-            self._ask_for_round()
+        self._window_full = False
+        self._ask_for_round()
 
     def _datagram_arrives(self, data: bytes, now: float) -> None:
         self._hear(len(data), now)
         if (handler := self._told) is not None:
             handler.datagram(data, now)
-        self._ask_for_round()
 
     # --- time and the end -----------------------------------------------------------------------------------------
 
@@ -309,7 +317,6 @@ class MemoryLink:
             self._wake_at = None
             if (handler := self._told) is not None:
                 handler.timer(now)
-            self._ask_for_round()
 
     def _hear(self, size: int, now: float) -> None:
         self._heard_at = now

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from twingateway.sync.cbor import encode, int_size
+from twingateway.sync.cbor import int_size
 from twingateway.sync.frame import (
     Answer,
     Names,
@@ -42,7 +42,7 @@ class FrameBuilder:
         self._time = 0
         self.registers = 0
         sizes = int_size(number) + int_size(top) + int_size(top - low)
-        self._left = room - _FIXED - sizes - (len(encode(self._answer)) if self._answer else 0)
+        self._left = room - _FIXED - sizes - (0 if answer is None else answer.size)
 
     @property
     def number(self) -> int:

@@ -74,7 +74,8 @@ class Answer:
     @property
     def size(self) -> int:
         """Bytes it takes in a frame."""
-        return len(encode(answer_item(self)))
+        told = len(encode([_flat_exceptions(item) for item in self.exceptions])) if self.exceptions else 1
+        return 1 + _intervals_size(self.seen) + _intervals_size(self.durable) + told
 
     @property
     def highest(self) -> int:
@@ -122,6 +123,11 @@ def _flat_intervals(intervals: tuple[Interval, ...]) -> list[int]:
         flat += (above - last - 2 if flat else last, last - first)
         above = first
     return flat
+
+
+def _intervals_size(intervals: tuple[Interval, ...]) -> int:
+    flat = _flat_intervals(intervals)
+    return int_size(len(flat)) + sum(map(int_size, flat))
 
 
 def _flat_exceptions(item: Exceptions) -> list[Any]:

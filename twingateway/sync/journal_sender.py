@@ -124,10 +124,9 @@ class ClassSender:
     @property
     def wants(self) -> int | None:
         """Read a page of the queue behind this position, None for not now. Answer with `page`."""
-        enough = PAGE if self._seek is None else WINDOW
-        if self._track is None or not self._more or self._asked is not None or self._buffered >= enough:
+        if not self._more or self._track is None or self._asked is not None:
             return None
-        return self._read
+        return self._read if self._buffered < (PAGE if self._seek is None else WINDOW) else None
 
     def asked(self) -> None:
         """The page that `wants` names is being read."""

@@ -68,6 +68,7 @@ class Lane:
         """The peer's bucket hashes."""
         self.low_holds = False
         self._outbox = outbox
+        self._lacking = outbox.keys
         self._now = now
         self._flush_at = now
         self._announce_at = 0.0
@@ -119,29 +120,34 @@ class Lane:
 
     @property
     def _silent_from(self) -> float | None:
-        if self._unanswered_since is None or self.datagrams == 0:
+        """When the peer will have left us without an answer for so long that only probes make sense; None if it owes
+        us none."""
+        if self._unanswered_since is None or not self.datagrams or not self.sender.active or not self._lacking:
             return None
         return self._unanswered_since + max(_SILENT_RESENDS * self.sender.path.resend_after, _SILENT_AFTER)
 
     def is_silent(self, now: float) -> bool:
-        """Whether the peer left us without an answer for so long that only probes make sense."""
+        """Whether that has come."""
         begin = self._silent_from
-        return begin is not None and now >= begin and self.sender.active and len(self._outbox) > 0
+        return begin is not None and now >= begin
 
     def next_deadline(self) -> float | None:
         """See `Session.next_deadline`."""
-        sender, flush_at = self.sender, self._flush_at
-        silent = self.is_silent(self._now)
+        sender, flush_at, small = self.sender, self._flush_at, self.sender.small
+        silent_from = self._silent_from
+        silent = silent_from is not None and self._now >= silent_from
         due = inf
-        if self.receiver.has_answer or sender.large or (sender.small and not silent):
+        if self.receiver.has_answer or sender.large or (small and not silent):
             due = flush_at
+            if self.datagrams and small * _BYTES_PER_REGISTER >= self.datagrams:
+                due = min(due, self._now)
         if self._announcements and self.low_holds:
             due = min(due, max(self._announce_at, flush_at))
         if silent:
             due = min(due, self._probe_at)
         elif sender.active:
-            if self._outbox and (silent_from := self._silent_from) is not None:
-                due = min(due, silent_from)
+            if silent_from is not None and silent_from < due:
+                due = silent_from
             due = min(due, sender.next_due(flush_at))
         return None if due == inf else due
 
@@ -225,6 +231,8 @@ class Lane:
 
     def next_stream_frame(self, now: float, position: Position) -> bytes | None:
         self._now = now
+        if self.datagrams and not self.sender.large:
+            return None
         self.sender.tick(now)
         full = self.sender.small * _BYTES_PER_REGISTER >= _STREAM_ROOM
         if now < self._flush_at and not full and not self.sender.large:

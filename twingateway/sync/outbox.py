@@ -78,6 +78,8 @@ class Outbox:
         self._ascending: deque[tuple[int, RegisterKey]] = deque()
         self._others: list[tuple[int, RegisterKey]] = []
         self._recent: deque[Entry] = deque(maxlen=16)
+        self.keys = self._entries.keys()
+        """A view of what is in it."""
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -62,6 +62,7 @@ class Sender:
 
     def __init__(self, outbox: Outbox, datagrams: int, path: Path) -> None:
         self._outbox = outbox
+        self._lacking = outbox.keys
         self._datagrams = datagrams
         self._queues: dict[Queue, FairQueue] = {queue: FairQueue() for queue in Queue if queue is not Queue.NONE}
         self._small = tuple(self._queues[queue] for queue in DATAGRAM_QUEUES)
@@ -149,13 +150,13 @@ class Sender:
 
     def unheeded_since(self) -> float | None:
         """Since when registers go out of which the peer says nothing at all; None if there is nothing to be said."""
-        if not self.active or not self._outbox:
+        if not self.active or not self._lacking:
             self._unheeded_since = None
         return self._unheeded_since
 
     def undurable_since(self) -> float | None:
         """Since when registers were seen and nothing at all became durable; None if there is nothing of that kind."""
-        if not self.active or not self._outbox:
+        if not self.active or not self._lacking:
             self._undurable_since = None
         return self._undurable_since
 
@@ -171,11 +172,15 @@ class Sender:
 
     def next_due(self, flush_at: float) -> float:
         """When a timer wants `tick` or a repeat wants a frame, which goes not before `flush_at`; else never."""
-        due = inf
+        due = self._next_tick()
         if self._repeats:
-            due = max(self._repeats[0][0], flush_at)
+            due = min(due, max(self._repeats[0][0], flush_at))
+        return due
+
+    def _next_tick(self) -> float:
+        due = inf
         if self._unseen:
-            due = min(due, next(iter(self._unseen.values())).sent_at + self.path.resend_after)
+            due = next(iter(self._unseen.values())).sent_at + self.path.resend_after
         if self._streamed:
             due = min(due, next(iter(self._streamed.values())).sent_at + _STREAM_PATIENCE)
         if self._undurable:
@@ -289,7 +294,7 @@ class Sender:
 
     def tick(self, now: float) -> None:
         """Expire what has waited long enough."""
-        if not (self._unseen or self._streamed or self._undurable):
+        if now < self._next_tick():
             return
         for timed, patience in ((self._unseen, self.path.resend_after), (self._streamed, _STREAM_PATIENCE)):
             while timed:

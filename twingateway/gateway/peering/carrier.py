@@ -352,25 +352,28 @@ class Carrier:
 
     def _pump(self, now: float) -> None:
         """Move what is ready into the link's streams, and ask it for a round of datagrams."""
-        if self._link is None or self._connection is None:
+        link, connection, peer = self._link, self._connection, self._peer
+        if link is None or connection is None:
             return
-        peer = self._peer
+        due = None
         if peer is not None:
-            if self._connection.open:
+            if connection.open:
                 self._watch(peer, now)
             while (message := peer.session.next_control(self._number)) is not None:
-                self._connection.publish(CONTROL_TOPIC, message)
-            if self._link.unsent(CONTROL_STREAM) > CONTROL_BACKLOG:
+                connection.publish(CONTROL_TOPIC, message)
+            if link.unsent(CONTROL_STREAM) > CONTROL_BACKLOG:
                 self._violated(ProtocolViolation("what was sent is never read", reason_code=QUOTA_EXCEEDED))
                 return
-            if self._connection.sends:
-                self._pump_stream(peer, self._connection, self._link, now)
-        if self._journal is not None and self._connection.sends:
-            self._flush()  # so that what is urgent counts as unsent by now
-            self._journal.pump(now)
+            if connection.sends:
+                self._pump_stream(peer, connection, link, now)
+                if self._journal is not None:
+                    self._flush()  # so that what is urgent counts as unsent by now
+                    self._journal.pump(now)
+            due = peer.session.next_deadline(self._number)
         self._flush()
-        self._link.wake()
-        self._arm(now, None if peer is None else peer.session.next_deadline(self._number))
+        if due is not None and due <= now:
+            link.wake()
+        self._arm(now, due)
 
     def _pump_stream(self, peer: Peer, connection: Connection, link: Link, now: float) -> None:
         # On a link without datagrams all state goes this way: one frame at a time, so that nothing stale waits.
@@ -402,15 +405,15 @@ class Carrier:
         """Ask for the next call of `timer`; `due`: the session's deadline."""
         if self._link is None or self._connection is None:
             return
-        at = inf
-        for deadline in (
-            due,
-            self._connection.next_deadline(),
-            *(() if self._peer is None else self._own_deadlines()),
-        ):
-            # One that has come means "as soon as there is room": the link asks by itself when there is.
-            if deadline is not None and now < deadline < at:
-                at = deadline
+        # One that has come means "as soon as there is room": the link asks by itself when there is.
+        at = inf if due is None or due <= now else due
+        due = self._connection.next_deadline()
+        if due is not None and now < due < at:
+            at = due
+        if self._peer is not None:
+            for due in self._own_deadlines():
+                if now < due < at:
+                    at = due
         if at < inf:
             self._link.wake(at)
 
