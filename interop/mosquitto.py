@@ -1,7 +1,10 @@
 """The mosquitto bridge as a contender: a broker at the edge that forwards everything to one at the cloud.
 
 QoS 1, a persistent session, no limit on messages in flight (its default of 20 would cap it at 20 a round trip) or
-queued, TCP_NODELAY; under whichever congestion control the kernel is told to use.
+queued; under whichever congestion control the kernel is told to use. TCP_NODELAY holds for the connections that it
+accepts: for the bridge's own mosquitto 2.0 has no such setting, and gathers while data is on its way (seen with
+getsockopt). Switched on from outside at 20 % loss under BBR that made twice the bytes, p50 266 ms instead of 175 and
+p99 542 instead of 423, so the bridge loses nothing by it where the comparison is made.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ SOONEST, LATEST = 1.0, 60.0
 #: Room that lasted for so long was there; what had to wait then had another cause.
 LASTING = 3.0
 #: A queue is where even the quickest packets wait for more than this share of the round trip and this time (seconds).
-QUEUE_SHARE, QUEUE_TIME = 0.05, 0.005
+QUEUE_SHARE, QUEUE_TIME = 0.1, 0.005
 
 
 def is_queue(shortest: float, own: float) -> bool:
