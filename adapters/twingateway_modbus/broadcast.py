@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 
 from twingateway.adapter import UNCONFIRMED, Device, DevicePort, Driver, Value, Written, not_writable
+from twingateway.errors import DeviceUnreachable
 from twingateway_modbus.link import Link, nobody_answers
 from twingateway_modbus.point import Point
 from twingateway_modbus.settings import DeviceSettings
@@ -34,10 +35,16 @@ class BroadcastDriver(Driver):
 
     async def run(self) -> None:
         while True:
-            async with self._link.turn(self._address.unit, self._address.timeout) as turn:
-                await turn.connect()
-            self._port.online()
-            await asyncio.sleep(_LOOK)
+            try:
+                async with self._link.turn(self._address.unit, self._address.timeout) as turn:
+                    await turn.connect()
+            except DeviceUnreachable as error:
+                wait = self._link.blocked_for(self._address.unit)
+                self._port.offline(DeviceUnreachable(error.message, retry_in=wait))
+            else:
+                wait = _LOOK
+                self._port.online()
+            await asyncio.sleep(wait)
 
     async def read(self) -> Mapping[str, Value]:
         raise nobody_answers(self._address)

@@ -192,10 +192,13 @@ class Link:
         quarantine.check(began)
         connection = await self.connect(place, timeout)
         self.tally.requests += 1
+        patience = self._patience(unit, quarantine, timeout)
         try:
-            reply = await connection.ask(unit, request, self._patience(unit, quarantine, timeout))
+            reply = await connection.ask(unit, request, patience)
         except DeviceError as error:
             failure = self.tally.failed(error)
+            if failure is Failure.TIMEOUT and patience < timeout:
+                error = DeviceTimeout(f"{error.message} (a short try, since it was silent before)", **error.detail)
             judged = self._connections.judge(place, error)
             if failure is Failure.EXCEPTION and not isinstance(error, DeviceUnreachable):
                 self._answered(unit, quarantine, loop.time() - began)

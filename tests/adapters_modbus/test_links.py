@@ -248,6 +248,20 @@ def test_frames_on_a_line_are_parted_by_silence(line: dict[str, Any], pause: flo
     assert silence(address.model_copy(update={"transport": Transport.ASCII})) == 0
 
 
+async def test_rtu_frames_are_parted_by_their_silence(closing: list[Any]) -> None:
+    """3.5 characters of 11 bits at 300 baud."""
+    server = make_server(Transport.RTU, 3)
+    closing.append(server)
+    address = await serve(Transport.RTU, server)
+    slow = AddressSettings.model_validate(address | {"serial": address["serial"] | {"baud": 300}})
+    link = Link(slow)
+    closing.append(link)
+    await link.read(3, 1.0, Cells(Table.HOLDING, 0, 1))
+    began = asyncio.get_running_loop().time()
+    await link.read(3, 1.0, Cells(Table.HOLDING, 0, 1))
+    assert asyncio.get_running_loop().time() - began >= 0.12
+
+
 @pytest.mark.parametrize(
     ("transport", "echo"),
     [
@@ -291,14 +305,18 @@ async def test_all_units_of_a_line_are_there_while_the_line_is(closing: list[Any
     address = await serve(Transport.RTU_OVER_TCP, server) | {"unit": 0}
     told = {"setpoint": PROPERTIES["setpoint"]}
     driver, recorder = make_driver(adapter, address, told)
-    running = asyncio.ensure_future(driver.run())
+    missing = {"transport": "rtu", "serial": {"port": "/dev/no-line"}, "unit": 0}
+    nowhere, away = make_driver(adapter, missing, told)
+    running = [asyncio.ensure_future(each.run()) for each in (driver, nowhere)]
     await recorder.until(lambda r: r.presence is True)
-    running.cancel()
+    await away.until(lambda r: r.presence is False)
+    assert "cannot be used" in str(away.offline_error)
+    assert away.offline_error is not None
+    assert away.offline_error.detail["retry_in"] > 0
+    for each in running:
+        each.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
     server.close()
-
-    nowhere, _ = make_driver(adapter, {"transport": "rtu", "serial": {"port": "/dev/no-line"}, "unit": 0}, told)
-    with pytest.raises(DeviceUnreachable, match="cannot be used"):
-        await nowhere.run()
 
 
 @pytest.mark.parametrize("name", ["wide", "both", "high"])

@@ -207,7 +207,15 @@ async def test_a_line_that_echoes_unexpectedly_is_recognised() -> None:
     ],
 )
 def test_a_fault_is_a_kind_a_share_and_an_amount(text: str, fault: Fault) -> None:
-    assert parse_faults([text]).faults == (fault,)
+    assert parse_faults([text])[None].faults == (fault,)
+
+
+def test_faults_of_one_unit_are_its_own() -> None:
+    found = parse_faults(["drop=0.1", "silence@3", "delay@3=0.5:1s", "noise=0.2"])
+    assert {unit: faults.faults for unit, faults in found.items()} == {
+        None: (Fault(FaultKind.DROP, 0.1), Fault(FaultKind.NOISE, 0.2)),
+        3: (Fault(FaultKind.SILENCE), Fault(FaultKind.DELAY, 0.5, 1.0)),
+    }
 
 
 @pytest.mark.parametrize(
@@ -217,6 +225,7 @@ def test_a_fault_is_a_kind_a_share_and_an_amount(text: str, fault: Fault) -> Non
         ("exception=2", "2 is no share of the replies, 0 to 1; an amount follows a colon"),
         ("drop=often", "could not convert"),
         ("delay=1:soon", "not a duration"),
+        ("silence@all", "'all' is no unit; write KIND@UNIT=SHARE:AMOUNT"),
     ],
 )
 def test_a_fault_that_is_none_is_refused_with_what_there_is(text: str, complaint: str) -> None:

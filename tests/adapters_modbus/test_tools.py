@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from twingateway_modbus import ADAPTER
 from twingateway_modbus.address import Transport
 from twingateway_modbus.layout import DataType, Order
 from twingateway_modbus.point import Table
@@ -18,7 +19,9 @@ from twingateway_modbus.simulator.faults import Fault, FaultKind, Faults
 from twingateway_modbus.simulator.inbox import Asked
 from twingateway_modbus.simulator.memory import Memory
 from twingateway_modbus.simulator.server import Server
-from twingateway_modbus.tools.listening import Listening
+from twingateway_modbus.tools.capture import capture
+from twingateway_modbus.tools.documents import NamedSettings
+from twingateway_modbus.tools.listening import Certificate, Listening
 from twingateway_modbus.tools.once import point_of, read_once
 from twingateway_modbus.tools.recording import Exchange, ReplayServer, read_recording
 from twingateway_modbus.tools.scan import Scanner
@@ -26,9 +29,11 @@ from twingateway_modbus.tools.serving import serve_recording
 from twingateway_modbus.tools.target import address_of
 from typer.testing import CliRunner, Result
 
-from tests.adapters_modbus.simulated import make_server
+from tests.adapters_modbus.simulated import make_server, serve
+from twingateway.adapter import DeviceId
 from twingateway.cli.main import app
 from twingateway.errors import DeviceTimeout
+from twingateway.pki.authority import create_authority, issue
 
 PROFILE = """\
 apiVersion: edge.iot.org/v1
@@ -456,6 +461,36 @@ async def test_a_recording_is_replayed_over_every_transport_with_its_silence(
 def test_a_recording_survives_its_file(tmp_path: Path) -> None:
     (tmp_path / "r.jsonl").write_text("".join(each.line() + "\n" for each in EXCHANGES))
     assert list(read_recording(tmp_path / "r.jsonl")) == EXCHANGES
+
+
+@pytest.mark.parametrize("transport", list(Transport))
+async def test_every_transport_is_recorded(transport: Transport, tmp_path: Path) -> None:
+    tls = None
+    if transport is Transport.TLS:
+        authority = create_authority(tmp_path / "pki")
+        shown = issue(tmp_path / "pki", "plc", hosts=["127.0.0.1"], device=True)
+        tls = Certificate(shown.certificate, shown.key).context()
+    server = make_server(transport, 1, 2)
+    server.faults[2] = Faults([Fault(FaultKind.SILENCE)])
+    address = await serve(transport, server, tls=tls) | {"timeout": "50ms"}
+    if transport is Transport.TLS:
+        address["tls"] = {"ca_file": authority.certificate}
+    properties = {"p": {"table": "holding", "address": 7, "type": "int16"}}
+    devices = [
+        NamedSettings(
+            DeviceId("default", f"d{unit}"),
+            ADAPTER.device.model_validate({"address": address | {"unit": unit}, "properties": properties}),
+        )
+        for unit in (1, 2)
+    ]
+    recorded = tmp_path / "r.jsonl"
+    made = await capture(devices, recorded, 0.5)
+    server.close()
+    exchanges = list(read_recording(recorded))
+    assert {(each.unit, each.reply) for each in exchanges} == {(1, bytes.fromhex("0302 0007")), (2, None)}
+    assert made.exchanges == len(exchanges)
+    assert made.unanswered == sum(each.reply is None for each in exchanges)
+    assert set(made.absent) == {"d2"}
 
 
 def test_all_units_of_a_line_are_written_to_and_a_scan_leaves_them_alone() -> None:

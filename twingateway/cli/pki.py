@@ -72,7 +72,7 @@ def issue(
     if device:
         print(f"{made.certificate}  certificate_file (valid until {made.expires:%Y-%m-%d})")
         print(f"{made.key}  key_file")
-        print(f"{made.ca}  ca_file of the other end")
+        print(f"{made.ca}  for those who are to trust it: ca_file")
         return
     print(f"{made.certificate}  identity.certificate (valid until {made.expires:%Y-%m-%d})")
     print(f"{made.key}  identity.key")

@@ -209,7 +209,10 @@ def simulate(
     transport: _Transport = "tcp",
     fault: Annotated[
         list[str] | None,
-        typer.Option(metavar="KIND[=SHARE[:AMOUNT]]", help=f"{', '.join(FaultKind)}; delay=0.1:2 is 2 s each tenth."),
+        typer.Option(
+            metavar="KIND[@UNIT][=SHARE[:AMOUNT]]",
+            help=f"{', '.join(FaultKind)}; delay=0.1:2 is 2 s each tenth time, silence@3 is of unit 3; repeatable.",
+        ),
     ] = None,
     test: Annotated[
         str | None, typer.Option(metavar="NAME", help="Begin with the registers of this test of the profile.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,9 @@ def read_profile(path: Path, address: Mapping[str, Any]) -> NamedSettings:
     loaded = settings_of_profile(path, {"address": dict(address)}, AdapterRegistry.installed(), os.environ)
     if loaded.device.adapter != "modbus":
         raise InvalidConfig(f"{path} is a profile for the adapter {loaded.device.adapter!r}, not for modbus")
-    return _named(loaded.device, _models_beside([loaded.device]), loaded.tests)
+    named = _named(loaded.device, _models_beside([loaded.device]), loaded.tests)
+    base = loaded.device.source.base
+    return named if base is None else replace(named, id=DeviceId(named.id.namespace, base.data["metadata"]["name"]))
 
 
 def read_any(path: Path, address: Mapping[str, Any]) -> list[NamedSettings]:

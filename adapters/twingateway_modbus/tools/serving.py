@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -26,12 +27,12 @@ _STEP = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """How a profile is served. `rights`: what each role may do, over TLS. `test`: the test vector whose registers it
-    begins with; `still`: no value moves."""
+    """How a profile is served. `faults`: by unit, None for all others. `rights`: what each role may do, over TLS.
+    `test`: the test vector whose registers it begins with; `still`: no value moves."""
 
     where: Listening = field(default_factory=Listening)
     units: range = range(1, 2)
-    faults: Faults = field(default_factory=Faults)
+    faults: Mapping[int | None, Faults] = field(default_factory=dict)
     rights: Rights | None = None
     test: str | None = None
     still: bool = False
@@ -53,7 +54,7 @@ async def serve_profile(file: Path, how: Serving) -> None:
         raise InvalidConfig("roles are in the clients' certificates: --role needs tls and --client-ca")
     machines = _machines(file, how)
     memories: dict[int, Memory] = {unit: machine.memory for unit, machine in machines.items()}
-    server = Server(memories, how.where.transport.framing, {None: how.faults}, rights=how.rights)
+    server = Server(memories, how.where.transport.framing, how.faults, rights=how.rights)
     print(f"{len(machines)} unit{'s' * (len(machines) != 1)} on {await how.where.begin(server)}", flush=True)
     loop = asyncio.get_running_loop()
     while True:
@@ -98,13 +99,20 @@ def parse_rights(texts: list[str]) -> Rights | None:
     return Rights(functions) if functions else None
 
 
-def parse_faults(texts: list[str]) -> Faults:
-    """`silence`, `silence=0.1`, `delay=0.5:200ms`, `exception=1:6`. Raises InvalidConfig."""
-    return Faults([_parse_fault(text) for text in texts])
+def parse_faults(texts: list[str]) -> dict[int | None, Faults]:
+    """`silence`, `silence=0.1`, `delay=0.5:200ms`, `exception=1:6` of all units; `silence@3` of unit 3, which has no
+    others then. Raises InvalidConfig."""
+    found: defaultdict[int | None, list[Fault]] = defaultdict(list)
+    for text in texts:
+        head, _, rest = text.partition("=")
+        kind, at, unit = head.partition("@")
+        if at and not unit.isdecimal():
+            raise InvalidConfig(f"{text!r}: {unit!r} is no unit; write KIND@UNIT=SHARE:AMOUNT")
+        found[int(unit) if at else None].append(_parse_fault(text, kind, rest))
+    return {unit: Faults(faults) for unit, faults in found.items()}
 
 
-def _parse_fault(text: str) -> Fault:
-    name, _, rest = text.partition("=")
+def _parse_fault(text: str, name: str, rest: str) -> Fault:
     share, _, amount = rest.partition(":")
     if name not in list(FaultKind):
         raise InvalidConfig(f"{text!r}: there is no fault {name!r}; there are {', '.join(FaultKind)}")
