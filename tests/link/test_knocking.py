@@ -99,6 +99,15 @@ def test_of_a_long_silence_rings_come_twice_a_second_and_a_first_packet_once_a_m
     assert [at for at, size in zip(times, sizes, strict=True) if size == 1200] == pytest.approx([45.0], abs=0.15)
 
 
+def test_rings_come_often_for_a_while_after_the_network_has_changed(blocked) -> None:
+    hurried = replace(LONG_SILENT["knocking"], hurried=2.0)
+    simulation = blocked(**{**LONG_SILENT, "knocking": hurried})
+    times = knocks(simulation, 6)
+    assert {len(packet) for packet in simulation.sent_by_client} == {12}
+    assert 25 <= sum(at < 2.0 for at in times) <= 30
+    assert sum(at > 2.1 for at in times) <= 8
+
+
 def test_where_rings_are_answered_they_follow_upon_the_time_of_asking_often(blocked) -> None:
     simulation = blocked(replace(OFTEN, rings=True))
     knocks(simulation, 10)

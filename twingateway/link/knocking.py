@@ -2,9 +2,9 @@
 
 QUIC's own rule (RFC 9002 §6.2) doubles the pause without limit. Here it goes at 0, 0.25, 0.75 and then every second;
 while `knocking` says so, as often as that says: the packet is 1,200 bytes, so this is what an outage costs. After
-that time a server which answers small packets (`doorbell`) is sent one of those twice a second instead, and the first
-packet when it has answered; that also goes once a minute unasked, in case another server is there now which answers
-none. Once anything else has come from the server, QUIC's own rules hold.
+that time a server which answers small packets (`doorbell`) is sent one of those twice a second instead, or often
+where the network has just changed, and the first packet when it has answered. That also goes once a minute unasked:
+another server may be there now, which answers none. Once anything else has come from it, QUIC's own rules hold.
 
 What was sent before stays known, so that the first answer tells the round trip whichever packet it answers, but it
 counts neither as being in flight nor as lost: of a server that does not answer, nothing follows about the path.
@@ -94,10 +94,10 @@ class KnockingConnection(EarlyConnection):
         return self._is_client and self._state is QuicConnectionState.FIRSTFLIGHT and math.isfinite(self._knocked_at)
 
     def _next_knock(self) -> float:
-        rung = self._is_rung(self._knocked_at)
-        pause = RING_EVERY if rung else PAUSES[min(self._knocks, len(PAUSES) - 1)]
-        wanted = self._knocked_at + pause
         often = self.knocking
+        if often is not None and self._is_rung(self._knocked_at):
+            return self._knocked_at + (often.every if self._knocked_at < often.hurried else RING_EVERY)
+        wanted = self._knocked_at + PAUSES[min(self._knocks, len(PAUSES) - 1)]
         if often is None:
             return wanted
         eager = max(self._knocked_at + often.every, often.begin)

@@ -14,6 +14,7 @@ The contract every link keeps:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -48,12 +49,13 @@ class LinkFacts:
 class Knocking:
     """How often a dialer may send its first packet again while nobody answers: after `every` seconds, from `begin`
     until `end` (times of the event loop's clock); at other times as seldom as it thinks right. `rings`: the peer
-    answers smaller packets as well, which do after `end`."""
+    answers smaller packets as well, which do after `end`; until `hurried` they may go after `every` seconds."""
 
     every: float
     begin: float
     end: float
     rings: bool = False
+    hurried: float = -math.inf
 
 
 class Link(Protocol):

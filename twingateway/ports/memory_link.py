@@ -412,8 +412,8 @@ class MemoryDialer:
         while self.path.blocks(up=True) or self.path.blocks(up=False) or not self.listener.open:
             if loop.time() >= deadline:
                 raise LinkError("memory does not answer")
-            is_knocking = knocking is not None and knocking.begin <= loop.time() < knocking.end
-            await asyncio.sleep(knocking.every if knocking is not None and is_knocking else ASK_EVERY)
+            often = knocking is not None and knocking.begin <= loop.time() < max(knocking.end, knocking.hurried)
+            await asyncio.sleep(knocking.every if knocking is not None and often else ASK_EVERY)
         told = _Announcing(handler, loop.create_future())
         link = self.listener.accept(told, self.path, loop)
         self.links.append(link)

@@ -162,6 +162,20 @@ def test_a_silent_parent_is_asked_often_after_a_while_and_for_a_while() -> None:
     assert drive.route.knocking == (304, 390)
 
 
+def test_a_change_of_the_network_is_no_reason_to_ask_often_at_any_price_again_and_again() -> None:
+    drive = Drive(1)
+    live = drive.open(QUIC)
+    drive.until(100)
+    drive.route.quiet(live, 100)
+    for now in (101, 185):
+        drive.route.hurry(now)
+        assert drive.route.knocking == (now, max(190, now + 10))
+    for now in (191, 5000):
+        drive.route.hurry(now)
+        assert drive.route.knocking == (185, 195), "a modem may come and go all day"
+        assert drive.route.hurried_until == now + 10
+
+
 def test_a_change_of_the_network_begins_anew_what_was_dialled_in_vain() -> None:
     drive = Drive(2)
     drive.until(5)

@@ -123,7 +123,10 @@ class Dialling(ABC):
 
     def _knocking(self, attempt: Attempt) -> Knocking | None:
         borne = self.bears(attempt)
-        return None if borne is None else Knocking(borne.every, *self._route.knocking, borne.rings)
+        if borne is None:
+            return None
+        (begin, end), hurried = self._route.knocking, self._route.hurried_until
+        return Knocking(borne.every, begin, end if borne.rings else max(end, hurried), borne.rings, hurried)
 
     def _drop(self, action: Drop) -> None:
         dial = self._dials.pop(action.attempt, None)

@@ -19,6 +19,7 @@ TLS, then the second parent's QUIC, and so on. Rules:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -39,7 +40,8 @@ GRACE = 1.0
 #: A silent parent is asked often from the first to the second of these, in seconds since it was lost. Before, the old
 #: link is as likely to speak again, and a parent that only restarts is not to find all its children at the door.
 KNOCK = (4.0, 90.0)
-#: The same after a change of the network, in seconds; a dial that has lasted longer than REDIAL begins anew then.
+#: The same after a change of the network, in seconds; a dial that has lasted longer than REDIAL begins anew then. A
+#: modem may come and go all day, so of a parent lost longer ago than KNOCK only what is cheap is asked often.
 KNOCK_ON_CHANGE = 10.0
 REDIAL = 1.0
 
@@ -87,6 +89,9 @@ class Route:
         self._to_drop: dict[Attempt, float] = {}
         self._began: dict[Attempt, float] = {}
         self._knocking = (0.0, 0.0)
+        self._knocking_dear = math.inf
+        """From when on a change of the network is no reason to ask often at any price."""
+        self._hurried_until = -math.inf
         self._round_at: float | None = 0.0
         self._pause = BACK_OFF[0]
         self._probe_at: float | None = None
@@ -101,6 +106,11 @@ class Route:
     def knocking(self) -> tuple[float, float]:
         """From when until when a parent that says nothing is to be asked often."""
         return self._knocking
+
+    @property
+    def hurried_until(self) -> float:
+        """The same as far as it costs little, because the network has changed."""
+        return self._hurried_until
 
     # --- what happened --------------------------------------------------------------------------------------------
 
@@ -204,7 +214,9 @@ class Route:
             self._round_at = min(self._round_at, now)
             self._pause = BACK_OFF[0]
         if not self._is_served:
-            self._knocking = now, max(now + KNOCK_ON_CHANGE, self._knocking[1])
+            self._hurried_until = now + KNOCK_ON_CHANGE
+            if now < self._knocking_dear:
+                self._knocking = now, max(self._hurried_until, self._knocking[1])
             for way, attempt in list(self._dialling.items()):
                 if now - self._began[attempt] >= REDIAL:
                     self._end_dial(way, now)
@@ -298,3 +310,4 @@ class Route:
     def _lose(self, now: float) -> None:
         """The parent is not heard any more."""
         self._knocking = now + KNOCK[0], now + KNOCK[1]
+        self._knocking_dear = now + KNOCK[1]
