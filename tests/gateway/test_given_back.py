@@ -95,7 +95,7 @@ async def test_what_comes_late_while_it_is_given_back_is_given_back_too() -> Non
         anew, done = claim | {"store": "bb"}, claim | {"store": "bb", "devices": [["pump", 0, [0, 0, 0], True]]}
         b.gateway.sessions.control(edge, "claim", anew)
         await turns()
-        assert [names(body) for body in line.of("restore")] == [["override/speed"]]
+        assert [names(body) for body in line.of("restore")] == [["lifecycle/state", "override/speed"]]
         take(b, override(99, 31), origin="edge")
         b.gateway.sessions.control(edge, "claim", done)
         await turns()

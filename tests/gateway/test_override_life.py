@@ -337,6 +337,22 @@ async def test_one_that_the_root_was_never_told_of_ends_with_a_move() -> None:
             await other.gateway.overrides.set(PUMP, SPEED, 5, "olaf")
 
 
+async def test_one_set_while_another_node_held_the_device_ends_though_it_came_back() -> None:
+    async with joined("manual") as both:
+        both.cut()
+        await moved_to(both, "other")
+        await both.override(99)
+        await until(lambda: both.written == [99])
+        await both.root.commands.move(PUMP, "edge")
+        both.heal()
+        await both.recorded("override-void")
+        await until(lambda: both.root.table.value(PUMP, Section.LIFECYCLE, "state")["store"] != "")  # type: ignore[index,call-overload]
+        await both.calm()
+        assert await values(both, "override-void") == [99]
+        assert [both.state(node) for node in (both.edge, both.cloud)] == [None, None]
+        assert both.desired() == 10
+
+
 @pytest.mark.parametrize("anew", [False, True])
 async def test_one_of_a_deleted_device_ends_and_never_comes_back(anew: bool) -> None:
     async with joined("edge-wins") as both:

@@ -43,6 +43,7 @@ from twingateway.gateway.state.overridden import override_of
 from twingateway.ports.memory_store import MemoryDisk
 from twingateway.testing.joined import MemoryNode
 from twingateway.twin.ack import OVERRIDDEN, Ack, AckState
+from twingateway.twin.conflict import Outcome
 from twingateway.twin.desired import plain
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.override import Override
@@ -209,9 +210,13 @@ class Oracle:
             self._demand(not stale, f"{key}: {this.node} wrote {this.value} after {earlier.value}")
 
     def _is_uncovered(self, key: Key, since: list[Written]) -> bool:
-        """An override was written since then and ended otherwise than as the desired value."""
-        edits = [self.edits.find(key, each.value) for each in since]
-        return any(edit is not None and (edit.withdrawal != REFUSED or self.edits.is_void(edit)) for edit in edits)
+        """An override was written since then, and its line ended otherwise than as the desired value."""
+        edits = [edit for each in since if (edit := self.edits.find(key, each.value)) is not None]
+        return any(
+            each.withdrawal != REFUSED or each.verdict is Outcome.LOST or self.edits.is_void(each)
+            for edit in edits
+            for each in self.edits.line_of(edit)
+        )
 
     def _see(self, event: Changed) -> None:
         register = event.stored.register

@@ -102,6 +102,12 @@ class LocalEdits:
     def find(self, key: Key, value: Value) -> LocalEdit | None:
         return next((edit for edit in self.by_key.get(key, []) if edit.value == value), None)
 
+    def line_of(self, edit: LocalEdit) -> list[LocalEdit]:
+        """Those of one line, as far as their ids are known."""
+        if edit.id is None:
+            return [edit]
+        return [each for each in self.by_key[edit.key] if each.id is not None and each.id.line == edit.id.line]
+
     def is_void(self, edit: LocalEdit) -> bool:
         """It may have ended with its device, or with the store that held it."""
         return (
@@ -176,13 +182,8 @@ class LocalEdits:
             self.problems.append(f"{edit.key}: {edit.value} is accepted over {plain(desired.value)} of the cloud")
 
     def _take_back(self, edit: LocalEdit) -> None:
-        for each in self.by_key[edit.key]:
-            if (
-                each.write is not None
-                and each.id is not None
-                and edit.id is not None
-                and each.id.line == edit.id.line
-            ):
+        for each in self.line_of(edit):
+            if each.write is not None:
                 each.write.outcome = REFUSED
 
     def replaced(self, disks: Iterable[MemoryDisk], *, root_at: float | None) -> list[LocalEdit]:

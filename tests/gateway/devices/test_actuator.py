@@ -33,7 +33,7 @@ from twingateway.ports.memory_store import MemoryDisk
 from twingateway.ports.store import Attempt, Changes
 from twingateway.testing.joined import until
 from twingateway.twin.ack import Ack, AckState
-from twingateway.twin.register import RegisterKey, Section, Version
+from twingateway.twin.register import Register, RegisterKey, Section, StoredRegister, Version
 
 SPEED = RegisterKey(PUMP, Section.DESIRED, "speed")
 MODEL: dict[str, Any] = {
@@ -142,8 +142,6 @@ async def rig(
 def crashed(disk: MemoryDisk, *, attempted: bool) -> None:
     """Leave a disk as a crash in the middle of writing speed=20 leaves it."""
     version = Version(1, 1, 50_000)
-    from twingateway.twin.register import Register, StoredRegister
-
     disk.registers[SPEED] = StoredRegister(Register(SPEED, version, 20, 0), 50_000)
     if attempted:
         disk.attempts[SPEED] = Attempt(PUMP, "speed", version)
@@ -290,6 +288,23 @@ async def test_the_outcome_is_not_forgotten_when_the_store_refuses_it() -> None:
         ack = await r.settled()
         assert (ack.state, ack.code) == (AckState.DELIVERED, "unconfirmed")
         assert r.driver.written == [("speed", 20)], "written once"
+
+
+async def test_a_value_that_comes_behind_the_ack_of_a_newer_one_is_not_written() -> None:
+    """A node that is given a device is told first what the former holder said of it, and what is desired may come
+    later, the older before the newer."""
+    disk, driver = MemoryDisk(), FakeDriver()
+    crashed(disk, attempted=False)
+    driver.values["speed"] = 30
+    newer, key = Version(1, 1, 60_000), RegisterKey(PUMP, Section.ACK, "speed")
+    ack = Register(key, Version(1, 1, 60_001), Ack(newer, AckState.APPLIED, observed=30).to_value(), 0)
+    disk.registers[key] = StoredRegister(ack, 60_001)
+    async with rig(disk, driver=driver) as r:
+        r.b.gateway.ledger.apply([Register(SPEED, newer, 30, 0)], origin="cloud", then=lambda: None)
+        r.actuator.nudge()
+        await r.desire("mode", "eco")
+        await r.settled("mode")
+        assert r.driver.written == [("mode", "eco")]
 
 
 async def test_a_value_superseded_while_it_is_written_is_followed_by_the_newer_one() -> None:

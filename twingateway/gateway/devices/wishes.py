@@ -195,8 +195,11 @@ class Wishes:
         return override if is_it else None
 
     def _is_open(self, device: DeviceId, wish: Wish) -> bool:
+        said = self.desired_ack(device, wish.name)
+        if said is not None and not wish.is_override and said.version > wish.version:
+            return False  # this node was told of a newer one before it had this device, or this store: it is to come
         if wish.value is None:
-            return self.desired_ack(device, wish.name) is not None
+            return said is not None
         ack = self.ack(device, wish)
         return ack is None or not ack.settled or self.overrules(device, wish) is not None
 

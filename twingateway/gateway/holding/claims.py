@@ -18,6 +18,7 @@ from twingateway.errors import InvalidValue, ProtocolViolation
 from twingateway.gateway.peering import wire
 from twingateway.gateway.peering.peers import Peer
 from twingateway.gateway.state.table import TwinTable
+from twingateway.twin.ack import Ack
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.kept import LIFECYCLE_NAME
 from twingateway.twin.register import ZERO, Register, RegisterKey, Section, Version
@@ -25,6 +26,8 @@ from twingateway.twin.value import Value
 
 HOLDER_SECTIONS = (Section.REPORTED, Section.ACK, Section.PRESENCE, Section.OVERRIDE)
 ROOT_SECTIONS = (Section.DESIRED, Section.TAGS, Section.VERDICT, Section.LIFECYCLE)
+#: What a holder is given back.
+GIVEN_BACK = (*HOLDER_SECTIONS, Section.LIFECYCLE)
 #: What of a holder's word nobody else can say again.
 SAID_ONCE = (Section.ACK, Section.OVERRIDE)
 #: What a holder commits before it is sent.
@@ -140,3 +143,20 @@ def parse_names(namespace: str, body: Mapping[str, Any]) -> list[DeviceId]:
         return [wire.parse_device(namespace, name) for name in body["devices"]]
     except (KeyError, TypeError, InvalidValue) as error:
         raise ProtocolViolation(f"a list of devices that is none: {error}") from error
+
+
+def merged(told: Iterable[Register], ours: Iterable[Register]) -> list[Register]:
+    """The newest of each."""
+    newest = {register.key: register for register in told}
+    for register in ours:
+        if register.key not in newest or register.version > newest[register.key].version:
+            newest[register.key] = register
+    return list(newest.values())
+
+
+def progress(ack: Register) -> tuple[Version, bool]:
+    """Of which desired value an ack speaks, and whether that is settled."""
+    if ack.value is None:
+        return ZERO, False
+    read = Ack.from_value(ack.value)
+    return read.version, read.settled

@@ -21,6 +21,7 @@ import structlog
 
 from twingateway.errors import ProtocolViolation, StoreError, Unavailable
 from twingateway.gateway.holding.claims import (
+    GIVEN_BACK,
     HOLDER_SECTIONS,
     REFUSALS,
     ROOT_SECTIONS,
@@ -38,7 +39,7 @@ from twingateway.gateway.holding.histories import WRITTEN, Histories
 from twingateway.gateway.holding.restored import DECIDED, MADE, MOVED_IN, ONLY_MOVED, RESTORED, Restored
 from twingateway.gateway.peering import wire
 from twingateway.gateway.peering.peers import Line, Peer, Peers
-from twingateway.gateway.state.ledger import DOUBT, Draft, Ledger, granted_epoch
+from twingateway.gateway.state.ledger import DOUBT, TENURE, Draft, Ledger, granted_epoch
 from twingateway.gateway.state.locks import DeviceLocks
 from twingateway.gateway.state.numbers import Numbers
 from twingateway.gateway.state.table import TwinTable
@@ -155,7 +156,7 @@ class Grants:
             epoch = 0 if current is None else granted_epoch(current.register)
             version = Version(1, 1, 0) if current is None else current.register.version
             value: dict[str, Value] = {**known, "state": "live", "holder": node, "store": "", "epoch": epoch + 1}
-            value |= {MOVED: True, MOVED_IN: self._ledger.start}
+            value |= {MOVED: True, MOVED_IN: self._ledger.start, TENURE: epoch + 1}
             if RESTORED in known:
                 value.setdefault(DECIDED, ONLY_MOVED)
             await self._ledger.write([Draft(lifecycle_key(device), value)], version=version)
@@ -299,7 +300,8 @@ class Grants:
     def _give_back(self, claims: list[Claim]) -> None:
         for _, line, holder, of_one in self._reached(claims):
             self._given.update((claim.device, (claim.store, self._said(claim.device))) for claim in of_one)
-            told = ((c.device, registers_of(self._table, c.device, HOLDER_SECTIONS)) for c in of_one)
+            # The lifecycle goes with it: who knows how the device came knows what of its own is void.
+            told = ((c.device, registers_of(self._table, c.device, GIVEN_BACK)) for c in of_one)
             for batch in wire.batches(told):
                 line.send_control("restore", {"node": holder, "devices": batch})
 
@@ -392,6 +394,8 @@ class Grants:
         lost = [register for register in registers if not self.histories.is_since(restored, register)]
         value[RESTORED] = restored.told(lost, version[:2]).to_value()
         value["epoch"] = self._epoch_above(device, incarnation, value, adopted)
+        if value.get("holder") != adopted.get("holder"):
+            value[TENURE] = value["epoch"]
         if decided is not None:
             value[DECIDED] = decided
         if DOUBT in before and value["state"] == "live" and adopted.get("holder") not in (None, claim.holder):

@@ -22,8 +22,10 @@ from twingateway.gateway.holding.claims import (
     fields,
     greatest_of_root,
     lifecycle_key,
+    merged,
     parse_claims,
     parse_names,
+    progress,
     refuse,
     registers_of,
     send_claims,
@@ -32,13 +34,12 @@ from twingateway.gateway.holding.grants import Grants
 from twingateway.gateway.holding.notes import draw_up, was_told
 from twingateway.gateway.peering import wire
 from twingateway.gateway.peering.peers import Peer, Peers
-from twingateway.gateway.state.ledger import Ledger, granted_epoch
+from twingateway.gateway.state.ledger import Ledger, granted_epoch, tenure
 from twingateway.gateway.state.table import TwinTable
-from twingateway.twin.ack import Ack
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.kept import KEPT_NAME, NOTE_NAMES, Kept
 from twingateway.twin.presence import STATE, Presence, PresenceState
-from twingateway.twin.register import ZERO, Register, RegisterKey, Section, StoredRegister, Version
+from twingateway.twin.register import Register, RegisterKey, Section, StoredRegister, Version
 
 log = structlog.get_logger("ownership")
 
@@ -256,6 +257,8 @@ class Ownership:
             return
         own = self._own()
         devices = {device: registers for device, registers in devices.items() if device in own}
+        lifecycles = [r for rs in devices.values() for r in rs if r.key == lifecycle_key(r.key.device)]
+        self._ledger.apply(lifecycles, origin=peer.name, then=lambda: None)
         registers = [
             self._widened(r)
             for rs in devices.values()
@@ -278,7 +281,7 @@ class Ownership:
         may have heard more; of acks the one of the newer desired value counts."""
         ours, device = self._table.get(told.key), told.key.device
         if told.key.section is Section.ACK:
-            return ours is None or _progress(told) > _progress(ours.register)
+            return ours is None or progress(told) > progress(ours.register)
         if told.key in self._ledger.being_written(device):
             return False
         taken = self._taken_back.get(told.key)
@@ -330,13 +333,14 @@ class Ownership:
         if lifecycle is None or self._peers.holder(device) != node:
             return told
         granted = (lifecycle.register.version.incarnation, granted_epoch(lifecycle.register))
-        if any(register.version[:2] > granted for register in told):
+        state = lifecycle_key(device)
+        if any(granted < (tenure(r) if r.key == state else r.version[:2]) for r in told):
             return told
         ours = registers_of(self._table, device, HOLDER_SECTIONS)
-        return _merged(told, (register for register in ours if register.version[:2] == granted))
+        return merged(told, (register for register in ours if register.version[:2] == granted))
 
     def _newest(self, device: DeviceId, told: list[Register]) -> list[Register]:
-        return _merged(told, registers_of(self._table, device, ROOT_SECTIONS))
+        return merged(told, registers_of(self._table, device, ROOT_SECTIONS))
 
     def passed_down(self, kind: str, body: Any) -> bool:
         """Pass a message for a node below on its way; False when it is for this one."""
@@ -421,7 +425,9 @@ class Ownership:
         self._ledger.renumber([s for s in held if s.register.version[:2] == self._ledger.basis(s.register.key)])
         incarnation, epoch = self._ledger.basis(RegisterKey(device, Section.PRESENCE, KEPT_NAME))
         is_first = epoch == 1 or was_told(self._table, device, Section.PRESENCE, (incarnation, epoch))
-        self._ledger.mint_again(device, HOLDER_SECTIONS)
+        lifecycle = self._table.get(lifecycle_key(device))
+        came = (0, 0) if lifecycle is None or self._grants is not None else tenure(lifecycle.register)
+        self._ledger.mint_again(device, HOLDER_SECTIONS, came)
         if not is_first:
             self._tell_what_is_left(device, Version(incarnation, epoch, 0))
 
@@ -429,20 +435,3 @@ class Ownership:
         """What was said before this grant, by another holder or with another store, and was not given back to this
         one, is void wherever a copy of it still is."""
         self._ledger.report(draw_up(self._table, self._ledger, device, Section.PRESENCE, granted))
-
-
-def _merged(told: Iterable[Register], ours: Iterable[Register]) -> list[Register]:
-    """The newest of each."""
-    newest = {register.key: register for register in told}
-    for register in ours:
-        if register.key not in newest or register.version > newest[register.key].version:
-            newest[register.key] = register
-    return list(newest.values())
-
-
-def _progress(ack: Register) -> tuple[Version, bool]:
-    """Of which desired value an ack speaks, and whether that is settled."""
-    if ack.value is None:
-        return ZERO, False
-    read = Ack.from_value(ack.value)
-    return read.version, read.settled

@@ -41,6 +41,8 @@ from twingateway.twin.value import Value
 #: Member of a lifecycle register while its root, which was rolled back, has not asked the holder what it has:
 #: nothing is written then, and nothing sent that could replace it there.
 DOUBT = "doubt"
+#: Member of a lifecycle register: the epoch that began when its device was moved to its holder.
+TENURE = "tenure"
 
 
 @record
@@ -152,9 +154,9 @@ class Ledger:
         self._offer(self._show(minted), None)
         return minted
 
-    def mint_again(self, device: DeviceId, sections: Iterable[Section]) -> None:
+    def mint_again(self, device: DeviceId, sections: Iterable[Section], begun: tuple[int, int]) -> None:
         """Give this node's registers of a device versions under its present incarnation and epoch, where they have
-        older ones; also those that are still on their way into the store."""
+        older ones; also those that are still on their way into the store. Overrides from before `begun` are over."""
         newest = {
             stored.register.key: stored.register
             for section in sections
@@ -168,7 +170,7 @@ class Ledger:
         self._report(
             Draft(key, register.value, register.time)
             for key, register in newest.items()
-            if register.version[:2] != self.basis(key) and not self._is_over(register)
+            if register.version[:2] != self.basis(key) and not self._is_over(register, begun)
         )
 
     def take_back(self, registers: Iterable[Register], then: Callable[[], None]) -> None:
@@ -300,9 +302,10 @@ class Ledger:
             return register.version > current.register.version
         return not (self._table.is_ended(register) or self._table.is_collected(register))
 
-    def _is_over(self, register: Register) -> bool:
+    def _is_over(self, register: Register, begun: tuple[int, int]) -> bool:
         """An override of a device that was deleted is none of the one that was created anew."""
-        return register.key.section is Section.OVERRIDE and self._table.is_ended(register)
+        is_former = register.version[:2] < begun or self._table.is_ended(register)
+        return register.key.section is Section.OVERRIDE and is_former
 
     def _is_current(self, register: Register) -> bool:
         current = self._table.get(register.key)
@@ -363,3 +366,10 @@ def granted_epoch(lifecycle: Register) -> int:
     value = lifecycle.value
     epoch = value.get("epoch", 0) if isinstance(value, dict) else 0
     return epoch if isinstance(epoch, int) else 0
+
+
+def tenure(lifecycle: Register) -> tuple[int, int]:
+    """The incarnation and epoch with which the device came to its present holder: what that one said of it before,
+    it said before another one held it."""
+    since = lifecycle.value.get(TENURE) if isinstance(lifecycle.value, dict) else None
+    return lifecycle.version.incarnation, since if isinstance(since, int) else 0

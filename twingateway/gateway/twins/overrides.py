@@ -26,7 +26,7 @@ from twingateway.gateway.peering.peers import Peers
 from twingateway.gateway.state.clock import Clock
 from twingateway.gateway.state.events import EventBus
 from twingateway.gateway.state.journal import Journal
-from twingateway.gateway.state.ledger import Draft, Ledger, granted_epoch
+from twingateway.gateway.state.ledger import Draft, Ledger, granted_epoch, tenure
 from twingateway.gateway.state.locks import DeviceLocks
 from twingateway.gateway.state.overridden import open_overrides, override_of, verdict_of
 from twingateway.gateway.state.table import TwinTable
@@ -239,18 +239,20 @@ class Overrides:
             self._ledger.drop(strays)
 
     def _strays(self, device: DeviceId) -> list[StoredRegister]:
-        """Overrides of a device that was deleted, or that this node had before it was given to another one. The root
-        keeps them for that one, and a region those that are on their way up."""
+        """Overrides of a device that was deleted, or that this node had before it was given to another one, also if
+        that is over. The root keeps them for that one, and a region those that are on their way up."""
         lifecycle = self._table.get(lifecycle_key(device))
         if lifecycle is None:
             return []
         present = (lifecycle.register.version.incarnation, granted_epoch(lifecycle.register))
         is_ours = fields(lifecycle.register).get("holder") == self._peers.node
-        was_ours = self._ownership.runs(device) and self._peers.root_name != self._peers.node
+        is_root = self._peers.root_name == self._peers.node
+        was_ours = self._ownership.runs(device) and not is_root
         return [
             stored
             for stored in self._table.section(device, Section.OVERRIDE).values()
             if self._table.is_ended(stored.register)
+            or (is_ours and not is_root and stored.register.version[:2] < tenure(lifecycle.register))
             or (not is_ours and stored.register.version[:2] < present and (was_ours or self._is_own(stored)))
         ]
 
