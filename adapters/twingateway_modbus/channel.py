@@ -44,7 +44,7 @@ async def open_channel(address: AddressSettings, receiver: Receiver) -> Channel:
         raise DeviceUnreachable(f"no TLS with {address.endpoint}: {_refusal(error)}") from error
     except OSError as error:
         hint = "is the address right and the device on?"
-        raise DeviceUnreachable(f"no connection to {address.endpoint} ({_reason(error)}); {hint}") from error
+        raise DeviceUnreachable(f"no connection to {address.endpoint} ({in_words(error)}); {hint}") from error
     return stream
 
 
@@ -62,7 +62,7 @@ def _alert(error: ssl.SSLError) -> str:
     return (error.reason or str(error)).rpartition("ALERT_")[2].replace("_", " ").lower()
 
 
-def _reason(error: OSError) -> str:
+def in_words(error: OSError) -> str:
     """asyncio puts its own words in place of the system's."""
     known = error.errno is not None and error.errno > 0
     return os.strerror(error.errno) if known and error.errno is not None else str(error) or type(error).__name__

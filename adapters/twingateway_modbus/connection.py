@@ -41,9 +41,8 @@ class Connection:
         self.free_at = free_at
         self._address = address
         self.tap: Tap | None = None
-        self._framing = make_framing(
-            address.transport.framing, echo=address.serial is not None and address.serial.echo
-        )
+        self._echoes = address.serial is not None and address.serial.echo
+        self._framing = make_framing(address.transport.framing, echo=self._echoes)
         self._loop = asyncio.get_running_loop()
         self._channel: Channel | None = None
         self._transaction = 0
@@ -117,7 +116,7 @@ class Connection:
         await self._until_free()
         channel = self._open_channel(request)
         frame = self._framing.frame(0, BROADCAST, request.pdu)
-        self._echo = frame if self._address.serial is not None and self._address.serial.echo else b""
+        self._echo = frame if self._echoes else b""
         channel.send(frame)
         await asyncio.sleep(seconds_on_line(self._address, len(frame)))
         self._rest(max(self._address.turnaround, self._pause))
@@ -170,7 +169,8 @@ class Connection:
             reply.set_result(pdu)
 
     def _echo_hint(self, sent: Sent) -> str:
-        is_echo = not self._framing.keeps_apart and self._buffer.startswith(sent.frame)
+        lines = not self._framing.keeps_apart and not self._echoes
+        is_echo = lines and self._buffer.startswith(sent.frame)
         return " (it begins with what was sent: does the line echo, and serial not say so?)" if is_echo else ""
 
     def lost(self, reason: str = "") -> None:
@@ -196,6 +196,15 @@ class Connection:
         elif not (self._framing.keeps_apart and int.from_bytes(data[:2], "big") in self._late):
             self.close()
 
+    def _half_heard(self) -> str:
+        """What came instead of a reply; the line's own echo is nothing."""
+        if not self._echoes or self._sent is None:
+            return f"; only {len(self._buffer)} bytes came" if self._buffer else ""
+        beyond = len(self._buffer) - len(self._sent.frame)
+        if beyond < 0:
+            return "; not even the echo came that this line should give"
+        return f"; only {beyond} bytes came" if beyond else ""
+
     def _give_up(self, timeout: float) -> None:
         if self._reply is None or self._reply.done():
             return
@@ -203,7 +212,7 @@ class Connection:
             self._deadline = self._loop.time() + _GRACE
             self._alarm = self._loop.call_at(self._deadline, self._give_up, timeout)
             return
-        half = f"; only {len(self._buffer)} bytes came" if self._buffer else ""
+        half = self._half_heard()
         self._silences += 1
         self._late.append(self._transaction)
         if half or not self._framing.keeps_apart or self._silences >= _SILENCES:

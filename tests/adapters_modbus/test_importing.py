@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 from twingateway_modbus.importers.branches import CHOSEN, text_for
+from twingateway_modbus.importers.sunspec import _UNITS
 from typer.testing import CliRunner, Result
 
 from twingateway.cli.main import app
+from twingateway.validation.units import known_unit
 
 
 def run(*arguments: object) -> Result:
@@ -166,6 +168,14 @@ def test_a_sunspec_model_of_groups_in_groups(tmp_path: Path) -> None:
         " Crv_2.Pt_2.V: 100.2, Crv_2.Pt_2.Local: -20}"
     )
     check(target, f'{{holding: {{0: "{wire}"}}}}', expect)
+
+
+def test_sunspecs_own_spellings_of_units_are_understood(tmp_path: Path) -> None:
+    _, target = imported(tmp_path / "model.json", json.dumps(CURVES), "--repeat", 1)
+    assert "unit: s" in target.read_text()
+    assert "unit: '%'" in target.read_text()
+    assert "is not known" not in run("validate", target).output
+    assert {text for text in _UNITS.values() if not known_unit(text)} == set()
 
 
 def test_a_sunspec_model_says_what_repeats_an_unknown_number_of_times(tmp_path: Path) -> None:

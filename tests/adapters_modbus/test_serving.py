@@ -19,7 +19,7 @@ from twingateway_modbus.tools.once import point_of, read_once, write_once
 from twingateway_modbus.tools.serving import Serving, parse_faults, parse_rights, serve_profile, transport_named
 
 from tests.adapters_modbus.simulated import make_server
-from twingateway.errors import DeviceRefused, DeviceReplyInvalid, DeviceUnreachable, InvalidConfig
+from twingateway.errors import DeviceRefused, DeviceReplyInvalid, DeviceTimeout, DeviceUnreachable, InvalidConfig
 from twingateway.pki.authority import create_authority, issue
 
 PROFILE = """\
@@ -193,6 +193,27 @@ async def test_a_line_that_echoes_unexpectedly_is_recognised() -> None:
     address = AddressSettings.model_validate({"transport": "rtu", "serial": {"port": port}, "timeout": "300ms"})
     with pytest.raises(DeviceReplyInvalid, match="does the line echo"):
         await read_once(address, [point_of(Table.HOLDING, 0, DataType.UINT16, Order.ABCD, None, 0)])
+    server.close()
+
+
+@pytest.mark.parametrize(
+    ("echoes", "complaint"),
+    [(True, "did not answer within 0.05 s reading"), (False, "; not even the echo came that this line should give")],
+)
+async def test_the_echo_of_a_line_is_no_half_reply(echoes: bool, complaint: str) -> None:
+    server = make_server(Transport.RTU)
+    serial = {"port": server.serve_pty(echo=echoes), "echo": True}
+    address = AddressSettings.model_validate({"transport": "rtu", "serial": serial, "timeout": "50ms"})
+    with pytest.raises(DeviceTimeout, match=complaint):
+        await read_once(address, [SETPOINT])
+    server.close()
+
+
+async def test_a_port_that_is_taken_is_named() -> None:
+    server = make_server(Transport.TCP, 1)
+    taken = await server.serve_tcp()
+    with pytest.raises(InvalidConfig, match=rf"cannot listen on 127.0.0.1:{taken}: Address already in use"):
+        await Listening(port=taken).begin(make_server(Transport.TCP, 1))
     server.close()
 
 

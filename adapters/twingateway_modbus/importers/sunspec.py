@@ -43,6 +43,27 @@ _ADDRESSES: dict[str, tuple[str, list[int]]] = {
     "ipv6addr": ("ipv6", [0]),
     "eui48": ("eui48", [0, 0x0000FFFFFFFFFFFF]),
 }
+#: SunSpec's own spellings of units. Percent of something keeps what it is of.
+_UNITS = {
+    "Secs": "s",
+    "Sec": "s",
+    "Tms": "s",
+    "mSecs": "ms",
+    "Tmh": "h",
+    "Tmd": "d",
+    "Pct": "%",
+    "Degrees": "deg",
+    "cos()": "1",
+    "Var": "var",
+    "Varh": "varh",
+    "WH": "Wh",
+    "AH": "Ah",
+    "kAH": "kAh",
+    "ohms": "Ohm",
+    "kO": "kohm",
+    "HPa": "hPa",
+    "mps": "m/s",
+}
 #: Points that describe the model itself.
 _HEADER = frozenset({"ID", "L"})
 
@@ -155,10 +176,14 @@ def _add_number(
         means(
             "number" if is_number else "integer",
             writable=writable,
-            unit=str(point.get("units", "")),
+            unit=_unit(str(point.get("units", ""))),
             description=text,
         ),
     )
+
+
+def _unit(text: str) -> str:
+    return _UNITS.get(text.strip(), text.strip())
 
 
 def _symbols(point: Mapping[str, Any]) -> list[tuple[str, int]]:

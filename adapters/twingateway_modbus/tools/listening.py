@@ -8,6 +8,7 @@ from pathlib import Path
 
 from twingateway.errors import InvalidConfig
 from twingateway_modbus.address import Transport
+from twingateway_modbus.channel import in_words
 from twingateway_modbus.simulator.server import Server
 
 #: Bits that a character takes on a line as it is by default: 8E1, 7E1.
@@ -59,7 +60,7 @@ class Listening:
         try:
             return f"{self.host}:{await self._listen(server)}"
         except OSError as error:
-            raise InvalidConfig(f"cannot listen on {self.host}:{self.port}: {error.strerror or error}") from error
+            raise InvalidConfig(f"cannot listen on {self.host}:{self.port}: {in_words(error)}") from error
 
     async def _listen(self, server: Server) -> int:
         if self.transport is Transport.UDP:
