@@ -40,5 +40,9 @@ class Bounds:
                 raise _refusal(f"{number} is not on the register map's steps of {self.step}", name, "step")
 
 
+#: What most properties have.
+NO_BOUNDS = Bounds()
+
+
 def _refusal(text: str, name: str, rule: str) -> InvalidValue:
     return InvalidValue(Problem(text, name, rule))

@@ -86,7 +86,7 @@ class Connection:
         reply means."""
         await self._until_free()
         reply = self._send(unit, request)
-        self._deadline = self._loop.time() + timeout + self._seconds_on_line(unit, request)
+        self._deadline = self._loop.time() + timeout + self._seconds_on_line(request)
         self._alarm = self._loop.call_at(self._deadline, self._give_up, timeout)
         try:
             pdu = await reply
@@ -129,11 +129,11 @@ class Connection:
         if pause:
             self.free_at = self._loop.time() + pause
 
-    def _seconds_on_line(self, unit: int, request: Request) -> float:
+    def _seconds_on_line(self, request: Request) -> float:
         """A slow line needs longer for a long reply than a quick device to make it."""
         if self._address.serial is None:
             return 0.0
-        size = sum(len(self._framing.frame(0, unit, pdu)) for pdu in (request.pdu, bytes(size_of(request.pdu))))
+        size = self._framing.size(len(request.pdu)) + self._framing.size(size_of(request.pdu))
         return seconds_on_line(self._address, size)
 
     def _send(self, unit: int, request: Request) -> asyncio.Future[bytes]:

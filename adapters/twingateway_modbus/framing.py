@@ -51,6 +51,10 @@ class Framing(Protocol):
 
     keeps_apart: bool
 
+    def size(self, pdu: int) -> int:
+        """Bytes of the frame around a PDU of so many."""
+        ...
+
     def frame(self, transaction: int, unit: int, pdu: bytes) -> bytes: ...
 
     def find(self, sent: Sent, received: bytes) -> bytes | None: ...
@@ -60,6 +64,9 @@ class TcpFraming:
     """Transaction, protocol (0) and length in two bytes each, unit, PDU."""
 
     keeps_apart = True
+
+    def size(self, pdu: int) -> int:
+        return HEADER + pdu
 
     def frame(self, transaction: int, unit: int, pdu: bytes) -> bytes:
         return _SOCKET.encode(pdu, unit, transaction)
@@ -119,6 +126,9 @@ class RtuFraming:
     echo: bool = False
     keeps_apart = False
 
+    def size(self, pdu: int) -> int:
+        return pdu + 3
+
     def frame(self, transaction: int, unit: int, pdu: bytes) -> bytes:
         return _RTU.encode(pdu, unit, transaction)
 
@@ -151,6 +161,9 @@ class AsciiFraming:
 
     echo: bool = False
     keeps_apart = False
+
+    def size(self, pdu: int) -> int:
+        return 2 * pdu + 7
 
     def frame(self, transaction: int, unit: int, pdu: bytes) -> bytes:
         return _ASCII.encode(pdu, unit, transaction)

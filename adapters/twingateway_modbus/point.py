@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from twingateway.adapter import Value
 from twingateway.errors import DeviceError, DeviceReplyInvalid, InvalidValue, Problem
-from twingateway_modbus.bounds import Bounds
+from twingateway_modbus.bounds import NO_BOUNDS, Bounds
 from twingateway_modbus.codec import Codec, element
 from twingateway_modbus.raw import CodecError
 from twingateway_modbus.reporting import Reporting
@@ -76,7 +76,7 @@ class Point:
     is_scale: bool = False
     write_with: WriteWith = WriteWith.AUTO
     tolerance: float = 0.0
-    bounds: Bounds = field(default_factory=Bounds)
+    bounds: Bounds = NO_BOUNDS
     is_whole: bool = False
     """An array whose model says what its elements are: none of them can be null."""
 

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from twingateway.adapter import Duration, Model
-from twingateway_modbus.bounds import Bounds
+from twingateway_modbus.bounds import NO_BOUNDS, Bounds
 from twingateway_modbus.codec import BitField, Codec
 from twingateway_modbus.layout import (
     ADDRESSES,
@@ -53,6 +53,9 @@ class GroupSettings(ReportingSettings):
     """What several properties of a device have in common."""
 
     period: Period | None = Field(None, description="How often they are read, if not as often as the device.")
+
+
+_NO_GROUP = GroupSettings.model_validate({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +237,7 @@ class PropertySettings(ReportingSettings):
         """As the planner and the driver use it. Without the model that it needs it has numbers for names. Raises
         InvalidConfig if the model does not have them."""
         base, model = common.base, common.model
-        group = GroupSettings.model_validate({}) if self.group is None else common.groups[self.group]
+        group = _NO_GROUP if self.group is None else common.groups[self.group]
         codec = _shared(
             Codec(
                 self.data_type,
@@ -261,7 +264,7 @@ class PropertySettings(ReportingSettings):
             None if self.scale_register is None else base + self.scale_register,
             write_with=self.write_with,
             tolerance=self.tolerance,
-            bounds=Bounds(self.minimum, self.maximum, self.step),
+            bounds=Bounds(self.minimum, self.maximum, self.step) if self._bounded else NO_BOUNDS,
             is_whole=self.count is not None and _has_items(model, name),
         )
 

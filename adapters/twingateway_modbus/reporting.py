@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -50,6 +51,8 @@ class ReportingSettings(BaseModel):
     max_interval: Interval | None = Field(None, description="Reported at least this often, changed or not.")
 
 
+#: One for all that are equal: a thousand meters of one type have a few, not thirty thousand.
+_shared = lru_cache(maxsize=1024)(Reporting)
 _NOTHING = ReportingSettings.model_validate({})
 
 
@@ -60,7 +63,7 @@ def reporting(levels: Iterable[ReportingSettings]) -> Reporting:
     def said(key: str) -> ReportingSettings:
         return next((level for level in known if key in level.model_fields_set), _NOTHING)
 
-    return Reporting(
+    return _shared(
         said("deadband").deadband,
         said("deadband_percent").deadband_percent,
         said("min_interval").min_interval,

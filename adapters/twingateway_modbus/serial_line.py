@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import fcntl
 import os
 import termios
 from typing import Any
@@ -30,6 +31,7 @@ class SerialLine:
         self._file = -1
         try:
             self._file = os.open(settings.port, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+            _lock(self._file)
             _configure(self._file, settings, data_bits)
         except (OSError, termios.error) as error:
             self.close()
@@ -83,6 +85,14 @@ class SerialLine:
         self.close()
         if receiver is not None:
             receiver.lost()
+
+
+def _lock(file: int) -> None:
+    """Two masters on one line would garble each other's frames."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise OSError("another program has it open") from None
 
 
 def _configure(file: int, settings: SerialSettings, data_bits: int) -> None:

@@ -378,6 +378,23 @@ def test_an_address_that_leads_nowhere_is_refused(address: dict[str, Any], messa
         ADAPTER.device.model_validate({"address": address, "properties": properties})
 
 
+async def test_a_line_has_one_master(closing: list[Any]) -> None:
+    server = make_server(Transport.RTU, 3)
+    closing.append(server)
+    address = AddressSettings.model_validate(await serve(Transport.RTU, server))
+    node, tool = Link(address), Link(address)
+    closing += [node, tool]
+    cells = Cells(Table.HOLDING, 7, 1)
+    assert await node.read(3, 1.0, cells) == bytes([0, 7])
+    with pytest.raises(DeviceUnreachable, match="cannot be used: another program"):
+        await tool.read(3, 1.0, cells)
+    assert await node.read(3, 1.0, cells) == bytes([0, 7])
+    node.close()
+    again = Link(address)
+    closing.append(again)
+    assert await again.read(3, 1.0, cells) == bytes([0, 7])
+
+
 async def test_a_line_that_is_not_there_is_unreachable() -> None:
     address = {"transport": "rtu", "serial": {"port": "/dev/no-such-line"}, "unit": 1}
     driver, _ = make_driver(make_adapter(), address, {"value": {"table": "holding", "address": 0, "type": "uint16"}})

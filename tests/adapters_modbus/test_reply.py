@@ -9,7 +9,7 @@ from pymodbus.framer import FramerAscii, FramerRTU, FramerSocket
 from pymodbus.pdu import DecodePDU
 from twingateway_modbus.framing import FramingName, Sent, make_framing
 from twingateway_modbus.point import Table
-from twingateway_modbus.reply import ReplyFault, length_of, objects_of
+from twingateway_modbus.reply import ReplyFault, length_of, objects_of, size_of
 from twingateway_modbus.request import (
     Cells,
     Request,
@@ -140,3 +140,13 @@ def test_the_objects_of_an_identification() -> None:
 @given(bits=st.lists(st.sampled_from([0, 1]), min_size=1, max_size=2000).map(bytes))
 def test_bits_survive_packing(bits: bytes) -> None:
     assert unpack_bits(pack_bits(bits), len(bits)) == bits
+
+
+@pytest.mark.parametrize("kind", REQUESTS)
+@pytest.mark.parametrize("name", FRAMINGS)
+def test_the_size_of_a_frame_is_known_before_it_is_made(name: str, kind: str) -> None:
+    request, reply = REQUESTS[kind]
+    framing = make_framing(FramingName(name))
+    for pdu in (request.pdu, reply):
+        assert framing.size(len(pdu)) == len(framing.frame(1, 5, pdu))
+    assert size_of(request.pdu) == (253 if kind == "identification" else len(reply))

@@ -10,6 +10,7 @@ from twingateway_modbus.framing import make_framing
 from twingateway_modbus.line_timing import seconds_on_line, silence
 from twingateway_modbus.plan import Block, Limits, plan
 from twingateway_modbus.point import Point
+from twingateway_modbus.reply import size_of
 from twingateway_modbus.request import Cells, read
 from twingateway_modbus.settings import DeviceSettings
 
@@ -41,9 +42,8 @@ def _costs(address: AddressSettings, points: Iterable[Point], limits: Limits) ->
 
 def _cost(address: AddressSettings, period: float, block: Block) -> Cost:
     request = read(Cells(block.table, block.address, block.count)).pdu
-    reply = bytes(2 + ((block.count + 7) // 8 if block.table.of_bits else 2 * block.count))
     framing = make_framing(address.transport.framing)
-    sent, received = (len(framing.frame(0, address.unit, pdu)) for pdu in (request, reply))
+    sent, received = framing.size(len(request)), framing.size(size_of(request))
     return Cost(period, block, sent, received, _seconds(address, sent, received))
 
 
