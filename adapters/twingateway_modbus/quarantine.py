@@ -23,8 +23,8 @@ class Quarantine:
     failed_at: float = -math.inf
 
     def failed(self, error: DeviceError, now: float, began: float = math.inf) -> None:
-        """What was `began` before the last failure was known is part of the same try."""
-        if began < self.failed_at:
+        """What `began` before the last failure was known is part of the same try. Clocks may tick in milliseconds."""
+        if began <= self.failed_at:
             return
         self.failed_at = now
         self.pause = min(2 * self.pause, LONGEST_PAUSE) or FIRST_PAUSE

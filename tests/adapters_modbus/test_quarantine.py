@@ -27,6 +27,16 @@ def test_pauses_double_to_half_a_minute_and_start_again_after_a_success() -> Non
     assert quarantine.remaining(200.0) == 1
 
 
+def test_what_went_on_side_by_side_fails_once() -> None:
+    """Also by a clock that shows whole milliseconds."""
+    quarantine = Quarantine()
+    for began, now in ((99.9, 100.0), (99.9, 100.0), (100.0, 100.1), (99.95, 100.1)):
+        quarantine.failed(DeviceTimeout("silent"), now, began)
+    assert (quarantine.failures, quarantine.remaining(100.0)) == (1, 1)
+    quarantine.failed(DeviceTimeout("silent"), 101.2, 101.1)
+    assert (quarantine.failures, quarantine.remaining(101.2)) == (2, 2)
+
+
 def test_while_it_lasts_the_error_is_repeated_with_the_time_to_the_next_try() -> None:
     quarantine = Quarantine()
     quarantine.check(0.0)
