@@ -33,7 +33,7 @@ class Connections:
 
     def __init__(self, address: AddressSettings, most: Callable[[int], int]) -> None:
         self._address = address
-        self._turns = Turns(address.connections, most)
+        self.turns = Turns(address.connections, most)
         self._held: list[Connection | None] = [None] * address.connections
         self._restoring: dict[int, asyncio.TimerHandle] = {}
         self.tap: Tap | None = None
@@ -44,18 +44,14 @@ class Connections:
         """How many there are at present."""
         return sum(each is not None and each.alive for each in self._held)
 
-    async def acquire(self, unit: int, *, urgent: bool = False) -> int:
-        """A place, for its holder alone; see `Turns`."""
-        return await self._turns.acquire(unit, urgent=urgent)
-
-    def release(self, place: int) -> None:
-        self._turns.release(place)
-
-    async def at(self, place: int, timeout: float) -> Connection:
-        """The connection at a place that the caller holds."""
+    def at(self, place: int) -> Connection | None:
+        """The connection at a place of `turns` that the caller holds, if there is one."""
         connection = self._held[place]
-        if connection is not None and connection.alive:
-            return connection
+        return connection if connection is not None and connection.alive else None
+
+    async def open(self, place: int, timeout: float) -> Connection:
+        """One at a place that the caller holds, and that has none."""
+        connection = self._held[place]
         loop = asyncio.get_running_loop()
         began = loop.time()
         free_at = 0.0 if connection is None else connection.free_at
@@ -79,14 +75,14 @@ class Connections:
         return OneTooMany(self._withdraw(place, error)) if connection.was_closed else error
 
     def _withdraw(self, place: int, error: DeviceError) -> str:
-        self._turns.withdraw(place)
+        self.turns.withdraw(place)
         loop = asyncio.get_running_loop()
         self._restoring[place] = loop.call_later(TOO_MANY_PAUSE, self._restore, place)
         return f"{error.message} (connection {place + 1} of {len(self._held)})"
 
     def _restore(self, place: int) -> None:
         del self._restoring[place]
-        self._turns.restore(place)
+        self.turns.restore(place)
 
     def close(self) -> None:
         for timer in self._restoring.values():

@@ -64,6 +64,7 @@ class Link:
         self.address = address.link_settings
         self.tally = Tally()
         self._connections = Connections(self.address, self._most)
+        self.turns = self._connections.turns
         self._units: defaultdict[int, Quarantine] = defaultdict(Quarantine)
         self._learned = learned
         self._pools: dict[int, Pool] = {}
@@ -126,25 +127,19 @@ class Link:
     async def turn(self, unit: int, timeout: float, *, urgent: bool = False) -> AsyncIterator[Turn]:
         """Nobody else uses the connection inside the block; `urgent` goes before all that is not, and then nobody
         else asks the unit on another connection either."""
-        turn = Turn(self, unit, timeout, await self.take_place(unit, urgent=urgent), urgent=urgent)
+        turn = Turn(self, unit, timeout, await self.turns.acquire(unit, urgent=urgent), urgent=urgent)
         try:
             yield turn
         finally:
             turn.end()
-
-    async def take_place(self, unit: int, *, urgent: bool = False) -> int:
-        """The number of a connection; give it back with `leave_place`."""
-        return await self._connections.acquire(unit, urgent=urgent)
-
-    def leave_place(self, place: int) -> None:
-        self._connections.release(place)
 
     async def read(self, unit: int, timeout: float, cells: Cells, period: float = 0.0) -> bytes:
         """One read in a turn of its own; with others of this unit, if there are any and it has a `period`."""
         pool = self._pools.get(unit) if period else None
         if pool is not None and pool.is_shared:
             return await self._read_together(pool, unit, timeout, cells, period)
-        turn = Turn(self, unit, timeout, await self.take_place(unit))
+        place = self.turns.take(unit)
+        turn = Turn(self, unit, timeout, await self.turns.acquire(unit) if place is None else place)
         try:
             return await turn.read(cells)
         finally:
@@ -190,7 +185,7 @@ class Link:
         quarantine, began = self._units[unit], loop.time()
         self._connections.endpoint.check(began)
         quarantine.check(began)
-        connection = await self.connect(place, timeout)
+        connection = self._connections.at(place) or await self.connect(place, timeout)
         self.tally.requests += 1
         patience = self._patience(unit, quarantine, timeout)
         try:
@@ -239,7 +234,7 @@ class Link:
         """That on `place`, made if there is none, unless that was tried just now. Raises DeviceUnreachable."""
         self._connections.endpoint.check(asyncio.get_running_loop().time())
         try:
-            return await self._connections.at(place, timeout)
+            return self._connections.at(place) or await self._connections.open(place, timeout)
         except DeviceError as error:
             self.tally.failed(error)
             raise
@@ -269,7 +264,7 @@ class Turn:
     def end(self) -> None:
         if not self._has_ended:
             self._has_ended = True
-            self._link.leave_place(self._place)
+            self._link.turns.release(self._place)
 
     async def connect(self) -> None:
         """Unless there is a connection. Raises DeviceUnreachable."""
@@ -327,35 +322,30 @@ class Turn:
     async def _ask_twice(self, request: Request) -> bytes:
         """A reply that was garbled may have been so by chance."""
         try:
-            return await self._ask_anywhere(request)
+            return await self._ask(request, again=True)
         except DeviceReplyInvalid:
-            return await self._ask_anywhere(request)
-
-    async def _ask_anywhere(self, request: Request) -> bytes:
-        """What may be asked twice."""
-        while True:
-            try:
-                return await self._ask(request)
-            except OneTooMany:
-                await self._move()
+            return await self._ask(request, again=True)
 
     @property
     def _is_everybody(self) -> bool:
         return self._link.address.is_everybody(self._unit)
 
-    async def _ask(self, request: Request) -> bytes:
+    async def _ask(self, request: Request, *, again: bool = False) -> bytes:
+        """`again`: it may be asked twice, since it changes nothing."""
         if self._is_everybody:
             raise nobody_answers(self._link.address)
         while True:
             try:
                 return await self._link.ask(self._place, self._unit, self._timeout, request)
-            except NotOpened:
+            except OneTooMany as error:
+                if not again and not isinstance(error, NotOpened):
+                    raise
                 await self._move()
 
     async def _move(self) -> None:
         """To another connection than this one, which is one too many."""
         self.end()
-        self._place = await self._link.take_place(self._unit, urgent=self._urgent)
+        self._place = await self._link.turns.acquire(self._unit, urgent=self._urgent)
         self._has_ended = False
 
 

@@ -45,8 +45,9 @@ class Turns:
 
     async def acquire(self, unit: int = 0, *, urgent: bool = False) -> int:
         """The number of a place; give it back with `release`. `urgent`: a write."""
-        if self._free and self._may(unit, urgent=urgent):
-            return self._take(unit, urgent=urgent)
+        place = self.take(unit, urgent=urgent)
+        if place is not None:
+            return place
         called: _Called = asyncio.get_running_loop().create_future()
         if urgent:
             self._writes.append((unit, called))
@@ -58,6 +59,10 @@ class Turns:
             if called.done() and not called.cancelled():
                 self.release(called.result())
             raise
+
+    def take(self, unit: int, *, urgent: bool = False) -> int | None:
+        """A place without waiting, if that can be."""
+        return self._take(unit, urgent=urgent) if self._free and self._may(unit, urgent=urgent) else None
 
     def release(self, place: int) -> None:
         unit = self._unit_at[place]
@@ -86,11 +91,11 @@ class Turns:
             return not self._held[unit]
         if unit in self._writing or self._held[unit] >= self._most(unit):
             return False
-        return not any(waiting == unit and not called.done() for waiting, called in self._writes)
+        return not self._writes or not any(each == unit and not called.done() for each, called in self._writes)
 
     def _take(self, unit: int, *, urgent: bool) -> int:
         place = min(self._free)
-        self._free.discard(place)
+        self._free.remove(place)
         self._unit_at[place] = unit
         self._held[unit] += 1
         if urgent:
