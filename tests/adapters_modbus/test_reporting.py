@@ -195,7 +195,8 @@ async def test_a_write_goes_before_all_polls_that_wait(site: Site) -> None:
 
 
 async def test_a_silent_unit_is_tried_with_little_patience_once_it_is_known_to_be(site: Site) -> None:
-    """Its neighbour is polled every 20 ms, and its time-out is 300 ms."""
+    """Its neighbour is polled every 20 ms, and its time-out is 900 ms."""
+    site.address["timeout"] = "900ms"
     site.server.faults[2] = Faults([Fault(FaultKind.SILENCE)])
     times: list[float] = []
     loop = asyncio.get_running_loop()
@@ -210,7 +211,7 @@ async def test_a_silent_unit_is_tried_with_little_patience_once_it_is_known_to_b
             await asyncio.sleep(0.01)
     await asyncio.sleep(0.2)
     gaps = [after - before for before, after in itertools.pairwise(times)]
-    assert max(gaps) < 0.2
+    assert max(gaps) < 0.8
     assert lively.presence is True
 
 

@@ -29,14 +29,24 @@ KINDS = [kind for kind in FaultKind if kind not in (FaultKind.DELAY, FaultKind.S
 CHECKED = (Transport.RTU, Transport.ASCII, Transport.RTU_OVER_TCP, Transport.ASCII_OVER_TCP)
 
 
-@pytest.mark.parametrize("transport", [Transport.TCP, Transport.UDP, Transport.RTU, Transport.ASCII_OVER_TCP])
-async def test_no_fault_makes_a_wrong_value(transport: Transport) -> None:
+@pytest.mark.parametrize(
+    ("transport", "connections"),
+    [
+        (Transport.TCP, 1),
+        (Transport.TCP, 3),
+        (Transport.UDP, 1),
+        (Transport.UDP, 3),
+        (Transport.RTU, 1),
+        (Transport.ASCII_OVER_TCP, 1),
+    ],
+)
+async def test_no_fault_makes_a_wrong_value(transport: Transport, connections: int) -> None:
     """Without a check sum (Modbus/TCP) altered bytes in the data cannot be seen: there the noise is left out."""
     kinds = [kind for kind in KINDS if kind is not FaultKind.NOISE or transport in CHECKED]
     if not transport.is_serial:
         kinds += [FaultKind.STALE] if transport in (Transport.TCP, Transport.UDP) else []
     server = make_server(transport, *range(1, 9), faults=Faults([Fault(k, 0.6 / len(kinds)) for k in kinds], seed=5))
-    address = await serve(transport, server) | {"timeout": "20ms"}
+    address = await serve(transport, server) | {"timeout": "20ms", "connections": connections}
     adapter = make_adapter()
     ports: list[RecordingPort] = []
     runs = []
