@@ -7,9 +7,12 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from tests.api.site import in_process
+from tests.api.site import in_process, node_with_pump
 from twingateway.adapter import Adapter, AdapterKind, Device, DevicePort, Driver, Figure
+from twingateway.errors import DeviceTimeout
 from twingateway.gateway.devices.context import Context
+from twingateway.testing.joined import FakeMachine, MemoryNode, until
+from twingateway.twin.identity import DeviceId
 
 
 class Settings(BaseModel):
@@ -47,3 +50,26 @@ async def test_figures_of_adapters_are_shown_and_one_that_fails_harms_nobody() -
     assert "twingateway_counting_resting 1.0\n" in text
     assert "twingateway_broken_" not in text
     assert "twingateway_uptime_seconds" in text
+
+
+async def test_a_root_counts_the_twins_in_each_state_whoever_holds_them() -> None:
+    edge, made = MemoryNode("edge"), DeviceId("acme", "made")
+    edge.machines["valve"] = FakeMachine({"open": True})
+    edge.machines["fan"] = FakeMachine(error=DeviceTimeout("no answer"))
+    async with in_process(node_with_pump()) as site:
+
+        async def counts() -> dict[str, float]:
+            lines = (await site.client.get("/metrics")).text.splitlines()
+            told = (line.removeprefix('twingateway_twins{presence="') for line in lines if "_twins{" in line)
+            return {state: float(value) for state, value in (line.split('"} ') for line in told)}
+
+        twin = {"apiVersion": "edge.iot.org/v1", "kind": "DeviceTwin", "metadata": {"name": made.name}, "spec": {}}
+        await site.client.put(f"/twins/{made.name}?namespace={made.namespace}", json=twin)
+        presence = site.gateway.queries.presence
+        valve, fan = DeviceId("default", "valve"), DeviceId("default", "fan")
+        async with edge.running(site.node):
+            await until(lambda: (presence(valve).state, presence(fan).state) == ("online", "offline"))
+            await until(lambda: presence(DeviceId("default", "pump")).state == "online")
+            assert await counts() == {"online": 2, "offline": 1, "stale": 0, "unreachable": 0, "unknown": 1}
+        await until(lambda: presence(valve).state == "unreachable")
+        assert await counts() == {"online": 1, "offline": 0, "stale": 0, "unreachable": 2, "unknown": 1}

@@ -122,3 +122,12 @@ def test_a_profile_alone_is_valid_though_it_has_no_address(folder: Path) -> None
     found = [(problem.line, problem.path) for problem in validate(folder / "types/meter.yaml")]
     assert (10, "spec.properties.energy.table") in found
     assert (10, "spec.properties.energy.address") in found
+
+
+def test_what_many_of_a_range_have_alike_is_told_once_with_how_many(folder: Path) -> None:
+    (told,) = problems(folder, RANGE.replace("{unit}", "{unit+253}"))
+    assert told.startswith("/devices/meters.yaml:6: spec.address.unit: must be at most 255, not 256")
+    assert told.endswith(" (so meter-1-03, and 5 more of its range)")
+    (known,) = problems(folder, RANGE.replace('unit: "{unit}"', "unti: 3"))
+    assert known.endswith('unknown key "unti" (did you mean "unit"?)')
+    assert len(problems(folder, RANGE.replace('unit: "{unit}"', 'unit: "{unit+253}", port: 0'))) == 2

@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 
 from twingateway.gateway.gateway import Gateway
 from twingateway.gateway.peering.peer_link import PeerLink, link_to
+from twingateway.twin.presence import PresenceState
 
 #: The media type of what `render` gives.
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -47,6 +48,11 @@ class GatewayCollector(Collector):
         yield _counter("twingateway_store_replacements", "Damaged stores that were replaced", repair.replacements)
         yield _counter("twingateway_store_rollbacks", "Times the store was found rolled back", repair.repairs)
         yield _gauge("twingateway_registers", "Registers held", sum(1 for _ in gateway.table.registers()))
+        twins = GaugeMetricFamily("twingateway_twins", "Twins by their effective presence", labels=["presence"])
+        presences = gateway.queries.presences()
+        for state in PresenceState:
+            twins.add_metric([state], presences[state])
+        yield twins
         overridden = sum(len(gateway.queries.overrides(device)) for device in gateway.table.devices())
         yield _gauge("twingateway_overrides_open", "Local overrides that are not decided", overridden)
         yield _counter(

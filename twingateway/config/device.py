@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -208,15 +208,16 @@ def read_devices(
     environ: Mapping[str, str],
     namespace: str = DEFAULT_NAMESPACE,
 ) -> tuple[list[LoadedDevice], list[Problem]]:
-    """Every valid device of the files, and every problem of all of them."""
+    """Every valid device of the files, and every problem of all of them; what many of a range have alike, once."""
     problems: list[Problem] = []
+    alike = _Alike()
     devices: dict[DeviceId, LoadedDevice] = {}
     for item in _instances(paths):
         if isinstance(item, Problem):
             problems.append(item)
             continue
         device, found = _check_instance(item, registry, environ, namespace)
-        problems += [problem for problem in found if problem not in problems]
+        problems += [problem for problem in found if alike.is_new(item, problem)]
         if device is None:
             continue
         if device.id in devices:
@@ -226,7 +227,41 @@ def read_devices(
             problems.append(item.problem(message, "metadata.name", "unique"))
             continue
         devices[device.id] = device
-    return list(devices.values()), problems
+    return list(devices.values()), [alike.told(problem) for problem in problems]
+
+
+class _Alike:
+    """Problems that several devices have, whose documents are one range or lie upon one profile."""
+
+    def __init__(self) -> None:
+        self._first: dict[tuple[int, str, str], tuple[Problem, str, Source]] = {}
+        """By what the documents of a range have in common. The source is kept so that no other gets its id."""
+        self._others: dict[Problem, set[str]] = {}
+        """Of each problem that is shown: the names of who else has one like it."""
+        self._varied: set[Problem] = set()
+        """Those which are said differently of others: then they are not plain from the document alone."""
+
+    def is_new(self, source: Source, problem: Problem) -> bool:
+        """False if one before has it too; a device may have several at one place."""
+        metadata = source.data.get("metadata") if isinstance(source.data, dict) else None
+        name = str(metadata.get("name")) if isinstance(metadata, dict) else ""
+        key = id(source.lines), problem.path, problem.rule
+        first, whose, _ = self._first.setdefault(key, (problem, name, source))
+        is_new = (first is problem or whose == name) and problem not in self._others
+        if is_new:
+            self._others[problem] = set()
+        elif whose != name:
+            self._others[first].add(name)
+            self._varied.update({first} if problem != first else ())
+        return is_new
+
+    def told(self, problem: Problem) -> Problem:
+        """As it is to be shown: with how many more it concerns."""
+        if problem not in self._varied:
+            return problem
+        whose = next(name for first, name, _ in self._first.values() if first == problem)
+        others = len(self._others[problem])
+        return replace(problem, message=f"{problem.message} (so {whose}, and {others} more of its range)")
 
 
 def _instances(paths: Iterable[str | Path]) -> Iterator[Source | Problem]:

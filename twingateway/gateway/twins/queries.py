@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -236,13 +237,23 @@ class Queries:
     def presence(self, device: DeviceId) -> Presence:
         """Effective presence: what the holder said last, unless a hop to it is down, or the device was moved to a
         node that has not claimed it yet: then nobody speaks for it."""
+        return self._presence(device, {})
+
+    def presences(self) -> Counter[PresenceState]:
+        """How many twins, of all namespaces, are in which state."""
+        known: dict[str, list[Value]] = {}
+        return Counter(self._presence(device, known).state for device in self._table.devices() if self.exists(device))
+
+    def _presence(self, device: DeviceId, known: dict[str, list[Value]]) -> Presence:
+        """`known`: by holder, the hops to it, so that they are looked up once for all of its devices."""
         holder = self._peers.holder(device)
         lifecycle = self._table.get(lifecycle_key(device))
         if holder is not None and lifecycle is not None and not fields(lifecycle.register).get("store"):
             message = f"it was given to {holder}, which has not claimed it yet: does that node have its document?"
             return Presence(PresenceState.UNKNOWN, lifecycle.register.time, "unclaimed", message)
-        reach = [] if holder is None else hops(self._table, self._peers.node, holder)
-        return effective(self._table.value(device, Section.PRESENCE, STATE), reach)
+        if holder is not None and holder not in known:
+            known[holder] = hops(self._table, self._peers.node, holder)
+        return effective(self._table.value(device, Section.PRESENCE, STATE), known.get(holder or "", []))
 
     def quality(self, device: DeviceId) -> Quality:
         """Which of the reported values are to be relied on at present."""
