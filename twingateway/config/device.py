@@ -224,7 +224,8 @@ def read_devices(
             first = devices[device.id].source
             where = f"{first.file}:{first.line_of('metadata.name')}"
             message = f"another device is called {device.id.name!r} already: {where}"
-            problems.append(item.problem(message, "metadata.name", "unique"))
+            clash = item.problem(message, "metadata.name", "unique")
+            problems += [clash] if alike.is_new(item, clash) else []
             continue
         devices[device.id] = device
     return list(devices.values()), [alike.told(problem) for problem in problems]
