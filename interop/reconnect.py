@@ -46,6 +46,8 @@ _SHOWN = {
     "nat_rebinding_ms": "new port (NAT)",
     "new_connection_ms": "new connection",
 }
+#: So far apart, in runs, the dots of one run stand.
+_ASIDE = 0.12
 #: What may be needed beyond half a round trip on a live connection, and one and a half on a new one, in ms.
 _ALLOWED = 100.0
 _PRIME_PATIENCE = 60.0
@@ -193,13 +195,17 @@ def _recorded(record: Path, fresh: list[Result]) -> list[Result]:
 
 def _draw(options: argparse.Namespace, results: list[Result]) -> None:
     lines = {
-        shown: [(run, value) for run, result in enumerate(results, 1) if (value := getattr(result, name)) is not None]
-        for name, shown in _SHOWN.items()
+        shown: [
+            (run + _ASIDE * (place - (len(_SHOWN) + 1) / 2), value)
+            for run, result in enumerate(results, 1)
+            if (value := getattr(result, name)) is not None
+        ]
+        for place, (name, shown) in enumerate(_SHOWN.items(), 1)
     }
     trip = results[0].rtt_ms
     marks = [
-        Mark("y", 0.5 * trip + _ALLOWED, f"live: {0.5 * trip + _ALLOWED:g} ms"),
-        Mark("y", 1.5 * trip + _ALLOWED, f"new: {1.5 * trip + _ALLOWED:g} ms"),
+        Mark("y", 0.5 * trip + _ALLOWED, f"target, live: {0.5 * trip + _ALLOWED:g} ms"),
+        Mark("y", 1.5 * trip + _ALLOWED, f"target, new: {1.5 * trip + _ALLOWED:g} ms"),
     ]
     values = [value for line in lines.values() for _, value in line] + [mark.value for mark in marks]
     title = f"First update after {options.outage:g} s of outage and other mishaps, round trip {trip:g} ms"

@@ -38,4 +38,4 @@ def test_runs_are_kept_beside_each_other_and_drawn_as_dots_with_what_is_aimed_at
     tree = ElementTree.parse(chart)
     assert len(list(tree.iter("{http://www.w3.org/2000/svg}circle"))) == 5, "what is not known has no dot"
     shown = {element.text for element in tree.iter("{http://www.w3.org/2000/svg}text")}
-    assert {"live: 150 ms", "new: 250 ms", "new port (NAT)"} <= shown
+    assert {"target, live: 150 ms", "target, new: 250 ms", "new port (NAT)"} <= shown
