@@ -113,7 +113,7 @@ async def open_gateway(
     numbers = await Numbers(store, snapshot.gaps).open()
     table = TwinTable(snapshot.registers, snapshot.floor)
     committer = Committer(store)
-    events, unsettled = EventBus(table, numbers.last_lsn), Pending()
+    events, unsettled = EventBus(table, numbers.last_lsn), Pending(table.highest_lsn)
     ledger = Ledger(clock, numbers, table, committer, events, unsettled)
     peers = Peers(name, store.identity, snapshot, table, unsettled, policy.order, numbers.start)
     ledger.connect(peers)

@@ -76,9 +76,9 @@ class Quality:
 class Session:
     """One per peer. Without I/O: times are monotonic seconds, and the caller moves the bytes.
 
-    `last_lsn` is the highest lsn that a register of this store has; `put` raises it. `unsettled` gives the lowest lsn
-    that is issued but whose register is not both durable here and put, None for none: the peer is never told that it
-    has everything up to a later one.
+    `last_lsn` is the highest lsn that a register of this store has; `put` raises it. `unsettled` gives an lsn up to
+    the lowest that is issued but whose register is not both durable here and put, None for none: the peer is never
+    told that it has everything up to this or a later one.
     """
 
     def __init__(

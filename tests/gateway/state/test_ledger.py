@@ -138,3 +138,19 @@ async def test_what_was_on_its_way_when_the_grant_came_is_not_lost_behind_an_old
         assert stored is not None
         assert stored.register.value == "online"
         assert stored.register.version[:2] == (1, 1)
+
+
+async def test_no_peer_is_told_of_a_number_that_the_store_never_has() -> None:
+    """After a crash such a number would be taken for one that another history of this store issued."""
+    async with bench() as b:
+        child, _ = b.child("edge")
+        await b.gateway.ledger.write([Draft(SPEED, 10)])
+        highest = b.gateway.table.highest_lsn
+        b.gateway.ledger.notice("claim-refused", "an event has a number, too")
+        b.store.gate.clear()
+        [behind] = b.gateway.ledger.report([Draft(FLOW, 1.5)])
+        child.session.put(behind)
+        assert child.session.top == highest
+        b.store.gate.set()
+        await b.gateway.committer.submit()
+        assert child.session.top == behind.lsn

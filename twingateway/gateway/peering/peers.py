@@ -364,7 +364,7 @@ class Peers:
     def _make(self, name: str, direction: Direction, namespace: str) -> Peer:
         record = self._records.get(name)
         known = None if record is None else PeerKnowledge(record.store_id, record.low, record.boot_id, record.lsn)
-        session = Session(self._local, name, known, self._table.highest_lsn, lambda: self._unsettled.lowest)
+        session = Session(self._local, name, known, self._table.highest_lsn, lambda: self._unsettled.told_below)
         sends = direction is Direction.PARENT
         journal = JournalSession(self._classes, namespace, sends=sends, journal_id=self._local.boot_id)
         return Peer(name, direction, namespace, session, journal)

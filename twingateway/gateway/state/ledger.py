@@ -220,7 +220,7 @@ class Ledger:
             if durable:
                 self._offer(self._show(minted), None)
         finally:
-            self._unsettled.remove(minted)
+            self._unsettled.remove(minted, durable=durable)
             self._unpublished.remove(minted)
             for stored in minted:
                 if self._pending.get(stored.register.key) is stored:
