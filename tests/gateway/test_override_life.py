@@ -337,6 +337,20 @@ async def test_one_that_the_root_was_never_told_of_ends_with_a_move() -> None:
             await other.gateway.overrides.set(PUMP, SPEED, 5, "olaf")
 
 
+async def test_a_move_to_its_own_holder_takes_an_override_along_of_which_the_root_had_not_heard() -> None:
+    async with joined("manual") as both:
+        both.cut()
+        await both.override(99)
+        await both.desire(50)
+        await both.root.commands.move(PUMP, "edge")
+        both.heal()
+        await until(lambda: both.state(both.cloud) == "undecided")
+        await both.calm()
+        assert await both.events(both.cloud, "override-void") == []
+        assert both.state(both.edge) == "undecided"
+        assert both.written == [99]
+
+
 async def test_one_set_while_another_node_held_the_device_ends_though_it_came_back() -> None:
     async with joined("manual") as both:
         both.cut()

@@ -156,7 +156,8 @@ class Grants:
             epoch = 0 if current is None else granted_epoch(current.register)
             version = Version(1, 1, 0) if current is None else current.register.version
             value: dict[str, Value] = {**known, "state": "live", "holder": node, "store": "", "epoch": epoch + 1}
-            value |= {MOVED: True, MOVED_IN: self._ledger.start, TENURE: epoch + 1}
+            value |= {MOVED: True, MOVED_IN: self._ledger.start}
+            value |= {TENURE: epoch + 1} if known.get("holder") != node else {}
             if RESTORED in known:
                 value.setdefault(DECIDED, ONLY_MOVED)
             await self._ledger.write([Draft(lifecycle_key(device), value)], version=version)
