@@ -61,6 +61,23 @@ def test_importing_twingateway_loads_next_to_nothing():
     assert heavy & loaded(program) == set()
 
 
+def test_checking_documents_loads_nothing_of_a_node_and_no_protocol(tmp_path):
+    (tmp_path / "device.yaml").write_text(
+        "apiVersion: edge.iot.org/v1\nkind: Device\nmetadata: {name: a}\n"
+        "spec: {adapter: modbus, address: {host: h}, properties: {p: {table: input, address: 0, type: int16}}}\n"
+        "---\napiVersion: edge.iot.org/v1\nkind: DeviceTwin\nmetadata: {name: a}\nspec: {desiredProperties: {p: 1}}\n"
+    )
+    program = (
+        "import sys, json; from twingateway import validate; found = validate(sys.argv[1]); assert not found, found; "
+        "print(json.dumps([name.partition('.')[0] for name in sys.modules]))"
+    )
+    packages = loaded(program, str(tmp_path / "device.yaml"))
+    assert {"pydantic", "ruamel"} <= packages, "the test sees what is loaded"
+    assert (
+        API | LINK | BROKER | DEVICES | COMMANDS | {"asyncio", "sqlite3", "structlog", "mqtt5"}
+    ) & packages == set()
+
+
 def test_a_node_that_only_serves_twins_loads_no_link_broker_or_protocol(loaded_by):
     packages = loaded_by('store: {}\napi: {address: "127.0.0.1:0"}\n')
     assert packages >= API, "the test sees what is loaded"
