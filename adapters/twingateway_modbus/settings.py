@@ -86,7 +86,8 @@ class DeviceSettings(ReportingSettings):
         for name, each in self.properties.items():
             if not each.can_be_told:
                 raise ValueError(
-                    f"{name}: unit 0 is all units of a line; it can only be written, without a look at it"
+                    f"{name}: unit 0 is all units of a line, which can only be written to: whole registers or coils,"
+                    " or bits by write_with: mask, and no scale_register"
                 )
 
     def limits(self) -> Limits:
