@@ -44,8 +44,10 @@ def running(site: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     )
     assert process.stderr is not None
     try:
-        ready = json.loads(process.stderr.readline())
-        assert ready["event"] == "ready", ready
+        ready: dict[str, str] = {}
+        while ready.get("event") != "ready":  # that its device does not answer may be said before
+            assert (line := process.stderr.readline()), "it ended"
+            ready = json.loads(line)
         yield process, f"http://{ready['api']}"
     finally:
         process.kill()

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.gateway.workbench import FULL, PUMP, Bench, bench, turns
 from twingateway.errors import DeviceReplyInvalid, DeviceTimeout, DeviceUnreachable
@@ -150,6 +151,25 @@ async def test_presence_says_since_when_and_why() -> None:
         assert presence(b, "state")["state"] == "online"
         assert presence(b, "source") is None
         assert online == ["online", "online"]
+
+
+async def test_the_log_says_when_a_device_goes_and_why_and_when_it_is_back() -> None:
+    async with bench() as b:
+        with capture_logs() as told:
+            port = reporter(b)
+            port.report({"flow": 1})
+            await turns()
+            for error in (DeviceTimeout("no answer"), DeviceTimeout("no answer"), DeviceUnreachable("cable out")):
+                port.offline(error)
+                await turns()
+            for _ in range(2):
+                port.online()
+                await turns()
+    assert [(each["event"], each.get("reason")) for each in told if "device" in each] == [
+        ("a device is offline", "no answer"),
+        ("a device is offline", "cable out"),
+        ("a device is online again", None),
+    ]
 
 
 async def test_a_problem_of_a_device_that_is_there_is_shown_until_the_next_good_report() -> None:

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+import structlog
+
 from twingateway.errors import DeviceError, InvalidValue, Problem, TooLarge, TwinGatewayError
 from twingateway.gateway.devices.models import ModelBook
 from twingateway.gateway.holding.statements import Statements
@@ -26,6 +28,8 @@ from twingateway.twin.register import RegisterKey, Section
 from twingateway.twin.value import MAX_INTEGER, Value
 from twingateway.validation.model import CompiledModel, Direction
 from twingateway.validation.normalise import normalise
+
+log = structlog.get_logger("device")
 
 SOURCE, REFUSED, QUALITY, UNVALIDATED = "source", "refused", "quality", "unvalidated"
 MODEL, ADAPTER = "model", "adapter"
@@ -64,6 +68,8 @@ class Reporter:
         self._source_shown = True
         self._heard = clock.now()
         self._is_stale = False
+        self._is_missed = False
+        """The log says that it is not there."""
         self._is_closed = False
         self.is_online = False
         self.error: TwinGatewayError | None = None
@@ -223,6 +229,12 @@ class Reporter:
 
     def _presence(self, presence: Presence) -> None:
         self._write({STATE: presence.to_value()})
+        was_missed, self._is_missed = self._is_missed, presence.state is not PresenceState.ONLINE
+        if self._is_missed:
+            what = f"a device is {presence.state}"
+            log.warning(what, device=str(self._device), code=presence.code, reason=presence.message)
+        elif was_missed:
+            log.info("a device is online again", device=str(self._device))
 
     def _show_source(self, error: TwinGatewayError, next_try: int | None) -> None:
         self.error = error
