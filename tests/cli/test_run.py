@@ -46,7 +46,8 @@ def running(site: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     try:
         ready: dict[str, str] = {}
         while ready.get("event") != "ready":  # that its device does not answer may be said before
-            assert (line := process.stderr.readline()), "it ended"
+            line = process.stderr.readline()
+            assert line, "it ended"
             ready = json.loads(line)
         yield process, f"http://{ready['api']}"
     finally:
