@@ -120,6 +120,23 @@ async def test_a_holder_takes_back_what_comes_late_unless_it_was_changed() -> No
         assert b.value(Section.OVERRIDE, "speed") == override(99, 31).value
 
 
+@pytest.mark.parametrize("of_this_process", [False, True])
+async def test_how_far_an_override_of_an_older_copy_came_since_is_no_news_of_it(of_this_process: bool) -> None:
+    """It was put back with the store, and written to the device once more; the one that replaced it is told."""
+    async with bench("edge", root=False) as b:
+        cloud, _ = b.parent()
+        if not of_this_process:
+            take(b, override(97, 2))
+        await b.gateway.ownership.configure([PUMP])
+        take(b, lifecycle("edge", "former store", 7, 1))
+        b.gateway.numbers.lsns(50)
+        since = override(97, 0)
+        await b.gateway.ledger.write([Draft(SPEED, since.value)])
+        restore(b, cloud, "edge", override(99, 30))
+        expected = since if of_this_process else override(99, 30)
+        assert b.value(Section.OVERRIDE, "speed") == expected.value
+
+
 async def test_a_region_adds_what_its_child_said_last() -> None:
     async with bench("region", root=False) as b:
         cloud, _ = b.parent()

@@ -221,7 +221,8 @@ class LocalEdits:
         ended = (Outcome.WITHDRAWN, Outcome.LOST)
         if override.withdrawn is not None and verdict.outcome not in ended:
             return [f"{key}: the override {override.value} was withdrawn, and is {verdict.outcome}"]
-        if override.withdrawn is None and verdict.outcome is Outcome.WITHDRAWN:
+        # Where it was withdrawn may not be where it is now: a root that was put back may have heard of both.
+        if newest.withdrawal == REFUSED and verdict.outcome is Outcome.WITHDRAWN:
             return [f"{key}: the override {override.value} was not withdrawn, and is {verdict.outcome}"]
         return self._judge_told(root, newest)
 

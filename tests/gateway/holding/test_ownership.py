@@ -388,3 +388,24 @@ async def test_who_goes_back_to_an_older_link_claims_there_again() -> None:
         b.unlink(cloud)
         assert cloud.line is older
         assert len(older.of("claim")) == claimed + 1
+
+
+async def test_what_the_root_refused_stays_refused_on_a_new_link_whose_answer_is_lost() -> None:
+    async with bench("edge", root=False) as b:
+        cloud, _ = b.parent()
+        ownership = b.gateway.ownership
+        await ownership.configure([PUMP])
+        mine = {"state": "live", "holder": "edge", "store": b.gateway.peers.store_id.hex(), "epoch": 1}
+
+        def told(seq: int) -> None:
+            grant = Register(lifecycle_key(PUMP), Version(1, 1, seq), mine, 0)
+            b.gateway.ledger.apply([grant], origin="cloud", then=lambda: None)
+
+        told(9)
+        assert ownership.held(PUMP)
+        refusal = {"node": "edge", "device": str(PUMP), "reason": "it is held by other", "version": [1, 1, 12]}
+        ownership.on_claim_refused(cloud, refusal)
+        ownership.claim_at(cloud)
+        assert not ownership.held(PUMP)
+        told(15)
+        assert ownership.held(PUMP)

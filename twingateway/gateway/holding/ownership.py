@@ -62,9 +62,11 @@ class Ownership:
         self._configured: set[DeviceId] = set()
         self._restored: dict[DeviceId, bytes] = {}
         """What was told before was taken back, into the store of this id."""
+        self._kept: dict[RegisterKey, Version] = {}
+        """Overrides from before this process: how far each has come since is no news of the override itself."""
         self._taken_back: dict[RegisterKey, Register] = {}
         """Overrides as they were told then: should more have come to the root since, it tells so."""
-        self._denied: set[DeviceId] = set()
+        self._denied: dict[DeviceId, Version | None] = {}
         """Devices whose claim was refused, whatever an older register says."""
         self._elsewhere: set[DeviceId] = set()
         """Devices that were run here while another node held them; until they are granted to this one."""
@@ -86,6 +88,10 @@ class Ownership:
             return False
         lifecycle = self._table.get(lifecycle_key(device))
         return lifecycle is not None and self._is_ours(lifecycle.register)
+
+    def overridden(self, key: RegisterKey) -> None:
+        """An operator set or withdrew this override in this process."""
+        self._kept.pop(key, None)
 
     def is_taken(self, device: DeviceId) -> bool:
         """The root has deleted it or given it to another node: it is not to be run here, configured or not."""
@@ -118,6 +124,8 @@ class Ownership:
     async def configure(self, devices: Iterable[DeviceId]) -> None:
         """These devices are run here. A root grants them to itself, another node claims them upwards."""
         fresh = [device for device in devices if device not in self._configured]
+        kept = (each.register for device in fresh for each in self._table.section(device, Section.OVERRIDE).values())
+        self._kept.update((override.key, override.version) for override in kept)
         self._configured.update(fresh)
         if self._grants is not None:
             await self._grants.claim([self._own_claim(device) for device in fresh])
@@ -136,7 +144,9 @@ class Ownership:
 
     def _claim(self, parent: Peer, devices: Iterable[DeviceId]) -> None:
         devices = list(devices)
-        self._denied.difference_update(devices)
+        for device in devices:
+            if self._denied.get(device) is None:  # what the root itself said stands until it says otherwise
+                self._denied.pop(device, None)
         send_claims(parent, [self._own_claim(device) for device in sorted(devices)])
 
     def _own(self) -> set[DeviceId]:
@@ -241,7 +251,7 @@ class Ownership:
         known = self._table.get(lifecycle_key(device))
         if version is not None and known is not None and known.register.version > version:
             return  # it was decided anew since
-        self._denied.add(device)
+        self._denied[device] = version
         self._elsewhere.add(device)
         self._ledger.notice("claim-refused", reason, device)
         log.warning("claim refused", device=str(device), reason=reason)
@@ -287,11 +297,13 @@ class Ownership:
         taken = self._taken_back.get(told.key)
         if ours is not None and taken is not None and ours.register.value == taken.value:
             return told.version > taken.version
-        return ours is None or (self._is_past(ours) and told.version > ours.register.version)
+        return ours is None or (
+            self._is_past(ours) and told.version > self._kept.get(told.key, ours.register.version)
+        )
 
     def _is_past(self, ours: StoredRegister) -> bool:
         device, section, _ = ours.register.key
-        if ours.lsn <= self._ledger.start:
+        if ours.lsn <= self._ledger.start or ours.register.key in self._kept:
             return True
         presence = Presence.from_value(self._table.value(device, Section.PRESENCE, STATE))
         is_heard = presence.state is PresenceState.ONLINE
@@ -373,7 +385,7 @@ class Ownership:
             elif self._is_forsaken(device):
                 self._claim_again(device)
             return
-        self._denied.discard(device)
+        self._denied.pop(device, None)
         self._tell_watchers(device)
         if self._is_ours(stored.register):
             self._enter_scope(device)

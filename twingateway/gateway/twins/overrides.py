@@ -161,6 +161,7 @@ class Overrides:
         filing = self._journal.event(code, message, device, detail)
         draft = Draft(RegisterKey(device, Section.OVERRIDE, name), override.to_value())
         await self._ledger.write([draft], journal=[filing])
+        self._ownership.overridden(draft.key)
         self._told(filing, message, detail)
 
     def _told(self, filing: Filing, message: str, detail: Mapping[str, Value]) -> None:
