@@ -77,7 +77,8 @@ class ModbusDriver(Driver):
         """Every round in its own time, until the first of them fails; then none goes on."""
         # Not a TaskGroup: one that fails while its own task is cancelled swallows the cancellation (Python 3.11).
         rounds = [asyncio.ensure_future(self._keep_reading(item)) for item in self._reader.rounds]
-        rounds.append(asyncio.ensure_future(self._introduce()))
+        if self._introduction.is_wanted:
+            rounds.append(asyncio.ensure_future(self._introduce()))
         try:
             ended, _ = await asyncio.wait(rounds, return_when=asyncio.FIRST_EXCEPTION)
         finally:

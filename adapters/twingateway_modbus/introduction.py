@@ -31,10 +31,14 @@ class Introduction:
         self.problems: dict[str, DeviceError] = {}
         self.again: float | None = None
 
+    @property
+    def is_wanted(self) -> bool:
+        return bool(self._wanted)
+
     async def ask(self, link: Link, address: AddressSettings) -> dict[str, str]:
         """What the device says now; nothing if nothing is wanted, it says nothing, or it did not a moment ago."""
         loop = asyncio.get_running_loop()
-        if not self._wanted or loop.time() < self._until:
+        if not self.is_wanted or loop.time() < self._until:
             return {}
         try:
             async with link.turn(address.unit, address.timeout) as turn:

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pymodbus import ModbusDeviceIdentification
 from pymodbus.framer import FramerType
 from pymodbus.server import ModbusTcpServer, ModbusTlsServer, ModbusUdpServer
 from twingateway_modbus import ADAPTER
 from twingateway_modbus.address import AddressSettings, Transport
+from twingateway_modbus.identity import REGULAR, text_of
 from twingateway_modbus.line_timing import silence
 from twingateway_modbus.link import Link
 from twingateway_modbus.point import Table
@@ -152,6 +154,23 @@ async def test_pymodbus_at_the_other_end(
         while closing:
             await closing.pop().stop()
         await server.shutdown()
+
+
+async def test_pymodbus_says_who_it_is_in_as_many_replies_as_it_takes(closing: list[Any]) -> None:
+    said = {"VendorName": "Acme Ü", "ProductCode": "X1", "MajorMinorRevision": "3.2"}
+    said |= {"VendorUrl": "u" * 90, "ProductName": "p" * 90, "ModelName": "m" * 90}
+    identity = ModbusDeviceIdentification(info_name=said)
+    server = ModbusTcpServer([sim_device(3)], address=("127.0.0.1", 0), identity=identity)
+    await server.serve_forever(background=True)
+    port = server.transport.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
+    link = Link(AddressSettings.model_validate({"host": "127.0.0.1", "port": port}))
+    try:
+        async with link.turn(3, 5.0) as turn:
+            found = await turn.identify(REGULAR)
+    finally:
+        link.close()
+        await server.shutdown()
+    assert [text_of(found[number]) for number in range(6)] == list(said.values())
 
 
 async def test_the_device_says_who_it_is(closing: list[Any]) -> None:
