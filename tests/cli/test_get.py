@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
+import pytest
 from ruamel.yaml import YAML
 
 from tests.cli.conftest import Run
@@ -144,3 +146,37 @@ def test_one_model_in_its_highest_version_unless_one_is_named(ask: Run, node: Fa
     missing = ask("get", "model", "nothing")
     assert missing.exit_code == ExitCode.NOT_FOUND
     assert "twingateway get models" in missing.stderr
+
+
+def _told(number: int, **more: Any) -> dict[str, Any]:
+    return {"journal": "ab", "seq": number, "node": "edge-1", "namespace": "default", "time": 1700000000000, **more}
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        ([], ["claim-refused", "unassigned", "gap", "hot"]),
+        (["--last", "2"], ["gap", "hot"]),
+        (["hvac"], ["claim-refused", "hot"]),
+        (["--namespace", "acme"], ["hot"]),
+    ],
+)
+def test_events_are_the_newest_of_all_pages(ask: Run, node: FakeNode, options: list[str], shown: list[str]) -> None:
+    refused = _told(1, twin="hvac", name="claim-refused", value={"message": "held by edge-2", "node": "edge-1"})
+    moved = _told(2, twin="fan", name="unassigned", value={"message": "given to edge-2"})
+    alarm = _told(4, twin="hvac", name="hot", value=91.5) | {"namespace": "acme"}
+    node.answer("GET", "/journal/event", {"items": [refused, moved], "nextAfter": 2})
+    node.answer("GET", "/journal/event", {"items": [_told(3, gap="ttl", count=7), alarm], "nextAfter": None})
+    told = json.loads(ask("get", "events", *options, "-o", "json").stdout)
+    assert [each.get("name", "gap") for each in told] == shown
+    assert [asked.query.get("after") for asked in node.asked] == [None, ["2"]]
+
+
+def test_an_event_is_one_line_and_a_gap_says_what_is_missing(ask: Run, node: FakeNode) -> None:
+    refused = _told(1, twin="hvac", name="claim-refused", value={"message": "held by edge-2", "node": "edge-1"})
+    items = [refused, _told(3, gap="ttl", count=7), _told(4, twin="hvac", name="hot", value=91.5)]
+    node.answer("GET", "/journal/alarm", {"items": items, "nextAfter": None})
+    lines = ask("get", "events", "--class", "alarm").stdout.splitlines()
+    assert lines[1].split()[2:] == ["edge-1", "hvac", "claim-refused", "held", "by", "edge-2"]
+    assert lines[2].split()[2:] == ["edge-1", "gap", "7", "entries", "are", "missing:", "ttl"]
+    assert lines[3].split()[2:] == ["edge-1", "hvac", "hot", "91.5"]

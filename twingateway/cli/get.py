@@ -162,6 +162,43 @@ def adapters(
     _show(found, output, ("NAME", "DEVICES", "ONLINE", "ERROR", "SUMMARY"), rows)
 
 
+@app.command("events")
+def events(
+    twin: Annotated[str | None, typer.Argument(metavar="TWIN", help="Only what is about this twin.")] = None,
+    class_name: Annotated[str, typer.Option("--class", metavar="CLASS", help="event, alarm …")] = "event",
+    last: Annotated[int, typer.Option(min=1, help="So many at most, the newest.")] = 100,
+    output: FormOption = Form.TABLE,
+    api: ApiOption = DEFAULT_API,
+    token_file: TokenOption = None,
+    namespace: NamespaceOption = None,
+) -> None:
+    """List what was told: conflicts, refused claims, repairs, certificates that run out. The root knows it of all.
+
+    Examples:
+      twingateway get events
+      twingateway get events hvac --last 10
+      twingateway get events --class alarm -o json
+    """
+    from collections import deque
+    from urllib.parse import quote
+
+    kept = Api(api, token_file).pages(f"/journal/{quote(class_name, safe='')}", limit=10_000)
+    wanted = (
+        entry for entry in kept if twin in (None, entry.get("twin")) and namespace in (None, entry["namespace"])
+    )
+    found = list(deque(wanted, maxlen=last))
+    _show(found, output, ("TIME", "NODE", "TWIN", "EVENT", "MESSAGE"), map(_event_row, found))
+
+
+def _event_row(entry: dict[str, Any]) -> Row:
+    when, node = shown_time(entry["time"]), entry["node"]
+    if "gap" in entry:
+        return when, node, None, "gap", f"{entry['count']} entries are missing: {entry['gap']}"
+    value = entry["value"]
+    message = value["message"] if isinstance(value, dict) and "message" in value else shown(value)
+    return when, node, entry["twin"], entry["name"], message
+
+
 def _show(data: list[Any], form: Form, headings: tuple[str, ...], rows: Iterable[Row]) -> None:
     if form is Form.TABLE:
         print_table(headings, rows)
