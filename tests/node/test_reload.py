@@ -131,3 +131,32 @@ async def test_the_service_manager_hears_of_each_step_of_a_process(tmp_path: Pat
     refused = said["the files are not used; going on as before"]
     assert [problem.partition(": ")[2].partition(":")[0] for problem in refused["problems"]] == ["node.nmae", "api"]
     assert "beginning anew with the files as they are now" in said
+
+
+async def test_a_node_whose_terminal_is_closed_ends_in_good_order(tmp_path: Path) -> None:
+    file = write(tmp_path, "")
+    ours, terminal = os.openpty()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "twingateway",
+        "run",
+        file.name,
+        cwd=tmp_path,
+        stdin=terminal,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    try:
+        async with asyncio.timeout(20):
+            assert json.loads(await process.stderr.readline())["event"] == "ready"
+            process.send_signal(signal.SIGHUP)
+            _, log = await process.communicate()
+    finally:
+        os.close(ours)
+        os.close(terminal)
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode == 0
+    assert [json.loads(line)["event"] for line in log.splitlines()] == ["stopping"]

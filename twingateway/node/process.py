@@ -1,6 +1,7 @@
 """The node as a process: SIGTERM and SIGINT end it, SIGHUP has it read its files again.
 
-Files that are not valid change nothing: what runs goes on running, and the log has every problem.
+On a terminal SIGHUP says that the terminal is gone, and ends it too. Files that are not valid change nothing: what
+runs goes on running, and the log has every problem.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ async def run_node(loaded: LoadedNode, registry: AdapterRegistry) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_end)
-    loop.add_signal_handler(signal.SIGHUP, hung_up.set)
+    has_terminal = sys.stdin is not None and sys.stdin.isatty()
+    loop.add_signal_handler(signal.SIGHUP, on_end if has_terminal else hung_up.set)
     beside = [
         asyncio.create_task(manager.keep_watching(), name="watchdog"),
         asyncio.create_task(_reload(node, loaded, registry, hung_up, manager), name="reload"),
