@@ -253,7 +253,7 @@ class Oracle:
         self._hear()
         bound = REGISTERS * len(WIRES) + 2 * len(self._world.nodes)
         for name, node in self._world.running():
-            registers = sum(1 for _ in node.gateway.table.registers())
+            registers = len(node.gateway.table)
             self._demand(registers <= bound, f"{name} has {registers} registers")
             for peer in node.gateway.peers:
                 waiting = len(peer.session.outbox)

@@ -265,6 +265,22 @@ def test_names_are_spelled_out_until_a_frame_that_did_was_seen(world):
     assert third.names.fields == {}
 
 
+@pytest.mark.parametrize(("one_lost_of", "told"), [(1000, 1), (50, 2), (5, 3)])
+def test_an_acknowledgement_goes_as_often_as_a_register_would_on_this_path_but_three_times_at_most(
+    world, one_lost_of, told
+):
+    path = world.cloud.session._lanes[1].sender.path
+    for number in range(2, 2000):
+        path.resolved(number % one_lost_of == 0)
+    put(world, key("d0"), 1, 1)
+    world.cloud.session.receive_state(1, world.edge.session.next_frame(1, ROOM, world.now), world.now)
+    frames = []
+    for _ in range(5):
+        frames.append(world.cloud.session.next_frame(1, ROOM, world.now))
+        world.now += 0.004
+    assert [frame is not None for frame in frames] == [True] * told + [False] * (5 - told)
+
+
 def test_an_unknown_number_is_answered_and_its_neighbours_are_used(world):
     named = Names({7: "default/known"}, {3: (Section.REPORTED, "p")})
     rows = tuple((device, 3, register(1, device).version, device, 0) for device in (7, 8))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable
+from heapq import heappop, heappush
 from typing import Any
 
 from twingateway.ports.hand_clock import Scheduler
@@ -24,17 +24,18 @@ class Agenda:
     def add(self, when: float, call: Callable[..., None], *arguments: Any) -> None:
         """Call with these arguments and the time."""
         self._count += 1
-        heapq.heappush(self._entries, (when, self._count, call, arguments))
+        heappush(self._entries, (when, self._count, call, arguments))
         if when not in self._scheduled:
             self._scheduled.add(when)
             self._scheduler.call_at(when, self._run, when)
 
     def _run(self, due: float) -> None:
-        entries = self._entries
+        entries, time = self._entries, self._scheduler.time
         try:
             while entries and entries[0][0] <= due:
-                _, _, call, arguments = heapq.heappop(entries)
-                call(*arguments, max(due, self._scheduler.time()))
+                _, _, call, arguments = heappop(entries)
+                now = time()
+                call(*arguments, now if now > due else due)
         finally:
             self._scheduled.discard(due)  # only now: what is added for this very time has had its turn
 

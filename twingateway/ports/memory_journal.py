@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from copy import deepcopy
 from dataclasses import dataclass, field, replace
 
 from twingateway.ports.journal import MOST_JOURNALS, Bucket, Depth, Filing, Placed, Point, Span
 from twingateway.twin.entry import EVICTED, EXPIRED, HISTORY, LOST, JournalEntry, after, gap_for
 from twingateway.twin.identity import DeviceId
+from twingateway.twin.value import Value
 
 #: What an entry counts beside its texts, in bytes.
 OVERHEAD = 64
@@ -194,7 +194,7 @@ class MemoryJournal:
         return len(points) - len(keep)
 
     def _file(self, filing: Filing) -> None:
-        entry = replace(filing.entry, value=deepcopy(filing.entry.value))
+        entry = replace(filing.entry, value=copied(filing.entry.value))
         if filing.queue:
             queue = self.queues.setdefault(entry.class_name, MemoryQueue())
             queue.last_position += 1
@@ -213,6 +213,15 @@ class MemoryJournal:
             self.history_size += _size_of_point(point)
         else:
             self.kept.setdefault(entry.class_name, []).append(Placed(self.counter, entry, size_of(entry)))
+
+
+def copied(value: Value) -> Value:
+    """A caller may go on changing a list or object that it stored, or that it was given."""
+    if isinstance(value, list):
+        return [copied(item) for item in value]
+    if isinstance(value, dict):
+        return {name: copied(item) for name, item in value.items()}
+    return value
 
 
 def size_of(entry: JournalEntry) -> int:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, field
 
 from twingateway.errors import StoreError, StoreFull
 from twingateway.ports.journal import Bucket, Depth, Filing, Placed, Point, Span
-from twingateway.ports.memory_journal import MemoryJournal
+from twingateway.ports.memory_journal import MemoryJournal, copied
 from twingateway.ports.store import (
     Attempt,
     Changes,
@@ -198,10 +197,7 @@ class MemoryStore:
 
 
 def _copied(stored: StoredRegister) -> StoredRegister:
-    """A caller may go on changing a list or object that it stored, or that it was given."""
     register = stored.register
     if not isinstance(register.value, (list, dict)):
         return stored
-    return StoredRegister(
-        Register(register.key, register.version, deepcopy(register.value), register.time), stored.lsn
-    )
+    return StoredRegister(Register(register.key, register.version, copied(register.value), register.time), stored.lsn)

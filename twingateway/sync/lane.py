@@ -53,7 +53,7 @@ class Lane:
         self.link = link
         self.datagrams = datagrams
         self.sender = Sender(outbox, datagrams, path)
-        self.receiver = Receiver()
+        self.receiver = Receiver(path)
         self.control: deque[bytes] = deque()
         self.hello: Hello | None = None
         self.is_eager = True

@@ -22,12 +22,14 @@ from twingateway.sync.frame import (
     Frame,
 )
 from twingateway.sync.names import NameBook
+from twingateway.sync.path import Path
 from twingateway.sync.ranges import Ranges
 from twingateway.twin.register import Register, RegisterKey, Version
 
 _WINDOW = 256
 _MAX_UNCOMMITTED = 4096
-#: Frames that carry one acknowledgement; should all be lost, the sender asks again by sending again.
+#: Frames that carry one acknowledgement at most: as many as carry one register on this path. Should all be lost, the
+#: sender asks again by sending again.
 _REPEATS = 3
 #: Frames that may come again beside one for each that is new. No sender says a number twice, and QUIC drops
 #: a packet's duplicate, but other paths need not.
@@ -53,7 +55,10 @@ class _Uncommitted:
 
 
 class Receiver:
-    def __init__(self) -> None:
+    """`path`: on which the acknowledgements go."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path or Path()
         self._names = NameBook()
         self._seen = Ranges(_WINDOW)
         self._durable = Ranges(_WINDOW)
@@ -67,6 +72,10 @@ class Receiver:
     def has_answer(self) -> bool:
         return self._repeats > 0
 
+    @property
+    def _times(self) -> int:
+        return min(self._path.copies, _REPEATS)
+
     def receive(self, frame: Frame) -> tuple[Register, ...]:
         """The registers to offer. Raises ProtocolViolation and then has changed nothing."""
         devices = self._names.check(frame.names) if frame.names else {}
@@ -76,7 +85,7 @@ class Receiver:
             if self._replayed > REPLAYS + self.frames // 2:
                 raise ProtocolViolation(f"frame {frame.number} and others came again and again")
             if frame.elicits:
-                self._repeats = _REPEATS
+                self._repeats = self._times
             return ()
         if frame.number < self._seen.floor or (frame.registers and len(self._uncommitted) >= _MAX_UNCOMMITTED):
             return ()
@@ -84,7 +93,7 @@ class Receiver:
             self._names.learn(devices, frame.names)
         self._seen.add(frame.number, frame.number)
         if frame.elicits:
-            self._repeats = _REPEATS
+            self._repeats = self._times
         if not frame.registers:
             self._durable.add(frame.number, frame.number)
             return ()
@@ -123,12 +132,12 @@ class Receiver:
             self._tell(frame, waiting, durable=True)
         else:
             self._durable.add(frame, frame)
-        self._repeats = _REPEATS
+        self._repeats = self._times
 
     def _tell(self, frame: int, waiting: _Uncommitted, durable: bool) -> None:
         for item in _items(frame, waiting, durable):
-            self._untold.append((item, _REPEATS))
-        self._repeats = _REPEATS
+            self._untold.append((item, self._times))
+        self._repeats = self._times
 
     def answer(self, room: int) -> Answer | None:
         """What to put into the frame that is being built, None when all has been told often enough.

@@ -170,8 +170,8 @@ class ChildCarrier(Carrier):
         except Unavailable as error:
             log.warning("who is connected cannot be checked", peer=self._name, reason=error.message)
 
-    def _own_deadlines(self) -> tuple[float, ...]:
-        return *super()._own_deadlines(), self._attached_at + OVERLAP, self._judge_at
+    def _own_deadlines(self, now: float) -> tuple[float, ...]:
+        return *super()._own_deadlines(now), self._attached_at + OVERLAP, self._judge_at
 
     def _on_plain_client(self, event: PlainClient, now: float) -> None:
         connection, link, relay = self._connection, self._link, self._acceptor.relay

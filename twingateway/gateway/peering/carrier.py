@@ -100,6 +100,8 @@ class Carrier:
         self._heard_at = 0.0
         self._quiet_after: float | None = None
         self._debts: Debts | None = None
+        self._has_said = True
+        """Whether anything went into the link lately, which the peer may have to answer."""
         self._frames = Meter()
         self._mqtt_handlers: dict[type, Callable[[Any, float], None]] = {
             Published: self._on_published,
@@ -193,6 +195,7 @@ class Carrier:
         if frame is None:
             self._arm(now, self._pump_what_is_large(self._peer, self._connection, now))
             return None
+        self._has_said = True
         self._frames.add(len(frame), now)
         return wrap(STATE_TOPIC, frame)
 
@@ -400,6 +403,7 @@ class Carrier:
         if self._connection is not None and self._link is not None:
             for stream, data in self._connection.to_send():
                 self._link.write(stream, data)
+                self._has_said = True
 
     def _arm(self, now: float, due: float | None) -> None:
         """Ask for the next call of `timer`; `due`: the session's deadline."""
@@ -411,13 +415,13 @@ class Carrier:
         if due is not None and now < due < at:
             at = due
         if self._peer is not None:
-            for due in self._own_deadlines():
+            for due in self._own_deadlines(now):
                 if now < due < at:
                     at = due
         if at < inf:
             self._link.wake(at)
 
-    def _own_deadlines(self) -> tuple[float, ...]:
+    def _own_deadlines(self, now: float) -> tuple[float, ...]:
         return () if self._quiet_after is None else (self._heard_at + self._quiet_after,)
 
     def _violated(self, error: ProtocolViolation) -> None:

@@ -154,7 +154,8 @@ class UplinkCarrier(Carrier):
         self._settled = False
         self._yielded: str | None = None
         """The node that the session was with on this link, which nobody wants any more."""
-        self._looked_at = 0.0
+        self._look_at = math.inf
+        """When to look whether what is said is answered: for as long as anything is not, or was said lately."""
         self._stalled: tuple[float, int] | None = None
         """Since when, and at how many bytes received, there is something in flight and nothing comes."""
         self._refusal: LinkError | None = None
@@ -261,8 +262,13 @@ class UplinkCarrier(Carrier):
             return False
         round_trip = self._link.facts().smoothed_rtt or 0.0
         patience = max(min(UNHEARD, self._ping_every), UNHEARD_TRIPS * round_trip)
-        said = (self._peer.session.unheeded_since(self._number), self._client.asked_since)
-        return any(since is not None and now >= since + patience for since in said)
+        return any(since is not None and now >= since + patience for since in self._said_since())
+
+    def _said_since(self) -> tuple[float | None, ...]:
+        """Since when what we say is not answered: registers, and the question whether the parent is there."""
+        if self._peer is None or self._client is None:
+            return ()
+        return self._peer.session.unheeded_since(self._number), self._client.asked_since
 
     def _turn(self, peer: Peer, *, quiet: bool) -> None:
         super()._turn(peer, quiet=quiet)
@@ -271,12 +277,17 @@ class UplinkCarrier(Carrier):
     def _is_quiet(self, now: float) -> bool:
         if super()._is_quiet(now):
             return True
-        if now < self._looked_at + LOOK_EVERY or self._peer is None or self._link is None:
+        if now < self._look_at or self._peer is None or self._link is None:
             return False
-        self._looked_at = now
+        self._look_at = now + LOOK_EVERY
         if now >= self._heard_at + UNANSWERED and self._peer.session.quality(self._number).silent:
             return True
-        return self._is_stalled(self._link.facts(), now) or self._is_unheard(now)
+        if self._is_stalled(self._link.facts(), now) or self._is_unheard(now):
+            return True
+        self._has_said = self._stalled is not None or any(since is not None for since in self._said_since())
+        if not self._has_said:
+            self._look_at = math.inf
+        return False
 
     def _is_stalled(self, facts: LinkFacts, now: float) -> bool:
         """Whether the transport waits for an acknowledgement in vain."""
@@ -296,5 +307,7 @@ class UplinkCarrier(Carrier):
             self._settled = True
             self._uplink.settled(self)
 
-    def _own_deadlines(self) -> tuple[float, ...]:
-        return *super()._own_deadlines(), self._looked_at + LOOK_EVERY
+    def _own_deadlines(self, now: float) -> tuple[float, ...]:
+        if self._has_said and self._look_at == math.inf:
+            self._look_at = now + LOOK_EVERY
+        return *super()._own_deadlines(now), self._look_at

@@ -13,7 +13,6 @@ recovered everything else is refused or kept back.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -172,9 +171,10 @@ class Committer:
 
     async def run(self) -> None:
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(RETRY_SECONDS if self._low else None):
-                    await self._wanted.wait()
+            if self._low:
+                await _set_within(self._wanted, RETRY_SECONDS)
+            else:
+                await self._wanted.wait()
             self._wanted.clear()
             self._awaited.clear()
             await self._recover()
@@ -183,9 +183,7 @@ class Committer:
 
     async def _gather(self) -> None:
         """Let lenient changes come together; as soon as someone waits for one, there is no time for that."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(GATHERING):
-                await self._awaited.wait()
+        await _set_within(self._awaited, GATHERING)
 
     async def drain(self) -> None:
         """Commit what is still waiting, once (at shutdown, after `run` was cancelled)."""
@@ -267,6 +265,15 @@ class Committer:
 
     def _give_back(self, batch: _Batch) -> None:
         self._filling = batch.followed_by(self._filling)
+
+
+async def _set_within(event: asyncio.Event, seconds: float) -> None:
+    """Wait for an event, and set it after so many seconds: costs much less than to be cancelled."""
+    alarm = asyncio.get_running_loop().call_later(seconds, event.set)
+    try:
+        await event.wait()
+    finally:
+        alarm.cancel()
 
 
 def _settle(batch: _Batch) -> None:

@@ -33,6 +33,10 @@ class TwinTable:
         for stored in registers:
             self.put(stored)
 
+    def __len__(self) -> int:
+        """How many registers it holds."""
+        return sum(len(names) for sections in self._twins.values() for names in sections.values())
+
     def __contains__(self, device: DeviceId) -> bool:
         return device in self._twins
 
