@@ -39,6 +39,13 @@ def tree() -> list[MemoryNode]:
     return nodes
 
 
+def rival() -> MemoryNode:
+    """Another node that has a pump."""
+    other = MemoryNode("other")
+    other.machines["pump"] = FakeMachine({"flow": 2.0}, frozenset({"speed"}))
+    return other
+
+
 @asynccontextmanager
 async def running(*nodes: MemoryNode) -> AsyncIterator[None]:
     """Each below the one before; leaving crashes them."""
@@ -106,6 +113,28 @@ async def test_a_root_that_was_put_back_hears_so_from_a_holder_though_the_node_b
             await until(lambda: edge.gateway.ownership.is_taken(PUMP))
 
 
+async def test_what_a_former_holder_knows_of_the_lost_history_is_not_lost_on_its_way_up() -> None:
+    """The region that it comes by has what the root wrote since, with a greater version."""
+    cloud, region, edge = nodes = tree()
+    other = rival()
+    async with running(*nodes):
+        await quiet(*nodes)
+        old = backup(cloud)
+        await cloud.gateway.commands.delete(PUMP)
+        deleted = cloud.gateway.table.get(lifecycle_key(PUMP))
+        await until(lambda: edge.disk.registers.get(lifecycle_key(PUMP)).register == deleted.register)
+    region.disk, cloud.disk = MemoryDisk(), old
+    async with running(cloud):
+        await cloud.gateway.commands.move(PUMP, "other")
+        async with region.running(cloud), other.running(region):
+            await until(lambda: other.gateway.ownership.held(PUMP))
+            assert cloud.gateway.repair.repairs == 0
+            async with edge.running(region):
+                await until(lambda: cloud.gateway.repair.repairs == 1)
+                await until(lambda: not cloud.gateway.queries.exists(PUMP))
+                await until(lambda: other.gateway.ownership.is_taken(PUMP))
+
+
 @pytest.mark.parametrize("starts", [1, 2, 3])
 async def test_a_move_since_a_restore_brings_no_deleted_device_back_however_often_the_root_is_started(
     starts: int,
@@ -133,8 +162,7 @@ async def test_a_move_since_a_restore_brings_no_deleted_device_back_however_ofte
 async def test_what_a_restored_root_granted_before_it_knew_is_not_taken_for_the_lost_history() -> None:
     """Its device was moved in the lost history; who had it before lost its store, and was granted it once more."""
     cloud, _, edge = tree()
-    other = MemoryNode("other")
-    other.machines["pump"] = FakeMachine({"flow": 2.0}, frozenset({"speed"}))
+    other = rival()
     async with running(cloud, edge):
         await quiet(cloud, edge)
         old = backup(cloud)

@@ -113,7 +113,7 @@ def damage_content(path: Path) -> None:
 def damage_numbers(path: Path) -> None:
     """The store would issue numbers a second time."""
     connection = sqlite3.connect(path)
-    assert connection.execute("UPDATE counter SET reserved = 1").rowcount == 2
+    assert connection.execute("UPDATE counter SET reserved = 1").rowcount == 1
     connection.commit()
     connection.close()
 

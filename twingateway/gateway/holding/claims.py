@@ -40,8 +40,8 @@ SHOWN = 500
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One device claimed by one node. `root`: the greatest version of the root's that the claimant has; `restored`:
-    it has taken back what it had told before."""
+    """One device claimed by one node. `root`: the greatest version of the root's that the claimant has; `known`: that
+    any node on the way has; `restored`: it has taken back what it had told before."""
 
     device: DeviceId
     holder: str
@@ -49,6 +49,12 @@ class Claim:
     epoch: int
     root: Version
     restored: bool = False
+    known: Version = ZERO
+
+    @property
+    def of_root(self) -> tuple[Version, Version]:
+        """What of the root's is known to it, and on its way: of one history perhaps, perhaps of two."""
+        return self.root, max(self.root, self.known)
 
 
 class Verdict(Enum):
@@ -115,14 +121,18 @@ def refuse(peer: Peer, claim: Claim, reason: str, judged_by: Version | None = No
 
 
 def _claim_body(claims: list[Claim]) -> dict[str, Any]:
-    """All claims are of one node: `{node, store, devices: [[name, epoch, root version, restored], …]}`."""
+    """All claims are of one node: `{node, store, devices: [[name, epoch, root version, restored], …], ? known: {name:
+    root version}}`."""
     devices = [[c.device.name, c.epoch, list(c.root), c.restored] for c in claims]
-    return {"node": claims[0].holder, "store": claims[0].store, "devices": devices}
+    known = {c.device.name: list(c.known) for c in claims if c.known > c.root}
+    body = {"node": claims[0].holder, "store": claims[0].store, "devices": devices}
+    return body | {"known": known} if known else body
 
 
 def parse_claims(namespace: str, body: Mapping[str, Any]) -> list[Claim]:
     try:
         holder, store = wire.parse_device(namespace, body["node"]).name, str(body["store"])[:SHOWN]
+        known = {name: wire.parse_version(version) for name, version in body.get("known", {}).items()}
         return [
             Claim(
                 wire.parse_device(namespace, name),
@@ -131,10 +141,11 @@ def parse_claims(namespace: str, body: Mapping[str, Any]) -> list[Claim]:
                 wire.parse_version((0, epoch, 0)).epoch,
                 wire.parse_version(root),
                 restored is True,
+                known.get(name, ZERO),
             )
             for name, epoch, root, restored in body["devices"]
         ]
-    except (KeyError, TypeError, ValueError, InvalidValue) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, InvalidValue) as error:
         raise ProtocolViolation(f"a claim that makes no sense: {error}") from error
 
 

@@ -35,7 +35,7 @@ from twingateway.gateway.holding.claims import (
     refuse,
     registers_of,
 )
-from twingateway.gateway.holding.histories import WRITTEN, Histories
+from twingateway.gateway.holding.histories import Histories
 from twingateway.gateway.holding.restored import DECIDED, MADE, MOVED_IN, ONLY_MOVED, RESTORED, Restored
 from twingateway.gateway.peering import wire
 from twingateway.gateway.peering.peers import Line, Peer, Peers
@@ -229,9 +229,11 @@ class Grants:
         current = self._table.get(lifecycle_key(claim.device))
         value = {} if current is None else fields(current.register)
         is_holder, in_doubt = value.get("holder") in (None, claim.holder), DOUBT in value
-        knows_more, restored = claim.root > greatest_of_root(self._table, claim.device), Restored.of(value)
-        is_new = claim.root > self._answered.get((claim.device, claim.holder), ZERO)
-        is_news = restored is not None and (knows_more or (is_new and restored.is_news(claim.root)))
+        greatest, restored = greatest_of_root(self._table, claim.device), Restored.of(value)
+        answered = self._answered.get((claim.device, claim.holder), ZERO)
+        knows_more = any(version > greatest for version in claim.of_root)
+        news = [] if restored is None else [v for v in claim.of_root if v > answered and restored.is_news(v)]
+        is_news = restored is not None and (knows_more or bool(news))
         if (is_holder and (in_doubt or knows_more)) or is_news:
             return Verdict.ADOPT
         if current is None:
@@ -356,15 +358,16 @@ class Grants:
         async with self._locks.hold([device]):
             before, kept = self._lifecycle(device), self.histories.written_since(device)
             if self._is_all_known(claim, before, registers):
-                self._judge_again(replace(claim, root=ZERO))
+                self._judge_again(replace(claim, root=ZERO, known=ZERO))
                 return
-            self._ledger.apply(registers, origin=peer.name, then=lambda: None)
+            newest = {register.key: register for register in sorted(registers, key=lambda each: each.version)}
+            self._ledger.apply(newest.values(), origin=peer.name, then=lambda: None)
             while not await self._begin_epoch(claim, before, kept, registers):
                 await asyncio.sleep(RETRY_SECONDS)
         counts = {"registers": len(registers), "kept": len(kept)}
         log.info("adopted from a claimant", device=str(device), node=claim.holder, **counts)
         self.tell_again(device)
-        self._judge_again(replace(claim, root=ZERO))
+        self._judge_again(replace(claim, root=ZERO, known=ZERO))
 
     def _is_all_known(self, claim: Claim, before: dict[str, Value], registers: list[Register]) -> bool:
         """Whether who was given a device made since the restore has nothing of the lost history: it stays so."""
@@ -386,7 +389,7 @@ class Grants:
         value = adopted if decided is None else before
         if decided == MADE:
             incarnation += before["state"] == "live"
-            drafts = {key: Draft(key, None) for key in self._present(device)} | kept
+            drafts = {key: Draft(key, None) for key in self.histories.present(device)} | kept
         elif value["state"] == "deleted":
             drafts = {}
         version = Version(incarnation, known.epoch + 1, 0)
@@ -429,13 +432,6 @@ class Grants:
             if register.version > restored.lifecycle:
                 return fields(register)
         return self._lifecycle(device) if restored is None else before
-
-    def _present(self, device: DeviceId) -> list[RegisterKey]:
-        return [
-            stored.register.key
-            for stored in self._of_root(device)
-            if stored.register.key.section in WRITTEN and stored.register.value is not None
-        ]
 
     def _on_register(self, stored: StoredRegister) -> None:
         """A device became free, or was moved: a claim that was refused may be granted now."""

@@ -26,7 +26,7 @@ from twingateway.twin.register import ZERO, Register, RegisterKey, Section, Stor
 from twingateway.twin.value import Value
 
 #: What clients write.
-WRITTEN = frozenset({Section.DESIRED, Section.TAGS})
+WRITTEN = (Section.DESIRED, Section.TAGS)
 
 
 class Histories:
@@ -58,7 +58,8 @@ class Histories:
         lifecycle = {} if current is None else fields(current.register)
         if not lifecycle or RESTORED in lifecycle or lifecycle.get("holder") == self._peers.node:
             return None
-        return self._numbers.forked_at(claim.root.seq)
+        forks = (self._numbers.forked_at(version.seq) for version in claim.of_root)
+        return next((fork for fork in forks if fork is not None), None)
 
     def numbers_said(self, claims: list[Claim]) -> list[int]:
         """Of every stretch of numbers the highest: what another history issued is in a stretch of its own, or beyond
@@ -83,10 +84,15 @@ class Histories:
         restored = None if current is None else Restored.of(fields(current.register))
         return {
             register.key: Draft(register.key, register.value, register.time)
-            for register in registers_of(self._table, device, ROOT_SECTIONS)
-            if register.key.section in WRITTEN and restored is not None and self.is_since(restored, register)
+            for register in registers_of(self._table, device, WRITTEN)
+            if restored is not None and self.is_since(restored, register)
             if not origin_of(register.value).override
         }
+
+    def present(self, device: DeviceId) -> list[RegisterKey]:
+        """What clients wrote of it that has a value."""
+        registers = registers_of(self._table, device, WRITTEN)
+        return [register.key for register in registers if register.value is not None]
 
     def doubtful(self, lifecycle: StoredRegister, since: int) -> dict[str, Value]:
         """The value of a lifecycle register when it is found that this root was put back; `since`: the last seq from

@@ -211,7 +211,7 @@ class Ownership:
     def _relay(self, parent: Peer, claims: Iterable[Claim]) -> None:
         """Pass claims on, with what this node knows of the root's registers if that is more than the claimant."""
         known = ((claim, greatest_of_root(self._table, claim.device)) for claim in claims)
-        send_claims(parent, [replace(claim, root=max(claim.root, greatest)) for claim, greatest in known])
+        send_claims(parent, [replace(claim, known=max(claim.known, greatest)) for claim, greatest in known])
 
     def _object(self, peer: Peer, claims: list[Claim], objection: str) -> None:
         """Refuse claims made in the name of a node that this child may not speak for."""
@@ -336,7 +336,7 @@ class Ownership:
             self._grants.on_root_registers(peer, body)
             return
         told = wire.parse_devices(peer.namespace, body)
-        for batch in wire.batches((device, self._newest(device, registers)) for device, registers in told.items()):
+        for batch in wire.batches((device, self._with_own(device, registers)) for device, registers in told.items()):
             self._send_up("root-registers", {"node": body.get("node"), "devices": batch})
 
     def _with_newer(self, device: DeviceId, node: Any, told: list[Register]) -> list[Register]:
@@ -351,8 +351,10 @@ class Ownership:
         ours = registers_of(self._table, device, HOLDER_SECTIONS)
         return merged(told, (register for register in ours if register.version[:2] == granted))
 
-    def _newest(self, device: DeviceId, told: list[Register]) -> list[Register]:
-        return merged(told, registers_of(self._table, device, ROOT_SECTIONS))
+    def _with_own(self, device: DeviceId, told: list[Register]) -> list[Register]:
+        """Not in place of what was told: that can be of another history of the root's."""
+        newest = merged(told, registers_of(self._table, device, ROOT_SECTIONS))
+        return told + [register for register in newest if register not in told]
 
     def passed_down(self, kind: str, body: Any) -> bool:
         """Pass a message for a node below on its way; False when it is for this one."""
@@ -440,10 +442,6 @@ class Ownership:
         lifecycle = self._table.get(lifecycle_key(device))
         came = (0, 0) if lifecycle is None or self._grants is not None else tenure(lifecycle.register)
         self._ledger.mint_again(device, HOLDER_SECTIONS, came)
-        if not is_first:
-            self._tell_what_is_left(device, Version(incarnation, epoch, 0))
-
-    def _tell_what_is_left(self, device: DeviceId, granted: Version) -> None:
-        """What was said before this grant, by another holder or with another store, and was not given back to this
-        one, is void wherever a copy of it still is."""
-        self._ledger.report(draw_up(self._table, self._ledger, device, Section.PRESENCE, granted))
+        if not is_first:  # what was said before, by another or with another store, and not given back, is void
+            granted = Version(incarnation, epoch, 0)
+            self._ledger.report(draw_up(self._table, self._ledger, device, Section.PRESENCE, granted))
