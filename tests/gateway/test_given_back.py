@@ -3,6 +3,7 @@ is given back whole, or void everywhere."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from tests.gateway.workbench import PUMP, Bench, bench, register, turns
 from twingateway.gateway.peering import wire
 from twingateway.gateway.peering.inbound import Refusal
 from twingateway.gateway.peering.peers import Peer
-from twingateway.gateway.state.ledger import Draft
+from twingateway.gateway.state.ledger import TENURE, Draft
 from twingateway.twin.kept import KEPT_NAME
 from twingateway.twin.override import Override, OverrideId
 from twingateway.twin.register import ZERO, Register, RegisterKey, Section
@@ -75,6 +76,20 @@ async def test_what_was_not_given_back_is_void_on_the_way() -> None:
         assert region.value(Section.OVERRIDE, "mode") is not None, "it is of the new grant"
         take(region, override(98, 30), origin="edge")
         assert region.gateway.table.get(SPEED) is None, "nor is it taken again"
+
+
+async def test_an_override_of_a_former_tenure_is_void_on_the_way_though_only_the_grant_tells_of_that() -> None:
+    async with bench("edge", root=False) as b:
+        b.parent()
+        await b.gateway.ownership.configure([PUMP])
+        mine = b.gateway.peers.store_id.hex()
+        take(b, lifecycle("edge", mine, 7, 1), override(99, 8))
+        came_back = lifecycle("edge", mine, 9, 3)
+        value: Any = came_back.value
+        take(b, replace(came_back, value={**value, TENURE: 3}))
+        assert b.gateway.table.get(SPEED) is None
+        note: Any = b.value(Section.PRESENCE, KEPT_NAME)
+        assert note["override"] == []
 
 
 async def test_a_device_that_is_the_first_of_its_holder_has_no_note() -> None:

@@ -73,6 +73,7 @@ class Overrides:
         self._locks = locks
         self._journal = journal
         self._clock = clock
+        ownership.watch(self._end_strays_of)  # before it is told what is left of the device
         ledger.watch(self._on_register, Section.LIFECYCLE)
 
     def begin(self) -> None:
