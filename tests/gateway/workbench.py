@@ -130,7 +130,7 @@ class Bench:
 
     async def notice(self, code: str) -> Notice:
         """The next notice with this code."""
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(20):
             while True:
                 for event in await self.heard.next_batch():
                     if isinstance(event, Notice) and event.code == code:

@@ -106,7 +106,7 @@ async def test_the_timetable_is_kept_and_told():
     told: list[str] = []
     timetable = [read_at("0:loss=50%"), read_at("20ms:address"), read_at("40ms:down")]
     async with EmulatedLink(Conditions(), timetable=timetable, tell=told.append) as link:
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(20):
             while len(told) < 3:
                 await asyncio.sleep(0.01)
         assert link.conditions.loss == 0.5

@@ -21,7 +21,7 @@ def kernel():
 
 
 async def heard(told: list[float], count: int) -> None:
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(20):
         while len(told) < count:
             await asyncio.sleep(0.005)
 

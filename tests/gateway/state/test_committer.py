@@ -75,7 +75,7 @@ async def test_a_full_disk_refuses_who_waits_and_keeps_the_rest_until_there_is_r
         assert committer.failure is FULL
         assert called == []
         store.error = None
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(20):
             while not called:
                 await asyncio.sleep(0.002)
         assert KEY in store._disk.registers
@@ -104,7 +104,7 @@ async def test_with_little_space_what_is_vital_goes_on_and_the_rest_waits_or_is_
         assert store._disk.registers[KEY].lsn == 1
         assert (told, store._disk.journal.queues) == (["register"], {})
         store._disk.low = False
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(20):
             while committer.failure or "journal" not in told:
                 await asyncio.sleep(0.002)
         assert [depth.entries for depth in store._disk.journal.depths()] == [1]

@@ -221,7 +221,7 @@ async def test_whoever_waits_is_let_go_when_the_node_stops() -> None:
         waiting = asyncio.create_task(b.gateway.commands.settled(PUMP, written.desired, 60))
         await turns()
         b.gateway.events.close()
-        assert (await asyncio.wait_for(waiting, 2))["speed"].state is AckState.PENDING
+        assert (await asyncio.wait_for(waiting, 20))["speed"].state is AckState.PENDING
 
 
 async def test_locks_are_kept_for_nobody() -> None:
