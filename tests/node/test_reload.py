@@ -14,12 +14,14 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from structlog.testing import capture_logs
 
 from tests.node.sites import free_port, load, write_device
 from twingateway.errors import CertificateError
 from twingateway.node.parts import Bound
 from twingateway.node.run import Node
 from twingateway.plugins.registry import AdapterRegistry
+from twingateway.testing.joined import until
 
 
 def write(folder: Path, sections: str) -> Path:
@@ -81,6 +83,29 @@ async def test_a_certificate_that_is_not_there_is_found_out_before_anything_is_l
         with pytest.raises(CertificateError, match="no file"):
             node.reload(load(file))
         assert await twins(bound) == []
+
+
+async def test_a_store_that_was_damaged_is_told_and_read_once_however_often_files_are_read_again(
+    tmp_path: Path,
+) -> None:
+    file = write(tmp_path, "")
+    async with running(file) as (_, ready):
+        await ready.get()
+    [store] = tmp_path.glob("data/*.db")
+    store.write_bytes(b"no database" * 1000)
+    with capture_logs() as logs:
+        async with running(file) as (node, ready):
+            for _ in range(3):
+                bound = await ready.get()
+                await until(lambda: any("was read for its journal" in each["event"] for each in logs))
+                async with httpx2.AsyncClient(trust_env=False) as client:
+                    told = (await client.get(f"http://{bound.api}/journal/event")).json()["items"]
+                    metrics = (await client.get(f"http://{bound.api}/metrics")).text
+                assert [each["name"] for each in told] == ["store-corrupt"]
+                assert "twingateway_store_replacements_total 1.0" in metrics
+                node.reload(load(file))
+            await ready.get()
+    assert sum("was read for its journal" in each["event"] for each in logs) == 1
 
 
 async def test_the_service_manager_hears_of_each_step_of_a_process(tmp_path: Path) -> None:

@@ -83,6 +83,10 @@ class Node:
         self._on_ready = on_ready
         self._stop = asyncio.Event()
         self._damaged: list[_Damaged] = []
+        self._told = 0
+        """How many of them were told."""
+        self._salvaged: Path | None = None
+        """The one that was read to its end."""
         self._protocol = ParentProtocol(loaded.config)
         self._uplink: Uplink | BrokerUplink | None = None
         self._again = asyncio.Event()
@@ -191,10 +195,7 @@ class Node:
             if uplink is not None:
                 watch_network(uplink, stack)
             uplink_task = None if uplink is None else tasks.start(uplink.run(), "uplink")
-            if self._damaged:
-                last = self._damaged[-1]
-                gateway.repair.replaced(len(self._damaged), last.reason, last.kept_as.name)
-                tasks.start(_salvage(last.kept_as, gateway), "salvage")
+            self._see_to_damage(gateway, tasks)
             self._former = None
             if config.identity is not None:
                 tasks.start(
@@ -210,6 +211,26 @@ class Node:
             await asyncio.gather(uplink_task, return_exceptions=True)
         if damage is not None:
             raise damage
+
+    def _see_to_damage(self, gateway: Gateway, tasks: Tasks) -> None:
+        """A store that was set aside is told once, and read once to its end, however often the node begins anew."""
+        gateway.repair.replacements = len(self._damaged)
+        if not self._damaged:
+            return
+        last = self._damaged[-1]
+        if self._told < len(self._damaged):
+            self._told = len(self._damaged)
+            gateway.repair.replaced(self._told, last.reason, last.kept_as.name)
+        if self._salvaged != last.kept_as:
+            tasks.start(self._salvage(last.kept_as, gateway), "salvage")
+
+    async def _salvage(self, damaged: Path, gateway: Gateway) -> None:
+        """Take what only the damaged store has: the journal's entries and history. State comes from the peers."""
+        found, salvage = 0, Salvage(damaged, gateway.name)
+        while batch := await asyncio.to_thread(salvage.next_batch):
+            found += await gateway.relay.take_back((each.entry, each.waited) for each in batch)
+        self._salvaged = damaged
+        log.warning("the damaged store was read for its journal and history", entries=found, kept_as=damaged.name)
 
     def _on_broker(self) -> bool:
         """The parent is a broker: begin anew as the root of this node's devices, unless another node is that."""
@@ -237,14 +258,6 @@ class Node:
         deadline = gateway.clock.now() + DRAIN
         while self._uplink is not None and not self._uplink.idle and gateway.clock.now() < deadline:
             await asyncio.sleep(0.02)
-
-
-async def _salvage(damaged: Path, gateway: Gateway) -> None:
-    """Take what only the damaged store has: the journal's entries and history. State comes from the peers."""
-    found, salvage = 0, Salvage(damaged, gateway.name)
-    while batch := await asyncio.to_thread(salvage.next_batch):
-        found += await gateway.relay.take_back((each.entry, each.waited) for each in batch)
-    log.warning("the damaged store was read for its journal and history", entries=found, kept_as=damaged.name)
 
 
 async def _look_over(store: SqliteStore) -> None:
