@@ -13,10 +13,11 @@ from twingateway.gateway.holding.claims import lifecycle_key
 from twingateway.ports.memory_store import MemoryDisk
 from twingateway.testing.joined import FakeMachine, MemoryNode, until
 from twingateway.twin.identity import DeviceId
-from twingateway.twin.register import Section
+from twingateway.twin.register import RegisterKey, Section
 from twingateway.twin.value import Value
 
 PUMP = DeviceId("default", "pump")
+VALVE: dict[str, Value] = {"apiVersion": "edge.iot.org/v1", "kind": "DeviceTwin", "metadata": {"name": "valve"}}
 
 
 class Notices:
@@ -184,3 +185,23 @@ async def test_what_a_restored_root_granted_before_it_knew_is_not_taken_for_the_
                 edge.gateway.ledger.record(refused)
                 await until(lambda: "claim-refused" in refused.codes)
                 assert other.gateway.ownership.held(PUMP)
+
+
+async def test_what_was_lost_is_no_news_of_another_restore_once_it_is_known() -> None:
+    """While registers of the lost history are taken back they say nothing of the restore themselves."""
+    cloud, _, edge = tree()
+    async with running(cloud, edge):
+        await quiet(cloud, edge)
+        old = backup(cloud)
+        await apply(cloud, edge, 1)
+        lost = cloud.gateway.table.get(RegisterKey(PUMP, Section.DESIRED, "speed"))
+        await until(lambda: edge.disk.peers["cloud"].lsn >= lost.lsn)
+    cloud.disk = old
+    async with running(cloud, edge):
+        await until(lambda: cloud.gateway.repair.repairs == 1)
+        await quiet(cloud, edge)
+        await cloud.gateway.commands.put(VALVE, "default")
+        (peer,) = cloud.gateway.peers
+        claim = {"node": "edge", "store": "00", "devices": [["valve", 0, list(lost.register.version), False]]}
+        cloud.gateway.sessions.control(peer, "claim", claim)
+        assert not cloud.gateway.repair.running

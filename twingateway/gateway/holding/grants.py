@@ -339,6 +339,7 @@ class Grants:
                 by_version.setdefault(current.register.version._replace(seq=0), []).append(draft)
         for version, drafts in by_version.items():
             await self._ledger.write(drafts, version=version, vital=True)
+        self.histories.is_known = True
 
     def decided(self, device: DeviceId) -> dict[str, Value]:
         """What the lifecycle register of a device that is created or deleted now has to keep of the one before."""

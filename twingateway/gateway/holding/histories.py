@@ -38,6 +38,8 @@ class Histories:
         self._ledger = ledger
         self._numbers = numbers
         self._watchers: list[Callable[[str, int], None]] = []
+        self.is_known = False
+        """This process has found its store put back: it was before the process began, and so it is not again."""
 
     def watch(self, watcher: Callable[[str, int], None]) -> None:
         """Tell it of who knows what another history of this store wrote, and where that left this one."""
@@ -46,6 +48,8 @@ class Histories:
     def is_forked(self, claims: list[Claim]) -> bool:
         """Whether these tell that this store was put back, which nobody knew. Then nothing is sent to the claimants,
         which would replace what they know; the repair ends all sessions, and they claim again."""
+        if self.is_known:
+            return False
         forks = [fork for fork in map(self._fork_seen_by, claims) if fork is not None]
         for watcher in self._watchers if forks else ():
             watcher(claims[0].holder, min(forks))
