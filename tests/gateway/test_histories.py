@@ -10,10 +10,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 
 from twingateway.gateway.holding.claims import lifecycle_key
+from twingateway.gateway.holding.restored import Restored
 from twingateway.ports.memory_store import MemoryDisk
 from twingateway.testing.joined import FakeMachine, MemoryNode, until
 from twingateway.twin.identity import DeviceId
-from twingateway.twin.register import RegisterKey, Section
+from twingateway.twin.register import ZERO, RegisterKey, Section, Version
 from twingateway.twin.value import Value
 
 PUMP = DeviceId("default", "pump")
@@ -205,3 +206,19 @@ async def test_what_was_lost_is_no_news_of_another_restore_once_it_is_known() ->
         claim = {"node": "edge", "store": "00", "devices": [["valve", 0, list(lost.register.version), False]]}
         cloud.gateway.sessions.control(peer, "claim", claim)
         assert not cloud.gateway.repair.running
+
+
+@pytest.mark.parametrize(
+    ("seq", "version", "is_issued", "is_since"),
+    [
+        (50, Version(1, 2, 60), True, True),
+        (50, Version(1, 1, 60), True, True),  # before it was noticed
+        (50, Version(1, 2, 40), True, False),
+        (50, Version(2, 1, 60), False, False),  # made anew in the lost history, which went on as well
+        (0, Version(1, 1, 60), True, False),  # the store was lost: its numbers say nothing
+        (0, Version(1, 2, 60), True, True),
+    ],
+)
+def test_what_a_root_wrote_since_it_was_put_back(seq: int, version: Version, is_issued: bool, is_since: bool) -> None:
+    restored = Restored(seq, (1, 2), ZERO, ZERO)
+    assert restored.is_since(version, is_issued=is_issued) is is_since

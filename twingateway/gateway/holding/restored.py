@@ -50,9 +50,9 @@ class Restored:
     def is_since(self, version: Version, *, is_issued: bool) -> bool:
         """Whether the root wrote this after it was restored. `is_issued`: this history of its store issued the seq;
         of a store that was lost (its `seq` is 0) that says nothing."""
-        if self.since is not None and version[:2] >= self.since:
-            return True
-        return is_issued and 0 < self.seq < version.seq
+        if self.seq:
+            return is_issued and version.seq > self.seq
+        return self.since is not None and version[:2] >= self.since
 
     def is_news(self, claimed: Version) -> bool:
         """Whether who has this version of the root's may know of the lost history what is not known yet."""
