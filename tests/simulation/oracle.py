@@ -19,7 +19,8 @@ made; there are these:
   copies say. So it is where what was written was wanted before, and what made it wanted again (an override was taken
   back) is lost.
 - *What was shown before its commit* (reported values are) and is in no process and on no disk any more that told it
-  or was told it is not shown again, until the device is read again.
+  or was told it, or only in those of a former holder when the device is moved, is not shown again, until the
+  device is read again.
 """
 
 from __future__ import annotations
@@ -103,6 +104,8 @@ class Oracle:
             for event in events:
                 if isinstance(event, Changed):
                     self._see(event)
+                    if event.stored.register.key.section is Section.LIFECYCLE:
+                        self._lose_what_was_shown()
             self._look()
             publish(*events)
 
@@ -145,12 +148,14 @@ class Oracle:
                 self._uninformed.pop(name, None)
 
     def _lose_what_was_shown(self) -> None:
-        """What nobody has any more under a grant: only its holder's word counts, and that of whom it was told."""
+        """What nobody has any more under a grant: only its holder's word counts, and that of whom it was told. What
+        only a former holder has, from before the device was moved, is void."""
         world = self._world
         for device, shown in self._shown.items():
             key = RegisterKey(DeviceId("default", device), Section.REPORTED, "value")
-            copies = [node.gateway.table.get(key) for _, node in world.running()]
-            copies += [node.disk.registers.get(key) for node in world.nodes.values()]
+            way = world.topology.way_up(self.holder_by_root(device) or ROOT)
+            copies = [node.gateway.table.get(key) for name, node in world.running() if name in way]
+            copies += [world.nodes[name].disk.registers.get(key) for name in way]
             granted = [copy.register for copy in copies if copy is not None and copy.register.version.epoch > 0]
             known = [register.value for register in granted if isinstance(register.value, int)]
             self._shown[device] = min(shown, max(known, default=0))
