@@ -8,8 +8,10 @@ from copy import deepcopy
 
 import pytest
 
+from tests.gateway.workbench import bench, turns
 from twingateway.errors import DeviceTimeout, DeviceUnreachable
 from twingateway.gateway.devices import host, reporter
+from twingateway.gateway.peering.reach import reach_key
 from twingateway.ports.memory_store import MemoryDisk
 from twingateway.testing.joined import FakeMachine, MemoryNode, until
 from twingateway.twin.identity import DeviceId
@@ -204,3 +206,16 @@ async def test_nobody_speaks_for_a_device_that_was_moved_to_a_node_which_has_not
         other.machines["pump"] = FakeMachine({"flow": 2.0})
         async with other.running(cloud):
             await until(at_both(cloud, other, "online"))
+
+
+async def test_a_link_from_before_a_repair_that_ends_late_does_not_make_its_node_unreachable() -> None:
+    async with bench() as b:
+        former, _ = b.child("edge")
+        b.gateway.peers.renew(await b.gateway.store.renew_identity())
+        present, _ = b.child("edge")
+        b.unlink(former)
+        await turns()
+        assert b.gateway.table.value(*reach_key("edge", b.gateway.name))["state"] == "up"
+        b.unlink(present)
+        await turns()
+        assert b.gateway.table.value(*reach_key("edge", b.gateway.name))["state"] == "down"

@@ -94,7 +94,7 @@ class Sessions:
 
     def unlinked(self, peer: Peer, *, sent: bool) -> None:
         log.info("unlinked", peer=peer.name, direction=peer.direction.value, links=len(peer.lines))
-        if peer.direction is Direction.CHILD and not peer.lines:
+        if peer.direction is Direction.CHILD and not peer.lines and not self._is_replaced(peer):
             self._ownership.unlinked(peer)
         self.reached(peer)
         if sent and peer.line is not None:  # what was said on that link, here and there, may never have arrived
@@ -117,8 +117,13 @@ class Sessions:
         peer.up = peer.is_reached
         peer.since = self._clock.wall_ms()
         log.info("within reach" if peer.up else "out of reach", peer=peer.name, direction=peer.direction.value)
-        if peer.direction is Direction.CHILD:
+        if peer.direction is Direction.CHILD and not self._is_replaced(peer):
             self._reach(peer)
+
+    def _is_replaced(self, child: Peer) -> bool:
+        """The store has a new identity since, and with that another session with this node, which it is heard on."""
+        present = self._peers.known_child(child.name, child.namespace)
+        return present is not None and present is not child and present.is_reached
 
     def control(self, peer: Peer, kind: str, body: Any) -> None:
         senders, handler = self._kinds.get(kind, (None, None))
