@@ -350,15 +350,12 @@ class Grants:
         current = self._table.get(lifecycle_key(device))
         return {} if current is None else fields(current.register)
 
-    def _of_root(self, device: DeviceId) -> list[StoredRegister]:
-        return [stored for section in ROOT_SECTIONS for stored in self._table.section(device, section).values()]
-
     async def _adopt(self, claim: Claim, registers: list[Register], peer: Peer) -> None:
         """Take the root's registers back from a claimant, begin an epoch above all of them, judge the claim anew."""
         device = claim.device
         async with self._locks.hold([device]):
             before, kept = self._lifecycle(device), self.histories.written_since(device)
-            if self._is_all_known(claim, before, registers):
+            if DOUBT not in before and not self._is_news(claim, before, registers):
                 self._judge_again(replace(claim, root=ZERO, known=ZERO))
                 return
             newest = {register.key: register for register in sorted(registers, key=lambda each: each.version)}
@@ -370,11 +367,14 @@ class Grants:
         self.tell_again(device)
         self._judge_again(replace(claim, root=ZERO, known=ZERO))
 
-    def _is_all_known(self, claim: Claim, before: dict[str, Value], registers: list[Register]) -> bool:
-        """Whether who was given a device made since the restore has nothing of the lost history: it stays so."""
+    def _is_news(self, claim: Claim, before: dict[str, Value], registers: list[Register]) -> bool:
+        """Whether anything of this is not known. Who was given a device made since the restore, and has nothing that
+        is newer, has nothing of the lost history: the device stays."""
+        if any(self._ledger.is_newer(register) for register in registers):
+            return True
         is_its = (before.get("holder"), before.get("store")) == (claim.holder, claim.store)
-        known = {stored.register.key: stored.register.version for stored in self._of_root(claim.device)}
-        return is_its and before.get(DECIDED) == MADE and all(r.version <= known.get(r.key, ZERO) for r in registers)
+        was_made = is_its and before.get(DECIDED) == MADE
+        return not was_made and self._adopted(claim.device, before, registers) != before
 
     async def _begin_epoch(
         self, claim: Claim, before: dict[str, Value], kept: dict[RegisterKey, Draft], registers: list[Register]
@@ -394,7 +394,7 @@ class Grants:
         elif value["state"] == "deleted":
             drafts = {}
         version = Version(incarnation, known.epoch + 1, 0)
-        restored = Restored.of(before) or Restored(0, version[:2], ZERO, ZERO)
+        restored = Restored.of(before) or Restored(0, version[:2], ZERO)
         value = {name: each for name, each in value.items() if name not in (DOUBT, DECIDED)}
         lost = [register for register in registers if not self.histories.is_since(restored, register)]
         value[RESTORED] = restored.told(lost, version[:2]).to_value()

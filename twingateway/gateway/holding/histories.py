@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 from twingateway.gateway.holding.claims import (
     COMMITTED_FIRST,
-    ROOT_SECTIONS,
     Claim,
     fields,
     lifecycle_key,
@@ -102,9 +101,7 @@ class Histories:
         """The value of a lifecycle register when it is found that this root was put back; `since`: the last seq from
         before that."""
         value, is_old = fields(lifecycle.register), lifecycle.register.version.seq <= since
-        old = (r.version for r in registers_of(self._table, lifecycle.register.key.device, ROOT_SECTIONS))
-        known = max((version for version in old if version.seq <= since), default=ZERO)
-        note = Restored(since, None, known, lifecycle.register.version if is_old else ZERO)
+        note = Restored(since, None, lifecycle.register.version if is_old else ZERO)
         value = {name: each for name, each in value.items() if name not in (DOUBT, DECIDED)}
         value[RESTORED] = note.to_value()
         is_free = value["state"] == "deleted" or value.get("holder") is None

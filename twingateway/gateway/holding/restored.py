@@ -24,12 +24,11 @@ MADE, ONLY_MOVED = "made", "moved"
 @dataclass(frozen=True, slots=True)
 class Restored:
     """`seq`: the last from before the restore. `since`: the incarnation and epoch from which on registers were
-    written since the restore, None before the first adoption: then `seq` says it. `known`, `lifecycle`: how far the
-    lost history is known: the greatest version of any of the root's registers, and of the lifecycle."""
+    written since the restore, None before the first adoption: then `seq` says it. `lifecycle`: the greatest version
+    of the lifecycle's in the lost history, as far as that is known."""
 
     seq: int
     since: tuple[int, int] | None
-    known: Version
     lifecycle: Version
 
     @classmethod
@@ -40,12 +39,11 @@ class Restored:
             return None
         seq, since = note.get("seq"), note.get("since")
         begun = _version([*since, 0])[:2] if isinstance(since, list) else None
-        known, state = _version(note.get("known")), _version(note.get("lifecycle"))
-        return cls(seq if isinstance(seq, int) else 0, begun, known, state)
+        return cls(seq if isinstance(seq, int) else 0, begun, _version(note.get("lifecycle")))
 
     def to_value(self) -> dict[str, Value]:
         since: Value = None if self.since is None else list(self.since)
-        return {"seq": self.seq, "since": since, "known": list(self.known), "lifecycle": list(self.lifecycle)}
+        return {"seq": self.seq, "since": since, "lifecycle": list(self.lifecycle)}
 
     def is_since(self, version: Version, *, is_issued: bool) -> bool:
         """Whether the root wrote this after it was restored. `is_issued`: this history of its store issued the seq;
@@ -55,15 +53,14 @@ class Restored:
         return self.since is not None and version[:2] >= self.since
 
     def is_news(self, claimed: Version) -> bool:
-        """Whether who has this version of the root's may know of the lost history what is not known yet."""
-        return claimed > self.known and (self.since is None or claimed[:2] < self.since)
+        """Whether who has this version of the root's, and none that is greater, may know of the lost history what is
+        not known yet. A root that was restored more than once lost several, and none says how far another went."""
+        return self.since is None or claimed[:2] < self.since
 
     def told(self, lost: Iterable[Register], begun: tuple[int, int]) -> Restored:
         """After these of the lost history were adopted, and an epoch was begun."""
-        lost = list(lost)
         states = [r.version for r in lost if r.key == lifecycle_key(r.key.device)]
-        known = max([self.known, *(r.version for r in lost if r.version.seq <= self.seq)])
-        return Restored(self.seq, self.since or begun, known, max([self.lifecycle, *states]))
+        return Restored(self.seq, self.since or begun, max([self.lifecycle, *states]))
 
 
 def _version(value: Value) -> Version:

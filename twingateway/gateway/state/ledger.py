@@ -230,7 +230,7 @@ class Ledger:
         """Take registers from a peer: those with greater versions are shown now; `then` runs when all of them (also
         the ones that were here already) are durable, after the applied ones were queued for further peers. Raises
         Unavailable when the store has no numbers left; then nothing happened."""
-        newer = [register for register in registers if self._is_newer(register)]
+        newer = [register for register in registers if self.is_newer(register)]
         applied = list(map(StoredRegister, newer, self._numbers.lsns(len(newer))))
         self._unsettled.add(applied)
         self._show(applied)
@@ -296,7 +296,8 @@ class Ledger:
             lsn = self._numbers.last_lsn
         self._events.publish(Notice(lsn, self.position, code, message, time, device, dict(detail)))
 
-    def _is_newer(self, register: Register) -> bool:
+    def is_newer(self, register: Register) -> bool:
+        """Whether it would be applied."""
         current = self._table.get(register.key)
         if current is not None:
             return register.version > current.register.version
