@@ -220,5 +220,5 @@ async def test_what_was_lost_is_no_news_of_another_restore_once_it_is_known() ->
     ],
 )
 def test_what_a_root_wrote_since_it_was_put_back(seq: int, version: Version, is_issued: bool, is_since: bool) -> None:
-    restored = Restored(seq, (1, 2), ZERO, ZERO)
+    restored = Restored(seq, (1, 2), ZERO)
     assert restored.is_since(version, is_issued=is_issued) is is_since

@@ -27,6 +27,7 @@ from twingateway.gateway.devices.actuator import Actuator
 from twingateway.gateway.devices.models import read_model
 from twingateway.gateway.devices.reporter import Reporter
 from twingateway.gateway.devices.wishes import Wishes
+from twingateway.gateway.holding.claims import lifecycle_key
 from twingateway.gateway.state.ledger import Draft
 from twingateway.gateway.state.locks import DeviceLocks
 from twingateway.ports.memory_store import MemoryDisk
@@ -288,6 +289,18 @@ async def test_the_outcome_is_not_forgotten_when_the_store_refuses_it() -> None:
         ack = await r.settled()
         assert (ack.state, ack.code) == (AckState.DELIVERED, "unconfirmed")
         assert r.driver.written == [("speed", 20)], "written once"
+
+
+async def test_a_value_is_written_though_a_newer_one_was_acknowledged_if_the_root_began_an_epoch_since() -> None:
+    """The newer one was lost with the root's store, and with all others that had it."""
+    async with rig() as r:
+        ledger, key = r.b.gateway.ledger, RegisterKey(PUMP, Section.ACK, "speed")
+        await ledger.write([Draft(lifecycle_key(PUMP), dict(r.b.lifecycle()))], version=Version(1, 2, 0))
+        lost = Ack(Version(1, 1, 60_000), AckState.APPLIED, observed=30)
+        ledger.apply([Register(key, Version(1, 1, 60_001), lost.to_value(), 0)], origin="", then=lambda: None)
+        ledger.apply([Register(SPEED, Version(1, 1, 50_000), 20, 0)], origin="", then=lambda: None)
+        r.actuator.nudge()
+        await until(lambda: r.driver.written == [("speed", 20)])
 
 
 async def test_a_value_that_comes_behind_the_ack_of_a_newer_one_is_not_written() -> None:

@@ -20,6 +20,7 @@ from twingateway.twin.ack import OVERRIDDEN, Ack, AckState
 from twingateway.twin.conflict import Source, followed
 from twingateway.twin.desired import origin_of, terms_of
 from twingateway.twin.identity import DeviceId
+from twingateway.twin.kept import LIFECYCLE_NAME
 from twingateway.twin.model import ConflictPolicy, Property
 from twingateway.twin.override import Override
 from twingateway.twin.register import Register, RegisterKey, Section, Version
@@ -194,10 +195,17 @@ class Wishes:
         is_it = override is not None and override.withdrawn is None and str(override.id) == wish.override
         return override if is_it else None
 
+    def _is_to_come(self, device: DeviceId, wish: Wish, said: Ack) -> bool:
+        """Whether a newer value was heard of: this node was told what was said of it before it had this device, or
+        this store. Not so when the root has begun an epoch since: such a value may be lost."""
+        lifecycle = self._table.get(RegisterKey(device, Section.LIFECYCLE, LIFECYCLE_NAME))
+        begun = (0, 0) if lifecycle is None else lifecycle.register.version[:2]
+        return said.version > wish.version and said.version[:2] >= begun
+
     def _is_open(self, device: DeviceId, wish: Wish) -> bool:
         said = self.desired_ack(device, wish.name)
-        if said is not None and not wish.is_override and said.version > wish.version:
-            return False  # this node was told of a newer one before it had this device, or this store: it is to come
+        if said is not None and not wish.is_override and self._is_to_come(device, wish, said):
+            return False
         if wish.value is None:
             return said is not None
         ack = self.ack(device, wish)
