@@ -56,7 +56,7 @@ class Observer:
             response.raise_for_status()
             async for fields in events(response.aiter_lines()):
                 self._last_id = fields.get("id", self._last_id)
-                if "event" in fields and fields["event"] != "notice":
+                if "event" in fields and fields["event"] not in ("notice", "quality"):
                     self._take(fields["event"], json.loads(fields["data"]))
 
     def _take(self, section: str, data: dict[str, Any]) -> None:
