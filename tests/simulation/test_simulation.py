@@ -1,4 +1,4 @@
-"""Hundreds of seeds of trouble, judged by the oracle; `make simulate` runs more."""
+"""A thousand seeds of trouble, judged by the oracle; `make simulate` runs more."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-SEEDS, PART = 250, 50
+SEEDS, PART = 1000, 100
 ROOT = Path(__file__).parents[2]
 
 
