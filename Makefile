@@ -17,7 +17,7 @@ demo: $(VENV)/.ready
 	$(BIN)/twingateway demo --seconds 30
 
 test: $(VENV)/.ready
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 3
 
 simulate: $(VENV)/.ready
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS)

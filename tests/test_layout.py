@@ -112,7 +112,7 @@ def test_every_adapter_is_in_the_wheel_and_found_by_entry_point():
 
 
 def test_every_error_has_a_code_of_its_own():
-    tree = [error for error in errors.all_errors() if error.__module__ == errors.__name__]
+    tree = list(errors.all_errors())
     defined = {
         node.name
         for node in ast.parse(Path(errors.__file__).read_text()).body
@@ -123,6 +123,14 @@ def test_every_error_has_a_code_of_its_own():
     twice = [code for code, times in Counter(error.code for error in tree).items() if times > 1]
     assert not twice
     assert all(error.__doc__ or error.__base__ is not errors.TwinGatewayError for error in tree)
+
+
+def test_what_an_adapter_derives_from_an_error_is_not_taken_for_it():
+    class MeterError(errors.DeviceError):
+        """Some plug-in's own."""
+
+    assert MeterError not in list(errors.all_errors())
+    assert [error for error in errors.all_errors() if error.code == MeterError.code] == [errors.DeviceError]
 
 
 def test_errors_are_defined_nowhere_else():

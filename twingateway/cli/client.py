@@ -54,7 +54,7 @@ _SPECIAL: dict[str, Callable[[str, tuple[Problem, ...]], TwinGatewayError]] = {
     "invalid-value": lambda message, problems: InvalidValue(problems[0] if problems else Problem(message)),
     "invalid-parameter": InvalidDocument,
 }
-_BY_CODE = {error.code: error for error in all_errors() if error.__module__ == TwinGatewayError.__module__}
+_BY_CODE = {error.code: error for error in all_errors()}
 #: For answers without a code that we know.
 _BY_STATUS: dict[int, type[TwinGatewayError]] = {
     400: InvalidDocument,

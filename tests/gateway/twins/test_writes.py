@@ -212,7 +212,7 @@ def test_an_error_is_the_same_after_its_way() -> None:
     told = decode_error(encode_error(VersionMismatch("no", current="1.1.4", secret=object())))
     assert (type(told), told.detail) == (VersionMismatch, {"current": "1.1.4"})
     for kind in all_errors():
-        if kind not in (InvalidValue,) and kind.__module__ == "twingateway.errors":
+        if kind is not InvalidValue:
             back = decode_error(encode_error(kind("why")))
             assert back.message == "why"
     assert type(decode_error({"code": "of-the-future", "message": "x"})) is TwinGatewayError
