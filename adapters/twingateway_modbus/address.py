@@ -31,8 +31,13 @@ class Transport(StrEnum):
         return self in (Transport.RTU, Transport.ASCII)
 
     @property
+    def has_check_sum(self) -> bool:
+        """Whether its frames tell altered bytes; those of Modbus/TCP leave it to the network."""
+        return self in _SERIAL_FRAMES
+
+    @property
     def framing(self) -> FramingName:
-        return FramingName(self.value.partition("-")[0]) if self in _SERIAL_FRAMES else FramingName.TCP
+        return FramingName(self.value.partition("-")[0]) if self.has_check_sum else FramingName.TCP
 
 
 _SERIAL_FRAMES = frozenset({Transport.RTU, Transport.RTU_OVER_TCP, Transport.ASCII, Transport.ASCII_OVER_TCP})

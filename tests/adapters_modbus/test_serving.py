@@ -116,6 +116,7 @@ async def test_tls_asks_clients_for_their_certificate(
         (replace(AT_NOON, test="at night"), "no test 'at night' with registers; it has 'at noon', 'recorded'"),
         (replace(AT_NOON, test="recorded"), "no test 'recorded' with registers"),
         (replace(AT_NOON, rights=parse_rights(["viewer=read"])), "--role needs tls and --client-ca"),
+        (replace(AT_NOON, faults=parse_faults(["noise@3=0.1"])), "noise is for lines"),
     ],
 )
 async def test_what_cannot_be_served_says_why(profile: Path, how: Serving, complaint: str) -> None:

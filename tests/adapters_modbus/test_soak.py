@@ -26,7 +26,6 @@ PROPERTIES: dict[str, Any] = {
 #: On a line without check sums between request and transaction (RTU, ASCII) the reply before cannot be told from the
 #: reply to the same request; everything else must be.
 KINDS = [kind for kind in FaultKind if kind not in (FaultKind.DELAY, FaultKind.STALE)]
-CHECKED = (Transport.RTU, Transport.ASCII, Transport.RTU_OVER_TCP, Transport.ASCII_OVER_TCP)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +41,7 @@ CHECKED = (Transport.RTU, Transport.ASCII, Transport.RTU_OVER_TCP, Transport.ASC
 )
 async def test_no_fault_makes_a_wrong_value(transport: Transport, connections: int) -> None:
     """Without a check sum (Modbus/TCP) altered bytes in the data cannot be seen: there the noise is left out."""
-    kinds = [kind for kind in KINDS if kind is not FaultKind.NOISE or transport in CHECKED]
+    kinds = [kind for kind in KINDS if kind is not FaultKind.NOISE or transport.has_check_sum]
     if not transport.is_serial:
         kinds += [FaultKind.STALE] if transport in (Transport.TCP, Transport.UDP) else []
     server = make_server(transport, *range(1, 9), faults=Faults([Fault(k, 0.6 / len(kinds)) for k in kinds], seed=5))
@@ -99,10 +98,10 @@ async def test_a_garbled_read_is_asked_once_more_at_once(kind: FaultKind) -> Non
         server.close()
 
 
-@pytest.mark.parametrize("transport", [Transport.TCP, Transport.UDP, *CHECKED])
+@pytest.mark.parametrize("transport", [t for t in Transport if t is not Transport.TLS])
 async def test_a_write_that_is_confirmed_has_happened(transport: Transport) -> None:
     """Whatever becomes of the replies to it, and to the read-back."""
-    kinds = [kind for kind in KINDS if kind is not FaultKind.NOISE or transport in CHECKED]
+    kinds = [kind for kind in KINDS if kind is not FaultKind.NOISE or transport.has_check_sum]
     server = make_server(transport, 1, faults=Faults([Fault(kind, 0.4 / len(kinds)) for kind in kinds], seed=7))
     address = await serve(transport, server) | {"unit": 1, "timeout": "30ms"}
     properties = {

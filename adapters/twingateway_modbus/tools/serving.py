@@ -52,6 +52,12 @@ async def serve_profile(file: Path, how: Serving) -> None:
     """Raises InvalidConfig."""
     if how.rights is not None and (how.where.certificate is None or how.where.certificate.client_ca is None):
         raise InvalidConfig("roles are in the clients' certificates: --role needs tls and --client-ca")
+    noisy = any(fault.kind is FaultKind.NOISE for faults in how.faults.values() for fault in faults.faults)
+    if noisy and not how.where.transport.has_check_sum:
+        raise InvalidConfig(
+            "noise is for lines: frames of Modbus/TCP have no check sum by which anybody could tell altered bytes, and "
+            "the network drops such packets; serve rtu, ascii, rtu-over-tcp or ascii-over-tcp"
+        )
     machines = _machines(file, how)
     memories: dict[int, Memory] = {unit: machine.memory for unit, machine in machines.items()}
     server = Server(memories, how.where.transport.framing, how.faults, rights=how.rights)
