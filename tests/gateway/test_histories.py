@@ -98,14 +98,20 @@ async def test_a_holder_that_was_put_back_hears_so_from_the_root_though_the_node
         assert edge.machines["pump"].written == [("speed", speed) for speed in range(1, 21)]
 
 
+async def deleted_since(cloud: MemoryNode, edge: MemoryNode, nodes: list[MemoryNode]) -> MemoryDisk:
+    """The root's store as it was; the pump was deleted then, and the edge has heard of it."""
+    await quiet(*nodes)
+    old = backup(cloud)
+    await cloud.gateway.commands.delete(PUMP)
+    deleted = cloud.gateway.table.get(lifecycle_key(PUMP))
+    await until(lambda: edge.disk.registers.get(lifecycle_key(PUMP)).register == deleted.register)
+    return old
+
+
 async def test_a_root_that_was_put_back_hears_so_from_a_holder_though_the_node_between_lost_its_store() -> None:
     cloud, region, edge = nodes = tree()
     async with running(*nodes):
-        await quiet(*nodes)
-        old = backup(cloud)
-        await cloud.gateway.commands.delete(PUMP)
-        deleted = cloud.gateway.table.get(lifecycle_key(PUMP))
-        await until(lambda: edge.disk.registers.get(lifecycle_key(PUMP)).register == deleted.register)
+        old = await deleted_since(cloud, edge, nodes)
     region.disk, cloud.disk = MemoryDisk(), old
     async with running(cloud):
         await cloud.gateway.commands.move(PUMP, "edge")
@@ -120,11 +126,7 @@ async def test_what_a_former_holder_knows_of_the_lost_history_is_not_lost_on_its
     cloud, region, edge = nodes = tree()
     other = rival()
     async with running(*nodes):
-        await quiet(*nodes)
-        old = backup(cloud)
-        await cloud.gateway.commands.delete(PUMP)
-        deleted = cloud.gateway.table.get(lifecycle_key(PUMP))
-        await until(lambda: edge.disk.registers.get(lifecycle_key(PUMP)).register == deleted.register)
+        old = await deleted_since(cloud, edge, nodes)
     region.disk, cloud.disk = MemoryDisk(), old
     async with running(cloud):
         await cloud.gateway.commands.move(PUMP, "other")

@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -28,6 +29,12 @@ def write(folder: Path, sections: str) -> Path:
     file = folder / "node.yaml"
     file.write_text('node: {name: lone}\napi: {address: "127.0.0.1:0"}\n' + sections)
     return file
+
+
+async def started(file: Path, **how: Any) -> asyncio.subprocess.Process:
+    """The node as a process of its own, whose log can be read."""
+    command = (sys.executable, "-m", "twingateway", "run", file.name)
+    return await asyncio.create_subprocess_exec(*command, cwd=file.parent, stderr=asyncio.subprocess.PIPE, **how)
 
 
 @asynccontextmanager
@@ -123,16 +130,7 @@ async def test_the_service_manager_hears_of_each_step_of_a_process(tmp_path: Pat
                 return
 
     environ = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "twingateway",
-        "run",
-        file.name,
-        cwd=tmp_path,
-        env=environ,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    process = await started(file, env=environ)
     try:
         async with asyncio.timeout(20):
             await until("READY=1")
@@ -161,16 +159,7 @@ async def test_the_service_manager_hears_of_each_step_of_a_process(tmp_path: Pat
 async def test_a_node_whose_terminal_is_closed_ends_in_good_order(tmp_path: Path) -> None:
     file = write(tmp_path, "")
     ours, terminal = os.openpty()
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "twingateway",
-        "run",
-        file.name,
-        cwd=tmp_path,
-        stdin=terminal,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    process = await started(file, stdin=terminal)
     assert process.stderr is not None
     try:
         async with asyncio.timeout(20):

@@ -55,8 +55,8 @@ async def serve_profile(file: Path, how: Serving) -> None:
     noisy = any(fault.kind is FaultKind.NOISE for faults in how.faults.values() for fault in faults.faults)
     if noisy and not how.where.transport.has_check_sum:
         raise InvalidConfig(
-            "noise is for lines: frames of Modbus/TCP have no check sum by which anybody could tell altered bytes, and "
-            "the network drops such packets; serve rtu, ascii, rtu-over-tcp or ascii-over-tcp"
+            "noise is for lines: Modbus/TCP has no check sum that tells altered bytes, and the network drops such "
+            "packets; serve rtu, ascii, rtu-over-tcp or ascii-over-tcp"
         )
     machines = _machines(file, how)
     memories: dict[int, Memory] = {unit: machine.memory for unit, machine in machines.items()}
