@@ -191,3 +191,16 @@ async def test_what_was_told_can_be_read_page_by_page() -> None:
         ]
         assert rest["nextAfter"] is None
         assert (await site.client.get("/journal/nothing")).json() == {"items": [], "nextAfter": None}
+
+
+async def test_what_was_told_can_be_read_from_the_end() -> None:
+    async with in_process() as site:
+        for n in range(5):
+            await site.gateway.journal.append(ALARM, None, "hot", n, NOON)
+        asked: dict[str, Any] = {"first": "newest", "limit": 2}
+        pages = [(await site.client.get("/journal/alarm", params=asked)).json()]
+        while pages[-1]["nextAfter"] is not None:
+            asked["after"] = pages[-1]["nextAfter"]
+            pages.append((await site.client.get("/journal/alarm", params=asked)).json())
+        assert [[item["value"] for item in page["items"]] for page in pages] == [[4, 3], [2, 1], [0]]
+        assert (await site.client.get("/journal/alarm", params={"first": "latest"})).status_code == 422

@@ -153,28 +153,33 @@ def _told(number: int, **more: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("options", "shown"),
+    ("options", "shown", "pages"),
     [
-        ([], ["claim-refused", "unassigned", "gap", "hot"]),
-        (["--last", "2"], ["gap", "hot"]),
-        (["hvac"], ["claim-refused", "hot"]),
-        (["--namespace", "acme"], ["hot"]),
+        ([], ["claim-refused", "unassigned", "gap", "hot"], [None, ["3"]]),
+        (["--last", "3"], ["unassigned", "gap", "hot"], [None, ["3"]]),
+        (["--last", "2"], ["gap", "hot"], [None]),
+        (["hvac"], ["claim-refused", "hot"], [None, ["3"]]),
+        (["hvac", "--last", "1"], ["hot"], [None]),
+        (["--namespace", "acme"], ["hot"], [None, ["3"]]),
     ],
 )
-def test_events_are_the_newest_of_all_pages(ask: Run, node: FakeNode, options: list[str], shown: list[str]) -> None:
+def test_events_are_asked_for_from_the_newest_until_there_are_enough(
+    ask: Run, node: FakeNode, options: list[str], shown: list[str], pages: list[list[str] | None]
+) -> None:
     refused = _told(1, twin="hvac", name="claim-refused", value={"message": "held by edge-2", "node": "edge-1"})
     moved = _told(2, twin="fan", name="unassigned", value={"message": "given to edge-2"})
     alarm = _told(4, twin="hvac", name="hot", value=91.5) | {"namespace": "acme"}
-    node.answer("GET", "/journal/event", {"items": [refused, moved], "nextAfter": 2})
-    node.answer("GET", "/journal/event", {"items": [_told(3, gap="ttl", count=7), alarm], "nextAfter": None})
+    node.answer("GET", "/journal/event", {"items": [alarm, _told(3, gap="ttl", count=7)], "nextAfter": 3})
+    node.answer("GET", "/journal/event", {"items": [moved, refused], "nextAfter": None})
     told = json.loads(ask("get", "events", *options, "-o", "json").stdout)
     assert [each.get("name", "gap") for each in told] == shown
-    assert [asked.query.get("after") for asked in node.asked] == [None, ["2"]]
+    assert [asked.query.get("after") for asked in node.asked] == pages
+    assert {asked.query["first"][0] for asked in node.asked} == {"newest"}
 
 
 def test_an_event_is_one_line_and_a_gap_says_what_is_missing(ask: Run, node: FakeNode) -> None:
     refused = _told(1, twin="hvac", name="claim-refused", value={"message": "held by edge-2", "node": "edge-1"})
-    items = [refused, _told(3, gap="ttl", count=7), _told(4, twin="hvac", name="hot", value=91.5)]
+    items = [_told(4, twin="hvac", name="hot", value=91.5), _told(3, gap="ttl", count=7), refused]
     node.answer("GET", "/journal/alarm", {"items": items, "nextAfter": None})
     lines = ask("get", "events", "--class", "alarm").stdout.splitlines()
     assert lines[1].split()[2:] == ["edge-1", "hvac", "claim-refused", "held", "by", "edge-2"]

@@ -29,7 +29,7 @@ async def test_a_damaged_entry_is_noticed_not_sent(tmp_path: Path):
         await store.journal_page(EVENT, 0, 1000)
 
 
-async def test_a_long_queue_is_read_and_emptied_without_a_scan(tmp_path: Path):
+async def test_what_is_long_is_read_and_emptied_without_a_scan(tmp_path: Path):
     path = tmp_path / "node.db"
     store = await open_store(path)
     await store.commit(Changes(journal=filed(*(entry(n) for n in range(10)))))
@@ -38,6 +38,7 @@ async def test_a_long_queue_is_read_and_emptied_without_a_scan(tmp_path: Path):
     for statement in (
         "SELECT * FROM journal_queue WHERE class = 'event' AND position > 5 ORDER BY position",
         "DELETE FROM journal_queue WHERE class = 'event' AND position <= 5",
+        "SELECT * FROM journal_kept WHERE class = 'event' AND position <= 5 ORDER BY position DESC",
         "SELECT time FROM history WHERE series = 1 AND time >= 1 AND time < 2 ORDER BY time, id",
     ):
         plan = " ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}"))

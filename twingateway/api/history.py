@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
@@ -21,6 +22,14 @@ router = APIRouter(tags=["history"])
 LAST_HOUR = 3_600_000
 #: Most points or steps in one answer.
 MOST = 10_000
+
+
+class First(StrEnum):
+    """The end from which a list is read."""
+
+    OLDEST = "oldest"
+    NEWEST = "newest"
+
 
 _UNIX = re.compile(r"-?[0-9]{1,15}", re.ASCII)
 _AFTER = re.compile(r"(-?[0-9]{1,15})-([0-9]{1,18})", re.ASCII)
@@ -101,13 +110,21 @@ async def journal(gateway: TheGateway) -> JSONResponse:
 async def kept(
     gateway: TheGateway,
     class_name: Annotated[str, Path(max_length=64, description="`alarm`, `event` …")],
+    first: Annotated[
+        First, Query(description="From which end: the last ten are `first=newest&limit=10`.")
+    ] = First.OLDEST,
     limit: Annotated[int, Query(ge=1, le=MOST)] = 1000,
-    after: Annotated[int, Query(ge=0, description="`nextAfter` of the page before.")] = 0,
+    after: Annotated[
+        int | None, Query(ge=0, lt=1 << 63, description="`nextAfter` of the page before, from the same end.")
+    ] = None,
 ) -> JSONResponse:
     """Entries that this node keeps (its own and what has arrived from nodes below), in the order in which they came,
-    each once. An entry is known everywhere by `journal` and `seq`. A gap record (`gap` says why) stands for `count`
-    entries that are not told. Of the class `history` only gap records are listed here."""
-    found = await gateway.store.kept_page(class_name, after, limit + 1)
+    each once, or the last one first. An entry is known everywhere by `journal` and `seq`. A gap record (`gap` says
+    why) stands for `count` entries that are not told. Of the class `history` only gap records are listed here."""
+    if first is First.NEWEST:
+        found = await gateway.store.kept_before(class_name, after, limit + 1)
+    else:
+        found = await gateway.store.kept_page(class_name, after or 0, limit + 1)
     items = [_shown(placed) for placed in found[:limit]]
     return JSONResponse({"items": items, "nextAfter": found[limit - 1].position if len(found) > limit else None})
 

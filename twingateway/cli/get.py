@@ -27,6 +27,10 @@ _NODE_HEADINGS = (
 )
 
 
+#: Entries of the journal in one answer: as many as a node gives.
+_PAGE = 10_000
+
+
 @app.command("twins")
 def twins(
     label: Annotated[
@@ -179,14 +183,16 @@ def events(
       twingateway get events hvac --last 10
       twingateway get events --class alarm -o json
     """
-    from collections import deque
+    from itertools import islice
     from urllib.parse import quote
 
-    kept = Api(api, token_file).pages(f"/journal/{quote(class_name, safe='')}", limit=10_000)
+    page = last if twin is None and namespace is None else _PAGE
+    path = f"/journal/{quote(class_name, safe='')}"
+    kept = Api(api, token_file).pages(path, first="newest", limit=min(page, _PAGE))
     wanted = (
         entry for entry in kept if twin in (None, entry.get("twin")) and namespace in (None, entry["namespace"])
     )
-    found = list(deque(wanted, maxlen=last))
+    found = list(islice(wanted, last))[::-1]
     _show(found, output, ("TIME", "NODE", "TWIN", "EVENT", "MESSAGE"), map(_event_row, found))
 
 

@@ -122,6 +122,10 @@ class JournalStore(Protocol):
         """What is kept behind position `after`, in the order in which it came."""
         ...
 
+    async def kept_before(self, class_name: str, before: int | None, limit: int) -> list[Placed]:
+        """What is kept before position `before` (None: to the end), the newest first."""
+        ...
+
     async def prune_kept(self, class_name: str, most: int) -> int:
         """Delete all but the last `most` that are kept; returns how many went."""
         ...

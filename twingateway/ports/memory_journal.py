@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 
 from twingateway.ports.journal import MOST_JOURNALS, Bucket, Depth, Filing, Placed, Point, Span
 from twingateway.twin.entry import EVICTED, EXPIRED, HISTORY, LOST, JournalEntry, after, gap_for
@@ -12,6 +14,8 @@ from twingateway.twin.value import Value
 
 #: What an entry counts beside its texts, in bytes.
 OVERHEAD = 64
+
+_POSITION = attrgetter("position")
 
 
 @dataclass(slots=True)
@@ -142,7 +146,14 @@ class MemoryJournal:
         waiting.update(in_order)
 
     def kept_page(self, class_name: str, behind: int, limit: int) -> list[Placed]:
-        return [placed for placed in self.kept.get(class_name, []) if placed.position > behind][:limit]
+        kept = self.kept.get(class_name, [])
+        first = bisect_right(kept, behind, key=_POSITION)
+        return kept[first : first + limit]
+
+    def kept_before(self, class_name: str, before: int | None, limit: int) -> list[Placed]:
+        kept = self.kept.get(class_name, [])
+        end = len(kept) if before is None else bisect_left(kept, before, key=_POSITION)
+        return kept[max(0, end - limit) : end][::-1]
 
     def prune_kept(self, class_name: str, most: int) -> int:
         kept = self.kept.get(class_name, [])

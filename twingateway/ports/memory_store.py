@@ -144,6 +144,9 @@ class MemoryStore:
     async def kept_page(self, class_name: str, after: int, limit: int) -> list[Placed]:
         return self._disk.journal.kept_page(class_name, after, limit)
 
+    async def kept_before(self, class_name: str, before: int | None, limit: int) -> list[Placed]:
+        return self._disk.journal.kept_before(class_name, before, limit)
+
     async def prune_kept(self, class_name: str, most: int) -> int:
         self._require_writable()
         return self._disk.journal.prune_kept(class_name, most)

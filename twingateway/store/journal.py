@@ -61,6 +61,9 @@ FROM journal_queue WHERE class = ? AND position <= ? GROUP BY namespace, journal
 _UP_TO = f"{QUEUED} WHERE class = ? AND position <= ?"
 _GAPS_UP_TO = f"{_UP_TO} AND gap <> ''"
 _KEPT_PAGE = f"{KEPT} WHERE class = ? AND position > ? ORDER BY position LIMIT ?"
+_KEPT_BEFORE = f"{KEPT} WHERE class = ? AND position <= ? ORDER BY position DESC LIMIT ?"
+#: The greatest that SQLite can give.
+_LAST_POSITION = (1 << 63) - 1
 _PRUNE_KEPT = """
 DELETE FROM journal_kept WHERE class = ?1 AND position <= (
     SELECT position FROM journal_kept WHERE class = ?1 ORDER BY position DESC LIMIT 1 OFFSET ?2)
@@ -150,6 +153,11 @@ def evict(connection: sqlite3.Connection, class_name: str, max_bytes: int, befor
 
 def kept_page(connection: sqlite3.Connection, class_name: str, behind: int, limit: int) -> list[Placed]:
     return [kept(row) for row in connection.execute(_KEPT_PAGE, (class_name, behind, limit)).fetchall()]
+
+
+def kept_before(connection: sqlite3.Connection, class_name: str, before: int | None, limit: int) -> list[Placed]:
+    last = _LAST_POSITION if before is None else before - 1
+    return [kept(row) for row in connection.execute(_KEPT_BEFORE, (class_name, last, limit)).fetchall()]
 
 
 def prune_kept(connection: sqlite3.Connection, class_name: str, most: int) -> int:

@@ -220,6 +220,9 @@ class SqliteStore:
     async def kept_page(self, class_name: str, after: int, limit: int) -> list[Placed]:
         return await self._read(lambda connection: journal.kept_page(connection, class_name, after, limit))
 
+    async def kept_before(self, class_name: str, before: int | None, limit: int) -> list[Placed]:
+        return await self._read(lambda connection: journal.kept_before(connection, class_name, before, limit))
+
     async def prune_kept(self, class_name: str, most: int) -> int:
         return await self._write(lambda connection: journal.prune_kept(connection, class_name, most))
 

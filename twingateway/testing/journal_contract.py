@@ -216,9 +216,14 @@ class JournalContract:
         assert [placed.entry.value for placed in kept] == [0, 1, 2, 3, 4]
         assert await waiting(store) == []
         assert await store.kept_page(EVENT, kept[1].position, 2) == kept[2:4]
+        assert await store.kept_before(EVENT, None, 2) == [kept[4], kept[3]], "the newest first"
+        assert await store.kept_before(EVENT, kept[3].position, 2) == [kept[2], kept[1]]
+        assert await store.kept_before(EVENT, kept[1].position, 2) == [kept[0]]
+        assert await store.kept_before(EVENT, kept[0].position, 2) == []
         assert await store.prune_kept(EVENT, 2) == 3
         assert await store.prune_kept(EVENT, 2) == 0
         assert await store.kept_page(EVENT, 0, 100) == kept[3:]
+        assert await store.kept_before(EVENT, None, 100) == kept[:2:-1]
         await store.close()
 
     async def test_no_space_keeps_nothing_of_what_was_received(self, medium: Medium) -> None:
