@@ -44,14 +44,14 @@ def test_the_old_one_seen_again_ends_the_search():
     assert trip.shortest == 0.1
 
 
-def test_a_queue_stands_when_even_the_shortest_of_a_round_has_waited():
+def test_a_round_is_told_by_its_shortest():
     trip = RoundTrip()
     for rtt in (0.1, 0.4, 0.4):
         trip.sample(0.0, rtt)
-    assert trip.round_over() == (0.1, False)
+    assert trip.round_over() == 0.1
     for rtt in (0.3, 0.2, 0.4):
         trip.sample(1.0, rtt)
-    assert trip.round_over() == (0.2, True)
+    assert trip.round_over() == 0.2
 
 
 def test_two_samples_say_nothing_of_a_queue():

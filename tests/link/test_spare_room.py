@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from twingateway.link.spare_room import LASTING, LATEST, SOONEST, SpareRoom, is_queue
+from twingateway.link.spare_room import LASTING, LATEST, SOONEST, SpareRoom
 
 
 def test_room_is_there_until_something_has_to_wait_and_again_a_second_later():
@@ -35,9 +35,3 @@ def test_room_that_is_gone_as_soon_as_it_is_used_is_tried_ever_less_often():
 
 def test_room_that_lasts_is_taken_for_room_again():
     assert tries(SpareRoom(), [0.2, 0.2, 0.2, LASTING, 0.2]) == [1, 2, 4, 8, SOONEST]
-
-
-def test_what_the_quickest_packets_wait_is_a_queue_and_jitter_of_some_is_not():
-    assert is_queue(0.125, 0.1)
-    assert not is_queue(0.112, 0.1)
-    assert not is_queue(0.004, 0.001)

@@ -30,10 +30,10 @@ from aioquic.quic.congestion.base import K_INITIAL_WINDOW, QuicCongestionControl
 from aioquic.quic.packet_builder import QuicSentPacket
 
 from twingateway.link.delivery import Delivery, Departure
+from twingateway.link.queueing import STANDS, TIGHT, is_queued
 from twingateway.link.random_loss import RandomLoss
 from twingateway.link.round_trip import RoundTrip
 from twingateway.link.share import Share
-from twingateway.link.spare_room import is_queue
 
 #: The name under which aioquic knows this controller.
 ALGORITHM = "twingateway-bandwidth"
@@ -166,11 +166,11 @@ class BandwidthControl(QuicCongestionControl):
 
     def _look_for_queue(self, now: float) -> None:
         """A round is over: see whether even its shortest round trip had waited."""
-        seen = self._round_trip.round_over()
-        self._queue_stands = seen is not None and seen[1]
-        self._queues = seen is not None and is_queue(seen[0], self._round_trip.shortest)
-        if seen is not None:
-            self._share.round_over(now, seen[0], self.random_loss)
+        shortest, own = self._round_trip.round_over(), self._round_trip.shortest
+        self._queue_stands = shortest is not None and is_queued(shortest, own, STANDS)
+        self._queues = shortest is not None and is_queued(shortest, own, TIGHT)
+        if shortest is not None:
+            self._share.round_over(now, shortest, self.random_loss)
 
     def _count_low(self, departure: Departure, *, lost: bool) -> None:
         if departure.low and self._share.limit == math.inf:

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import math
 
-from twingateway.link.share import queue_stands
-
 #: Seconds within which the shortest must be confirmed, and the factor up to which a sample does so.
 MEMORY = 10.0
 SAME = 1.1
 #: Seconds beyond a round trip that it takes for a queue of ours to be empty.
 EMPTYING = 0.2
-#: Samples from which a round's shortest says that a queue stands.
-STANDING_SAMPLES = 3
+#: Samples from which a round's shortest says whether packets wait in a queue.
+TELLING_SAMPLES = 3
 
 
 class RoundTrip:
@@ -49,8 +47,8 @@ class RoundTrip:
         self._round_shortest = min(self._round_shortest, rtt)
         self._round_samples += 1
 
-    def round_over(self) -> tuple[float, bool] | None:
-        """The shortest of the round that ends, and whether even it had waited; None if there were too few samples."""
+    def round_over(self) -> float | None:
+        """The shortest of the round that ends; None if there were too few samples to say anything of a queue."""
         shortest, samples = self._round_shortest, self._round_samples
         self._round_shortest, self._round_samples = math.inf, 0
-        return (shortest, queue_stands(shortest, self.shortest)) if samples >= STANDING_SAMPLES else None
+        return shortest if samples >= TELLING_SAMPLES else None

@@ -16,10 +16,7 @@ from __future__ import annotations
 import math
 from collections import deque
 
-#: A queue stands when the shortest of a round's round trips exceeds the path's own by this factor and time. Jitter
-#: does not look like it, since the shortest of several is not delayed.
-STANDING_FACTOR = 1.25
-STANDING_SECONDS = 0.002
+from twingateway.link.queueing import STANDS, is_queued
 
 #: How far back the shortest round trip is looked for, in seconds.
 MEMORY = 60.0
@@ -27,11 +24,6 @@ MEMORY = 60.0
 LESS, MORE = 0.8, 1.25
 #: Round trips without a queue after which nobody is there to share with.
 CLEAR = 2
-
-
-def queue_stands(shortest: float, own: float) -> bool:
-    """Whether even the shortest of some round trips has waited; `own`: the path's (seconds)."""
-    return shortest > STANDING_FACTOR * own + STANDING_SECONDS
 
 
 class Share:
@@ -58,7 +50,7 @@ class Share:
 
     def round_over(self, now: float, shortest: float, random_loss: float) -> None:
         """A round trip is over. `shortest`: of its samples; `random_loss`: share that the path loses anyhow."""
-        stands = queue_stands(shortest, self._path(now, shortest))
+        stands = is_queued(shortest, self._path(now, shortest), STANDS)
         usual = random_loss * (self._acked + self._lost)
         congested = self._lost > usual + 2 * math.sqrt(usual)
         most = self._most

@@ -13,13 +13,6 @@ import math
 SOONEST, LATEST = 1.0, 60.0
 #: Room that lasted for so long was there; what had to wait then had another cause.
 LASTING = 3.0
-#: A queue is where even the quickest packets wait for more than this share of the round trip and this time (seconds).
-QUEUE_SHARE, QUEUE_TIME = 0.1, 0.005
-
-
-def is_queue(shortest: float, own: float) -> bool:
-    """`shortest`: of a round's round trips; `own`: the path's (seconds)."""
-    return shortest > (1 + QUEUE_SHARE) * own + QUEUE_TIME
 
 
 class SpareRoom:
