@@ -1,7 +1,7 @@
 """`python -m tests.simulation --seeds 100000`: many seeds; `--seed N --trace`: one, with what happened.
 
 Seeds run in as many processes as there are processors. The first failing seeds are printed with the command that
-replays each.
+replays each, at the end all of them; an interrupt ends it with the summary of what ran.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import argparse
 import gc
 import logging
 import os
-import subprocess
+import signal
 import sys
 import time
 import traceback
@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 
 import structlog
 
+from tests.simulation.tally import Tally
 from tests.simulation.virtual_time import run
 from tests.simulation.world import World, simulate
 
@@ -53,7 +54,8 @@ def quieten() -> None:
 
 def prepare() -> None:
     """Of a process that tries many seeds: rubbish is collected between worlds, of which none outlives its end, rather
-    than looked for again and again among all modules."""
+    than looked for again and again among all modules. An interrupt is for the process that hands out the seeds."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     quieten()
     gc.collect()
     gc.freeze()
@@ -75,7 +77,7 @@ def main() -> int:
     options = parser.parse_args()
     if os.environ.get("PYTHONHASHSEED") != "0":
         # Sets are walked in the same order in every process only if text hashes alike.
-        return subprocess.call([sys.executable, *sys.orig_argv[1:]], env={**os.environ, "PYTHONHASHSEED": "0"})
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"})
     quieten()
     if options.seed is not None:
         _, problem, trace = try_seed(options.seed, logged=True)
@@ -86,17 +88,19 @@ def main() -> int:
 
 
 def many(seeds: range, jobs: int) -> int:
-    began, failed = time.monotonic(), 0
+    tally, interrupted = Tally(len(seeds), time.monotonic()), False
     with ProcessPoolExecutor(jobs, initializer=prepare) as pool:
-        for done, (seed, problem) in enumerate(pool.map(try_one_of_many, seeds, chunksize=8), 1):
-            if problem:
-                failed += 1
-                if failed <= 10:
-                    print(f"seed {seed}: {problem}\n  replay: python -m tests.simulation --seed {seed}", flush=True)
-            if done % 1000 == 0:
-                print(f"{done} seeds, {failed} failed, {time.monotonic() - began:.0f} s", flush=True)
-    print(f"{len(seeds)} seeds, {failed} failed, {time.monotonic() - began:.1f} s")
-    return int(failed > 0)
+        try:
+            for seed, problem in pool.map(try_one_of_many, seeds, chunksize=8):
+                for line in tally.add(seed, problem, time.monotonic()):
+                    print(line, flush=True)
+        except KeyboardInterrupt:
+            interrupted = True
+            pool.shutdown(cancel_futures=True)
+    print("\n".join(tally.summary(time.monotonic())))
+    if interrupted:
+        return 128 + signal.SIGINT
+    return int(bool(tally.failed))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -60,3 +61,21 @@ assert any({seen!r} in problem for problem in problems), problems
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_an_interrupt_ends_a_run_with_the_summary_of_what_ran() -> None:
+    """Far more seeds than the test has time for: were the interrupt not heeded it would never end."""
+    code = """
+import sys
+from tests.simulation import __main__ as m, tally
+tally.PROGRESS_EVERY = 0.0
+sys.exit(m.many(range(100_000), 1))
+"""
+    command = [sys.executable, "-u", "-c", code]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True) as running:
+        assert running.stdout is not None
+        assert "1 of 100000 seeds" in running.stdout.readline()
+        os.killpg(running.pid, signal.SIGINT)
+        told = running.stdout.read()
+    assert running.returncode == 128 + signal.SIGINT
+    assert "seeds, 0 failed" in told.splitlines()[-1]

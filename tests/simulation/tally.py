@@ -1,0 +1,45 @@
+"""What came of the seeds so far, in lines for the person who waits for them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+#: Seconds between two lines of progress.
+PROGRESS_EVERY = 10.0
+#: Failing seeds that are told with what is wrong; of more the numbers are told at the end.
+EXPLAINED = 10
+
+
+class Tally:
+    """Of `wanted` seeds, begun at `now`; times are monotonic seconds."""
+
+    def __init__(self, wanted: int, now: float) -> None:
+        self._wanted = wanted
+        self._began = self._told_at = now
+        self._done = 0
+        self.failed: list[int] = []
+
+    def add(self, seed: int, problem: str, now: float) -> list[str]:
+        """One seed is done; the lines to print."""
+        lines = []
+        self._done += 1
+        if problem:
+            self.failed.append(seed)
+            if len(self.failed) <= EXPLAINED:
+                lines.append(f"seed {seed}: {problem}\n  replay: python -m tests.simulation --seed {seed}")
+        if now - self._told_at >= PROGRESS_EVERY:
+            self._told_at = now
+            lines.append(self._progress(now))
+        return lines
+
+    def _progress(self, now: float) -> str:
+        rate = self._done / (now - self._began)
+        left = timedelta(seconds=round((self._wanted - self._done) / rate))
+        return f"{self._done} of {self._wanted} seeds, {len(self.failed)} failed, {rate:.1f}/s, {left} left"
+
+    def summary(self, now: float) -> list[str]:
+        """The last lines, of what ran."""
+        lines = [f"{self._done} seeds, {len(self.failed)} failed, {now - self._began:.1f} s"]
+        if self.failed:
+            lines.append("failed: " + " ".join(map(str, sorted(self.failed))))
+        return lines
