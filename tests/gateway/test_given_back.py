@@ -56,6 +56,7 @@ async def test_what_is_given_back_before_the_lifecycle_is_known_is_not_of_an_end
         assert b.value(Section.OVERRIDE, "speed") is not None
         assert b.outbox(cloud) == {}, "until it is granted with this store nothing is said"
         take(b, lifecycle("edge", b.gateway.peers.store_id.hex(), 8, 2))
+        await b.gateway.committer.submit()
         assert {SPEED, NOTE} <= b.outbox(cloud).keys()
         stored = b.gateway.table.get(SPEED)
         assert stored is not None
@@ -67,6 +68,7 @@ async def test_what_was_not_given_back_is_void_on_the_way() -> None:
         cloud, _ = edge.parent()
         await edge.gateway.ownership.configure([PUMP])
         take(edge, lifecycle("edge", edge.gateway.peers.store_id.hex(), 8, 2))
+        await edge.gateway.committer.submit()
         note = Register(NOTE, edge.gateway.table.get(NOTE).register.version, edge.outbox(cloud)[NOTE], 0)  # type: ignore[union-attr]
         region.parent()
         take(region, lifecycle("edge", "its store", 8, 2))
@@ -97,6 +99,7 @@ async def test_a_device_that_is_the_first_of_its_holder_has_no_note() -> None:
         cloud, _ = b.parent()
         await b.gateway.ownership.configure([PUMP])
         take(b, lifecycle("edge", b.gateway.peers.store_id.hex(), 8, 1))
+        await b.gateway.committer.submit()
         assert NOTE not in b.outbox(cloud)
 
 

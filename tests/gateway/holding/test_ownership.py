@@ -259,6 +259,7 @@ async def test_what_a_device_said_before_its_grant_is_minted_again_under_it() ->
         b.gateway.ledger.apply(
             [register("state", granted, 7, section=Section.LIFECYCLE)], origin="cloud", then=lambda: None
         )
+        await until(lambda: b.outbox(cloud))
         assert b.outbox(cloud) == {
             flow: 1.5,
             RegisterKey(PUMP, Section.PRESENCE, "kept"): {

@@ -140,6 +140,28 @@ async def test_what_was_on_its_way_when_the_grant_came_is_not_lost_behind_an_old
         assert stored.register.version[:2] == (1, 1)
 
 
+async def test_what_is_said_under_a_grant_is_told_when_the_grant_is_durable() -> None:
+    """A process that had forgotten the grant would say under it again what it had said before."""
+    async with bench("edge", root=False) as b:
+        cloud, _ = b.parent()
+        await b.gateway.ownership.configure([PUMP])
+        b.gateway.ledger.report([Draft(FLOW, 1)])
+        b.store.gate.clear()
+        value = {"state": "live", "holder": "edge", "store": b.gateway.peers.store_id.hex(), "epoch": 1}
+        lifecycle = register("state", dict(value), 5, section=Section.LIFECYCLE)
+        b.gateway.ledger.apply([lifecycle], origin="cloud", then=lambda: None)
+        b.gateway.ledger.report([Draft(FLOW, 2)])
+        assert b.value(Section.REPORTED, "flow") == 2, "it is shown here at once"
+        await turns()
+        assert b.outbox(cloud) == {}
+        b.store.gate.set()
+        await until(lambda: b.outbox(cloud).get(FLOW) == 2)
+        assert b.durable(lifecycle.key) == value
+        b.store.gate.clear()
+        b.gateway.ledger.report([Draft(FLOW, 3)])
+        assert b.outbox(cloud)[FLOW] == 3
+
+
 async def test_no_peer_is_told_of_a_number_that_the_store_never_has() -> None:
     """After a crash such a number would be taken for one that another history of this store issued."""
     async with bench() as b:

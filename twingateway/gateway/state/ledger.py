@@ -3,6 +3,8 @@
 - A reported value (and what a peer sent) is shown first and committed behind: freshness is its purpose, and its
   writer or its device can say it again.
 - Everything else commits before anyone sees it or it is sent.
+- What is said under a grant that a peer sent is told once the grant is durable here: a process that forgot it would
+  say under it again what it had said before.
 
 While an lsn is *unsettled* (issued, but its register is not both durable here and in the outboxes) no peer is told
 that everything up to a later one is settled: whatever a peer was told, this store can have forgotten only by being
@@ -12,6 +14,7 @@ replaced by an older copy of itself. While it is *unpublished* no event position
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
@@ -97,6 +100,8 @@ class Ledger:
         self._unsettled = unsettled
         self._unpublished = Pending()
         self._pending: dict[RegisterKey, StoredRegister] = {}
+        self._granting: Counter[DeviceId] = Counter()
+        """Devices of which a lifecycle register that a peer sent is on its way into the store."""
         self._watchers: list[tuple[Callable[[StoredRegister], None], frozenset[Section]]] = []
         self._removal_watchers: list[Callable[[StoredRegister], None]] = []
         self._recorders: list[Recorder] = []
@@ -150,8 +155,13 @@ class Ledger:
 
     def _report(self, drafts: Iterable[Draft], version: Version | None = None) -> list[StoredRegister]:
         minted = self._mint(drafts, version)
-        self._commit_behind(minted)
-        self._offer(self._show(minted), None)
+        early, late = minted, list[StoredRegister]()
+        if self._granting:
+            early = [stored for stored in minted if stored.register.key.device not in self._granting]
+            late = [stored for stored in minted if stored.register.key.device in self._granting]
+        self._commit_behind(minted, late)
+        self._show(minted)
+        self._offer(early, None)
         return minted
 
     def mint_again(self, device: DeviceId, sections: Iterable[Section], begun: tuple[int, int]) -> None:
@@ -232,11 +242,14 @@ class Ledger:
         Unavailable when the store has no numbers left; then nothing happened."""
         newer = [register for register in registers if self.is_newer(register)]
         applied = list(map(StoredRegister, newer, self._numbers.lsns(len(newer))))
+        granting = Counter(s.register.key.device for s in applied if s.register.key.section is Section.LIFECYCLE)
+        self._granting += granting
         self._unsettled.add(applied)
         self._show(applied)
         self._committer.add(applied)
 
         def durable() -> None:
+            self._granting -= granting
             self._offer(applied, origin)
             self._unsettled.remove(applied)
             then()
@@ -355,11 +368,17 @@ class Ledger:
         if self._outboxes is not None:
             self._outboxes.offer((each for each in registers if self._is_current(each.register)), origin=origin)
 
-    def _commit_behind(self, registers: Sequence[StoredRegister]) -> None:
+    def _commit_behind(self, registers: Sequence[StoredRegister], late: Sequence[StoredRegister] = ()) -> None:
+        """`late`: those that are offered only when they are durable."""
+
+        def durable() -> None:
+            self._offer(late, None)
+            self._unsettled.remove(registers)
+
         if registers:
             self._unsettled.add(registers)
             self._committer.add(registers)
-            self._committer.after(lambda: self._unsettled.remove(registers))
+            self._committer.after(durable)
 
 
 def granted_epoch(lifecycle: Register) -> int:
