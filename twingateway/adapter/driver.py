@@ -21,7 +21,8 @@ class Written:
     """The outcome of a write that the device did not refuse.
 
     `confirmed`: the device itself reported `observed` afterwards and it equals what was asked for (within the
-    property's resolution). Only then is a desired value called applied.
+    property's resolution). Only then is a desired value called applied. With an `observed` that does not match, the
+    desired value has failed, as after a WriteMismatch.
     """
 
     confirmed: bool

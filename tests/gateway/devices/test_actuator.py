@@ -52,7 +52,7 @@ MODEL: dict[str, Any] = {
 
 class FakeDriver(Driver):
     """Holds values; `errors` are raised by the next writes, `blind` makes reading back impossible; `unreadable` is
-    raised by reads, which wait for `asked` first."""
+    raised by reads, which wait for `asked` first. Writes that are not `confirmed` are answered by what it `keeps`."""
 
     def __init__(self) -> None:
         self.writable = frozenset({"speed", "mode", "valve"})
@@ -60,6 +60,7 @@ class FakeDriver(Driver):
         self.written: list[tuple[str, Value]] = []
         self.errors: list[Exception] = []
         self.confirmed = True
+        self.keeps: Value = None
         self.blind = False
         self.unreadable: DeviceError | None = None
         self.asked: Callable[[], Awaitable[object]] | None = None
@@ -84,7 +85,7 @@ class FakeDriver(Driver):
         if self.errors:
             raise self.errors.pop(0)
         self.values[name] = value
-        return Written(self.confirmed, value if self.confirmed else None)
+        return Written(self.confirmed, value if self.confirmed else self.keeps)
 
 
 @dataclass
@@ -269,6 +270,26 @@ async def test_an_idempotent_property_is_written_again_when_nobody_can_read_it()
         r.actuator.returned()
         assert (await r.settled("valve")).state is AckState.APPLIED
         assert r.driver.written == [("valve", True)] * 2
+
+
+async def test_another_value_observed_after_a_write_has_failed_though_the_driver_raised_nothing() -> None:
+    async with rig() as r:
+        r.driver.confirmed = False
+        r.driver.keeps = 18
+        await r.desire()
+        ack = await r.settled()
+        assert (ack.state, ack.code, ack.observed) == (AckState.FAILED, "write-mismatch", 18)
+        assert ack.message == "speed is 18 after 20 was written"
+
+
+async def test_what_the_device_had_reported_before_is_no_confirmation_and_no_failure() -> None:
+    async with rig() as r:
+        r.driver.confirmed = False
+        r.driver.keeps = 20
+        await r.desire()
+        ack = await r.settled()
+        assert (ack.state, ack.code) == (AckState.DELIVERED, "unconfirmed")
+        assert "said nothing" in ack.message
 
 
 async def test_the_outcome_is_not_forgotten_when_the_store_refuses_it() -> None:

@@ -29,6 +29,7 @@ from twingateway.errors import (
     StoreError,
     TooLarge,
     Unavailable,
+    WriteMismatch,
 )
 from twingateway.gateway.devices.lifetimes import Lifetimes
 from twingateway.gateway.devices.models import ModelBook
@@ -335,7 +336,15 @@ class Actuator:
             if written.observed is not None:
                 self._taken[wish.name] = written.observed
             return Ack(wish.version, AckState.APPLIED, observed=written.observed)
+        return self._unconfirmed(wish, value, written.observed)
+
+    def _unconfirmed(self, wish: Wish, value: Value, observed: Value) -> Ack:
+        """What the device did not confirm: it showed nothing, or the value that it had anyway, or another one."""
         message = "the device has no way to report this property back"
+        if observed is not None:
+            if not self._driver.matches(wish.name, value, observed):
+                raise WriteMismatch(f"{wish.name} is {observed!r} after {value!r} was written", observed=observed)
+            message = "the device said nothing to the write; before it, it had reported this value"
         return Ack(wish.version, AckState.DELIVERED, "unconfirmed", message)
 
     async def _read_back(self, wish: Wish, value: Value, doubt: _Doubt, ttl: float | None) -> Ack | None:
