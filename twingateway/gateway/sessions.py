@@ -137,13 +137,13 @@ class Sessions:
         handler(peer, body)
 
     def refused(self, peer: Peer, event: PeerRefused) -> None:
-        self._ledger.notice(
-            "register-refused",
-            f"{peer.name} refused {event.key}: {event.message}",
-            event.key.device,
-            refusal=event.code,
-        )
-        self._insistence.refused(peer, event)
+        if self._insistence.refused(peer, event):
+            self._ledger.notice(
+                "register-refused",
+                f"{peer.name} refused {event.key}: {event.message}",
+                event.key.device,
+                refusal=event.code,
+            )
 
     def rolled_back(self, peer: Peer, forked_at: int) -> None:
         self._repair.begin(peer.name, forked_at)

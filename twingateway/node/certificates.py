@@ -10,14 +10,11 @@ import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-import structlog
-
 from twingateway.gateway.state.ledger import Ledger
 
 if TYPE_CHECKING:
     from twingateway.pki.credential import NodeCredential
 
-log = structlog.get_logger("node")
 
 #: Seconds between two looks at the files.
 LOOK = 3600.0
@@ -42,7 +39,6 @@ async def watch_certificate(credential: NodeCredential, ledger: Ledger) -> None:
         found = concern(credential, datetime.now(UTC))
         if found is not None and found != told:
             code, text = found
-            log.warning("the node's certificate", code=code, reason=text)
             ledger.notice(code, text)
         told = found
         await asyncio.sleep(LOOK)

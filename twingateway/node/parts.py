@@ -10,8 +10,6 @@ from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import structlog
-
 from twingateway.adapter.broker import BrokerClient
 from twingateway.config.load import LoadedNode
 from twingateway.config.node import BrokerSection, IdentitySection, NodeConfig
@@ -29,8 +27,6 @@ from twingateway.gateway.gateway import Gateway
 from twingateway.gateway.state.journal import JournalPolicy, WithHistory
 from twingateway.plugins.registry import AdapterRegistry
 from twingateway.ports.byte_stream import OpenStream
-
-log = structlog.get_logger("node")
 
 if TYPE_CHECKING:
     from twingateway.pki.credential import NodeCredential
@@ -80,7 +76,6 @@ async def add_models(loaded: LoadedNode, gateway: Gateway) -> None:
         except ModelConflict as error:
             if gateway.is_root:
                 raise InvalidConfig(f"models: {error.message}", [Problem(error.message, "models")]) from error
-            log.warning("a model of the node file is not used: the root's is", model=str(model.ref))
             gateway.ledger.notice(error.code, f"{error.message}; until then the root's is used")
 
 

@@ -108,7 +108,8 @@ async def test_an_adapter_that_cannot_be_opened_is_tried_again_and_says_when(mon
         await host.open(kind, Settings(), Context("reluctant", b.clock, None, None))
         await b.gateway.ownership.configure([PUMP])
         host.run([ConfiguredDevice(PUMP, "reluctant", Settings())])
-        assert (await b.notice("adapter-fault")).message == "OSError: no such port"
+        message = (await b.notice("adapter-fault")).message
+        assert message == "the adapter reluctant could not be opened: OSError: no such port"
         assert host.health()[0].error == "OSError: no such port"
         await until(lambda: isinstance(b.value(Section.PRESENCE, "source"), dict))
         source: Any = b.value(Section.PRESENCE, "source")

@@ -6,9 +6,11 @@ import pytest
 
 from tests.gateway.workbench import PUMP, Bench, bench, register, turns
 from twingateway.gateway.peering.peers import Peer
+from twingateway.gateway.state.events import Notice
 from twingateway.gateway.state.ledger import Draft
 from twingateway.sync.events import PeerRefused
-from twingateway.twin.register import RegisterKey, Section, StoredRegister
+from twingateway.testing.joined import until
+from twingateway.twin.register import RegisterKey, Section, StoredRegister, Version
 
 FLOW = RegisterKey(PUMP, Section.REPORTED, "flow")
 
@@ -53,3 +55,25 @@ async def test_it_is_offered_again_after_a_pause(monkeypatch: pytest.MonkeyPatch
         assert again is not None
         assert parent.session.low == again.lsn - 1
         assert parent.session.top >= again.lsn, "nothing is held back any more"
+
+
+async def test_people_are_told_once_of_a_device_that_is_still_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("twingateway.gateway.holding.insistence.PAUSE", (0.001, 1.0))
+    monkeypatch.setattr("twingateway.gateway.holding.insistence.PATIENCE", 0.008)
+    async with bench("edge", root=False) as b:
+        parent = await granted(b)
+        await b.events()
+        told: list[int] = []
+        for _ in range(5):
+            refuse(b, parent)
+            refuse(b, parent)
+            told.append(sum(isinstance(event, Notice) for event in await b.events()))
+            await until(lambda: FLOW in b.outbox(parent))
+        assert told == [0, 0, 0, 1, 0]
+
+
+async def test_what_is_not_offered_again_is_told_at_once() -> None:
+    async with bench("edge", root=False) as b:
+        parent = await granted(b)
+        b.gateway.sessions.refused(parent, PeerRefused(FLOW, Version(1, 1, 1), "invalid-value", "no number"))
+        assert (await b.notice("register-refused")).message == "cloud refused default/pump/reported/flow: no number"

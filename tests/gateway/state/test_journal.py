@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 
 import pytest
+from structlog.testing import capture_logs
 
 from twingateway.errors import StoreFull
 from twingateway.gateway.gateway import Gateway
@@ -151,7 +152,11 @@ async def test_notices_of_an_edge_are_published_at_the_root_with_their_origin() 
     async with cloud.running() as root, edge.running(cloud) as leaf:
         await eventually(cloud.disk, 1)
         listening = root.events.listen()
-        leaf.ledger.notice("adapter-fault", "it broke", PUMP, adapter="fake")
+        with capture_logs() as logs:
+            leaf.ledger.notice("adapter-fault", "it broke", PUMP, adapter="fake")
+        assert [(line["event"], line["code"], line["device"]) for line in logs] == [
+            ("it broke", "adapter-fault", "default/pump")
+        ], "in the log of the node it is about, too"
         found: list[Notice] = []
         while not found:
             batch = await listening.next_batch()

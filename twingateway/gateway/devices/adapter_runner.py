@@ -49,8 +49,8 @@ class AdapterRunner:
                 await _stop_quietly(adapter, name)
             if reason_of(error) != self.error:
                 self.error = reason_of(error)
-                log.error("an adapter could not be opened", adapter=name, reason=self.error)
-                self._ledger.notice("adapter-fault", self.error, adapter=name)
+                message = f"the adapter {name} could not be opened: {self.error}"
+                self._ledger.notice("adapter-fault", message, adapter=name)
             return False
         if self.error:
             self._ledger.notice("adapter-opened", f"the adapter {name} could be opened now", adapter=name)

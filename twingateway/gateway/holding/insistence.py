@@ -26,6 +26,8 @@ from twingateway.twin.identity import DeviceId
 _PASSING = frozenset({"not-yours", "fenced", "deleted"})
 #: Seconds until a device is offered again: doubling from the first to the second while it is refused.
 PAUSE = (0.5, 60.0)
+#: The pause before which it is told, once, that a device is still refused.
+PATIENCE = 4.0
 
 
 class Insistence:
@@ -38,21 +40,24 @@ class Insistence:
         self._held: dict[DeviceId, list[Callable[[], None]]] = {}
         """What was refused must not be forgotten by a crash before it is offered again."""
 
-    def refused(self, peer: Peer, event: PeerRefused) -> None:
+    def refused(self, peer: Peer, event: PeerRefused) -> bool:
+        """Whether people are to be told: not of what is offered again, unless that was in vain, and then once."""
         key = event.key
         if peer.direction is not Direction.PARENT:
-            return
+            return True
         if event.code == OUTDATED:
             self._tasks.start(self._say_again(event), f"saying {key} again")
-            return
+            return False
         if event.code not in _PASSING or key.section not in HOLDER_SECTIONS:
-            return
+            return True
         stored = self._table.get(key)
         if stored is not None and stored.register.version == event.version:
             self._held.setdefault(key.device, []).append(self._ledger.hold(stored))
-        if key.device not in self._waiting:
-            self._waiting.add(key.device)
-            self._tasks.start(self._offer_again(key.device), f"offering {key.device} again")
+        if key.device in self._waiting:
+            return False
+        self._waiting.add(key.device)
+        self._tasks.start(self._offer_again(key.device), f"offering {key.device} again")
+        return self._pauses.get(key.device) == PATIENCE
 
     def linked(self) -> None:
         """There is a new link to the parent."""

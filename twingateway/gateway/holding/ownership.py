@@ -219,7 +219,6 @@ class Ownership:
         for claim in claims:
             refuse(peer, claim, objection)
         self._ledger.notice("claim-refused", objection, node=claims[0].holder, devices=len(claims))
-        log.warning("claims refused", peer=peer.name, node=claims[0].holder, reason=objection)
 
     def _reached(self, holder: str) -> None:
         """A node is reached through another child than before: that child has none of its registers yet."""
@@ -254,7 +253,6 @@ class Ownership:
         self._denied[device] = version
         self._elsewhere.add(device)
         self._ledger.notice("claim-refused", reason, device)
-        log.warning("claim refused", device=str(device), reason=reason)
 
     def on_restore(self, peer: Peer, body: Any) -> None:
         """The root gives back what this node told it before its store was lost or rolled back; nodes on the way add

@@ -18,6 +18,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
+import structlog
+
 from twingateway.errors import Unavailable
 from twingateway.gateway.state.clock import Clock
 from twingateway.gateway.state.committer import Committer
@@ -40,6 +42,8 @@ from twingateway.twin.register import (
     Writer,
 )
 from twingateway.twin.value import Value
+
+log = structlog.get_logger("notice")
 
 #: Member of a lifecycle register while its root, which was rolled back, has not asked the holder what it has:
 #: nothing is written then, and nothing sent that could replace it there.
@@ -294,9 +298,11 @@ class Ledger:
         self._committer.add(peers=[record])
 
     def notice(self, code: str, message: str, device: DeviceId | None = None, **detail: Value) -> None:
-        """Tell listeners something that is not a register, and put it on record; also when the store has no numbers
-        left."""
+        """Tell listeners something that is not a register, log it, and put it on record; also when the store has no
+        numbers left."""
         time = self._clock.wall_ms()
+        about = {} if device is None else {"device": str(device)}
+        log.warning(message, code=code, **about)
         self.tell(code, message, device, time, detail)
         for recorder in self._recorders:
             recorder.on_notice(code, message, device, time, detail)
