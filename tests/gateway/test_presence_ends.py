@@ -198,14 +198,16 @@ async def test_nobody_speaks_for_a_device_that_was_moved_to_a_node_which_has_not
     async with cloud.running(), edge.running(cloud):
         await until(at_both(cloud, edge, "online"))
         await cloud.gateway.commands.move(PUMP, "other")
-        await until(at_both(cloud, edge, "unknown"))
+        await until(lambda: presence(cloud).state == presence(edge).state == "unknown")
         unclaimed = presence(cloud)
         assert unclaimed.code == "unclaimed"
         assert "other" in unclaimed.message
+        assert presence(edge).code == "elsewhere"
         other = MemoryNode("other")
         other.machines["pump"] = FakeMachine({"flow": 2.0})
         async with other.running(cloud):
             await until(at_both(cloud, other, "online"))
+            assert presence(edge).message == "it was given to other: ask that node, or the root", "it hears no claim"
 
 
 async def test_a_link_from_before_a_repair_that_ends_late_does_not_make_its_node_unreachable() -> None:

@@ -326,7 +326,7 @@ async def test_a_certificate_for_another_name_is_refused(make_site):
     for name in ("cloud.example", "192.0.2.1"):
         error = await refused(site, server_name=name)
         assert isinstance(error, NotAuthorized)
-        assert name in error.message
+        assert f"it is not for '{name}'; issue it with `pki issue … --host {name}`" in error.message
 
 
 async def test_an_expired_certificate_is_refused(make_site, authority):

@@ -19,10 +19,11 @@ from aioquic.quic.packet import QuicErrorCode
 from aioquic.tls import AlertDescription
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from twingateway.errors import LinkError, NotAuthorized, TwinGatewayError
+from twingateway.errors import LinkError, TwinGatewayError
 from twingateway.link.address import address_text
 from twingateway.link.connection import PulledConnection
 from twingateway.link.early import EarlyDatagram
+from twingateway.link.unverified import unverified
 from twingateway.ports.link import CONTROL_STREAM, HandlerFactory, LinkFacts, LinkHandler
 
 #: Seconds that `close` waits for what is queued to be acknowledged.
@@ -344,7 +345,7 @@ class QuicLink(QuicConnectionProtocol):
         if event.reason_phrase == "Idle timeout":
             return LinkError(f"{peer} has not been heard of for {self.connection.configuration.idle_timeout:g} s")
         if event.error_code in _CERTIFICATE_ALERTS:
-            return NotAuthorized(f"the certificate of {peer} does not verify: {event.reason_phrase}")
+            return unverified(peer, self.connection.configuration.server_name, event.reason_phrase)
         if event.error_code == QuicErrorCode.NO_ERROR:
             return None
         kind = "closed" if event.frame_type is None else "broke"

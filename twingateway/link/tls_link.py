@@ -22,10 +22,11 @@ from typing import cast
 
 import structlog
 
-from twingateway.errors import LinkError, NotAuthorized
+from twingateway.errors import LinkError
 from twingateway.link.address import address_text
 from twingateway.link.outgoing import Outgoing
 from twingateway.link.server_identity import ALPN
+from twingateway.link.unverified import unverified
 from twingateway.ports.link import CONTROL_STREAM, HandlerFactory, LinkFacts, LinkHandler
 
 #: Seconds that `close` waits until the peer has taken what is queued.
@@ -255,7 +256,8 @@ class TlsLink(asyncio.Protocol):
             return False
         except ssl.SSLCertVerificationError as problem:
             self._send_encrypted()
-            self.abort(NotAuthorized(f"the certificate of {self._peer} does not verify: {problem.verify_message}"))
+            sought = self._tls.server_hostname
+            self.abort(unverified(self._peer, sought, problem.verify_message, problem.verify_code))
             return False
         except ssl.SSLError:
             self._send_encrypted()

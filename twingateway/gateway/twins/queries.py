@@ -249,11 +249,20 @@ class Queries:
         holder = self._peers.holder(device)
         lifecycle = self._table.get(lifecycle_key(device))
         if holder is not None and lifecycle is not None and not fields(lifecycle.register).get("store"):
-            message = f"it was given to {holder}, which has not claimed it yet: does that node have its document?"
-            return Presence(PresenceState.UNKNOWN, lifecycle.register.time, "unclaimed", message)
+            code, message = self._unheard(holder)
+            return Presence(PresenceState.UNKNOWN, lifecycle.register.time, code, message)
         if holder is not None and holder not in known:
             known[holder] = hops(self._table, self._peers.node, holder)
         return effective(self._table.value(device, Section.PRESENCE, STATE), known.get(holder or "", []))
+
+    def _unheard(self, holder: str) -> tuple[str, str]:
+        """Why nothing is heard here of a device that was given to `holder`: it did not claim it, or it is not below
+        this node, which hears of claims there no more than of values."""
+        here = self._peers.node
+        if self._peers.parent is None or holder == here or hops(self._table, here, holder):
+            message = f"it was given to {holder}, which has not claimed it yet: does that node have its document?"
+            return "unclaimed", message
+        return "elsewhere", f"it was given to {holder}: ask that node, or the root"
 
     def quality(self, device: DeviceId) -> Quality:
         """Which of the reported values are to be relied on at present."""
