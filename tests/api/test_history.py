@@ -14,6 +14,7 @@ from twingateway.ports.store import Changes
 from twingateway.testing.joined import until
 from twingateway.twin.entry import ALARM, HISTORY, JournalEntry
 from twingateway.twin.parse_model import parse_model
+from twingateway.twin.quality import MARKS, Quality, Reason
 
 NOON = int(datetime(2026, 1, 31, 12, tzinfo=UTC).timestamp() * 1000)
 
@@ -27,6 +28,22 @@ async def ask(site: Site, **params: Any) -> Any:
     response = await site.client.get("/twins/pump/history", params={"property": "level", **params})
     assert response.status_code == 200, response.text
     return response.json()
+
+
+AWAY = Reason("device-timeout", "no answer", NOON + 1_000)
+NO_NUMBER = Reason("device-reply-invalid", "no number", NOON + 5_000)
+
+
+async def mark(site: Site, *marks: tuple[int, Quality]) -> None:
+    await remember(site, *((time, quality.to_value()) for time, quality in marks), name=MARKS)
+
+
+def bad(time: int, reason: Reason) -> dict[str, Any]:
+    return {"time": time, "value": None, "quality": "bad", "reason": reason.to_value()}
+
+
+def good(time: int, value: Any) -> dict[str, Any]:
+    return {"time": time, "value": value, "quality": "good"}
 
 
 async def test_points_come_in_order_and_page_by_page() -> None:
@@ -43,7 +60,7 @@ async def test_points_come_in_order_and_page_by_page() -> None:
             after = page["nextAfter"]
             if after is None:
                 break
-        assert found == [{"time": NOON + n // 2, "value": n} for n in range(6)], "`to` is not included"
+        assert found == [good(NOON + n // 2, n) for n in range(6)], "`to` is not included"
         assert pages == 2
 
 
@@ -56,7 +73,7 @@ async def test_times_may_be_written_both_ways() -> None:
             ("2026-01-31T13:00:00+01:00", "2026-01-31T12:00:30"),
         ]:
             page = await ask(site, **{"from": start, "to": end})
-            assert page["items"] == [{"time": NOON, "value": "at noon"}]
+            assert page["items"] == [{"time": NOON, "value": "at noon", "quality": "good"}]
             assert page["from"] == NOON
 
 
@@ -74,14 +91,82 @@ async def test_steps_sum_up() -> None:
         page = await ask(site, **window)
         assert page["step"] == 10_000
         assert page["items"] == [
-            {"time": NOON, "count": 3, "min": 1.0, "mean": 3.0, "max": 6.0},
-            {"time": NOON + 20_000, "count": 1, "min": None, "mean": None, "max": None},
+            {"time": NOON, "count": 3, "min": 1.0, "mean": 3.0, "max": 6.0, "bad": 0},
+            {"time": NOON + 20_000, "count": 1, "min": None, "mean": None, "max": None, "bad": 0},
         ]
         first = await ask(site, **window, limit=1)
         assert first["items"] == page["items"][:1]
         second = await ask(site, **window, limit=1, after=first["nextAfter"])
         assert second["items"] == page["items"][1:]
         assert second["nextAfter"] is None
+
+
+async def test_where_a_value_was_not_to_be_relied_on_there_is_none_but_the_reason() -> None:
+    async with in_process() as site:
+        await remember(site, (NOON, 1))
+        await mark(site, (NOON, Quality()), (NOON + 1_000, Quality(AWAY)), (NOON + 2_000, Quality()))
+        await mark(site, (NOON + 5_000, Quality(None, {"level": NO_NUMBER, "flow": AWAY})))
+        await mark(site, (NOON + 6_000, Quality(None, {"level": NO_NUMBER})))
+        await remember(site, (NOON + 7_000, 2))
+        await mark(site, (NOON + 7_000, Quality()))
+        expected = [
+            good(NOON, 1),
+            bad(NOON + 1_000, AWAY),
+            good(NOON + 2_000, 1),
+            bad(NOON + 5_000, NO_NUMBER),
+            good(NOON + 7_000, 2),
+        ]
+        window = {"from": NOON, "to": NOON + 60_000}
+        assert (await ask(site, **window))["items"] == expected
+        for limit in (1, 2, 3):
+            page = await ask(site, limit=limit, **window)
+            found = page["items"]
+            while page["nextAfter"] is not None:
+                page = await ask(site, limit=limit, after=page["nextAfter"], **window)
+                assert len(page["items"]) <= limit
+                found += page["items"]
+            assert found == expected, "in pages of any size"
+
+
+async def test_a_window_in_which_nothing_was_reported_begins_with_what_is_bad() -> None:
+    async with in_process() as site:
+        await remember(site, (NOON, 1))
+        await mark(site, (NOON + 1_000, Quality(AWAY)))
+        window = {"from": NOON + 10_000, "to": NOON + 60_000}
+        assert (await ask(site, **window))["items"] == [bad(NOON + 10_000, AWAY)]
+        assert (await ask(site, property="torque", **window))["items"] == [], "it never had a value"
+
+
+async def test_steps_say_how_much_of_them_was_bad() -> None:
+    async with in_process() as site:
+        await remember(site, (NOON, 4), (NOON + 35_000, 6))
+        await mark(site, (NOON + 8_000, Quality(AWAY)), (NOON + 35_000, Quality()))
+        await mark(site, (NOON + 37_000, Quality(AWAY)), (NOON + 38_000, Quality()), (NOON + 99_000, Quality(AWAY)))
+        window = {"from": NOON, "to": NOON + 60_000, "step": "10s"}
+        page = await ask(site, **window)
+        shown = [(item["time"] - NOON, item["count"], item["mean"], item["bad"]) for item in page["items"]]
+        assert shown == [
+            (0, 1, 4.0, 2_000),
+            (10_000, 0, None, 10_000),
+            (20_000, 0, None, 10_000),
+            (30_000, 1, 6.0, 6_000),
+        ]
+        found: list[Any] = []
+        for rest in (3, 2, 1, 0):
+            after = {"after": found[-1]["time"]} if found else {}
+            part = await ask(site, limit=1, **window, **after)
+            assert (part["nextAfter"] is None) == (rest == 0)
+            found += part["items"]
+        assert found == page["items"]
+
+
+async def test_what_is_bad_now_is_not_bad_beforehand() -> None:
+    async with in_process() as site:
+        now = site.gateway.clock.wall_ms()
+        await remember(site, (now - 5_000, 1))
+        await mark(site, (now - 2_000, Quality(AWAY)))
+        (step,) = (await ask(site, step="1d", **{"from": now - 10_000, "to": now + 80_000_000}))["items"]
+        assert 2_000 <= step["bad"] < 60_000
 
 
 @pytest.mark.parametrize(
@@ -157,7 +242,7 @@ async def test_what_a_device_reports_becomes_history() -> None:
     node.journal = JournalPolicy(history=WithHistory.ALL)
     async with in_process(node) as site:
         site.pump.say(level=5)
-        await until(lambda: len(node.disk.journal.history) == 2)
+        await until(lambda: {name for _, name in node.disk.journal.history} == {"flow", "level", MARKS})
         assert [item["value"] for item in (await ask(site))["items"]] == [5]
 
 

@@ -70,7 +70,7 @@ async def everything(store: SqliteStore) -> dict[str, Any]:
         "kept": await store.kept_page(EVENT, 0, 1000),
         "points": await store.points(SPAN, (-1, 0), 1000),
         "buckets": await store.buckets(SPAN, 5, 1000),
-        "newest": await store.newest_point(SPAN.device, SPAN.name),
+        "newest": await store.last_point(SPAN.device, SPAN.name),
         "series": await store.series(),
         "depths": await store.journal_depths(),
         "history": await store.history_bytes(),

@@ -49,3 +49,12 @@ def test_what_makes_no_sense_says_nothing(nonsense: Value) -> None:
     assert quality_of(ONLINE, nonsense, nonsense) == Quality()
     entry: Value = {"flow": {"code": 3, "message": [], "since": "now"}}
     assert quality_of(ONLINE, entry, None).of("flow") == Reason("")
+
+
+def test_what_is_kept_of_a_quality_says_the_same_again() -> None:
+    for whole in (None, Reason("device-timeout", "no answer", 5)):
+        for bad in ({}, {"flow": Reason("device-refused", "no", 3)}):
+            quality = Quality(whole, bad)
+            assert Quality.from_value(quality.to_value()) == quality
+    for nonsense in (None, 7, "bad", {"reason": 7, "bad": [1]}, {"bad": {"flow": 7}}):
+        assert Quality.from_value(nonsense) == Quality()

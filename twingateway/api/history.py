@@ -13,8 +13,10 @@ from fastapi.responses import JSONResponse
 
 from twingateway.api.params import Device, TheGateway
 from twingateway.errors import InvalidDocument, Problem, UnknownTwin
-from twingateway.ports.journal import Placed, Point, Span
+from twingateway.gateway.twins.history import Step
+from twingateway.ports.journal import Placed, Span
 from twingateway.twin.duration import parse_duration
+from twingateway.twin.quality import described
 
 router = APIRouter(tags=["history"])
 
@@ -50,11 +52,16 @@ async def history(
 ) -> JSONResponse:
     """Points of one property in order of time, from `from` (an hour before `to`) to before `to` (now).
 
-    Without `step` each value as it was reported; several may have one time. With `step`, counted from `from`, for
-    each step with any point `count` (of all points) and `min`, `mean` and `max` (of those that are numbers, else
-    null). `nextAfter` of null: that was all. History is kept at the root and at nodes with an API, for as long as the
-    model (or the node's file) says, counted from now or, if that is earlier, from the property's newest point; what
-    is older is not shown. It comes late when the way to a device was down, and then fills up.
+    Without `step` each value as it was reported, of quality `good`; several may have one time. From where it was not
+    to be relied on any more there is an item of quality `bad` with its `reason`, without a value (at `from`, if it
+    was so then), and where it became good again without being reported, the value once more. With `step`, counted
+    from `from`, for each step with any of it: `count` (of all that was reported), `min`, `mean` and `max` (of what
+    are numbers, else null), and `bad`, the milliseconds for which the value was. Quality is as the device's own node
+    saw it.
+
+    `nextAfter` of null: that was all. History is kept at the root and at nodes with an API, for as long as the model
+    (or the node's file) says, counted from now or, if that is earlier, from the property's newest point; what is
+    older is not shown. It comes late when the way to a device was down, and then fills up.
     """
     if not gateway.queries.exists(device):
         raise UnknownTwin(f"there is no twin {device.short}")
@@ -63,20 +70,17 @@ async def history(
     span = Span(device, property, since, until)
     shown: dict[str, Any] = {"twin": device.name, "property": property, "from": since, "to": until}
     if step is None:
-        points = await gateway.history.points(span, _after(after, since), limit + 1)
-        shown["items"] = [{"time": point.time, "value": point.value} for point in points[:limit]]
-        shown["nextAfter"] = _next(points, limit)
+        readings, behind = await gateway.history.readings(span, _after(after), limit)
+        shown["items"] = [{"time": each.time, "value": each.value, **described(each.reason)} for each in readings]
+        shown["nextAfter"] = None if behind is None else "{}-{}".format(*behind)
         return JSONResponse(shown)
     width = _step(step)
     if after is not None:  # steps go on from the end of the last one
         span = Span(device, property, _moment(after, "after") + width, until)
-    found = await gateway.history.buckets(span, width, limit + 1)
+    found = await gateway.history.steps(span, width, limit + 1)
     shown["step"] = width
-    shown["items"] = [
-        {"time": each.time, "count": each.count, "min": each.minimum, "mean": each.mean, "max": each.maximum}
-        for each in found[:limit]
-    ]
-    shown["nextAfter"] = str(found[limit - 1].time) if len(found) > limit else None
+    shown["items"] = list(map(_summed_up, found[:limit]))
+    shown["nextAfter"] = str(found[limit - 1].bucket.time) if len(found) > limit else None
     return JSONResponse(shown)
 
 
@@ -165,17 +169,19 @@ def _step(text: str) -> int:
     return width
 
 
-def _after(text: str | None, since: int) -> tuple[int, int]:
+def _after(text: str | None) -> tuple[int, int] | None:
     if text is None:
-        return since - 1, 0
+        return None
     match = _AFTER.fullmatch(text)
     if match is None:
         raise _refusal(f"{text!r} is not the nextAfter of a page", "after")
     return int(match[1]), int(match[2])
 
 
-def _next(points: list[Point], limit: int) -> str | None:
-    return f"{points[limit - 1].time}-{points[limit - 1].order}" if len(points) > limit else None
+def _summed_up(step: Step) -> dict[str, Any]:
+    each = step.bucket
+    figures = {"count": each.count, "min": each.minimum, "mean": each.mean, "max": each.maximum}
+    return {"time": each.time, **figures, "bad": step.bad}
 
 
 def _refusal(message: str, parameter: str) -> InvalidDocument:

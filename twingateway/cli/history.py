@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from twingateway.cli.client import DEFAULT_API, Api, ApiOption, NamespaceOption, TokenOption
+from twingateway.cli.get import ack_note
 from twingateway.cli.output import Form, FormOption, print_data, print_table
 
 
@@ -26,14 +27,14 @@ def history(
     token_file: TokenOption = None,
     namespace: NamespaceOption = None,
 ) -> None:
-    """Show what a property was.
+    """Show what a property was, and since when it was not to be relied on.
 
     Ask the root or a node with an API: others keep no history. A time without zone is this machine's, as it is shown.
 
     Examples:
       twingateway history hvac temperature
       twingateway history hvac temperature --from 2026-01-31T06:00:00Z --step 5m
-      twingateway history hvac temperature -o json | jq '.[].value'
+      twingateway history hvac temperature -o json | jq '.[] | select(.quality == "good") | .value'
     """
     from urllib.parse import quote
 
@@ -46,10 +47,11 @@ def history(
     if output is not Form.TABLE:
         print_data(found, output)
     elif step:
-        columns = ("count", "min", "mean", "max")
-        print_table(("TIME", "COUNT", "MIN", "MEAN", "MAX"), (_row(item, columns) for item in found))
+        columns = ("count", "min", "mean", "max", "bad")
+        print_table(("TIME", "COUNT", "MIN", "MEAN", "MAX", "BAD"), (_row(item, columns) for item in found))
     else:
-        print_table(("TIME", "VALUE"), (_row(item, ("value",)) for item in found))
+        rows = ((*_row(item, ("value",)), _quality(item)) for item in found)
+        print_table(("TIME", "VALUE", "QUALITY"), rows)
 
 
 def _zoned(time: str) -> str:
@@ -66,6 +68,13 @@ def _row(item: dict[str, Any], columns: tuple[str, ...]) -> tuple[Any, ...]:
     return moment.isoformat(" ", timespec="milliseconds"), *(_figure(item[column], column) for column in columns)
 
 
+def _quality(item: dict[str, Any]) -> str:
+    """The word, and if it is not good why."""
+    return ", ".join(filter(None, [item["quality"], ack_note(item.get("reason", {}))]))
+
+
 def _figure(value: Any, column: str) -> Any:
-    """A mean without the noise of its division."""
+    """A mean without the noise of its division, milliseconds as seconds."""
+    if column == "bad":
+        return f"{value / 1000:g} s" if value else None
     return round(value, 6) if column == "mean" and value is not None else value

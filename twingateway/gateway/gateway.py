@@ -33,6 +33,7 @@ from twingateway.gateway.state.tasks import Tasks
 from twingateway.gateway.twins.commands import Commands
 from twingateway.gateway.twins.history import History
 from twingateway.gateway.twins.overrides import Overrides
+from twingateway.gateway.twins.quality_marks import QualityMarks
 from twingateway.gateway.twins.queries import Queries
 from twingateway.gateway.twins.retention import PropertyFinder, Retention
 from twingateway.gateway.twins.verdicts import Verdicts
@@ -92,6 +93,8 @@ class Gateway:
         tasks.start(self.relay.keep_up(), "journal upkeep")
         tasks.start(self.collection.run(), "collection of tombstones")
         self.collection.open()
+        marks = QualityMarks(self.peers, self.table, self.queries, self.journal)
+        self.ledger.watch(marks.on_register, Section.PRESENCE)
         tasks.start(self.verdicts.run(), "verdicts")
         self.overrides.begin()
         self.sessions.mark_down()

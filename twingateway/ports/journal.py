@@ -66,6 +66,10 @@ class Point:
     value: Value
 
 
+#: Behind every point.
+NEWEST = ((1 << 63) - 1, (1 << 63) - 1)
+
+
 @dataclass(frozen=True, slots=True)
 class Bucket:
     """One step of history from `time` on. Numbers only count in `minimum`, `mean` and `maximum`, all points in
@@ -138,8 +142,8 @@ class JournalStore(Protocol):
         """Points summed up per `step` milliseconds counted from the span's start; empty steps are left out."""
         ...
 
-    async def newest_point(self, device: DeviceId, name: str) -> int | None:
-        """The time of a property's newest point, None if it has no history."""
+    async def last_point(self, device: DeviceId, name: str, upto: tuple[int, int] = NEWEST) -> Point | None:
+        """The last point of a property that is not behind `(time, order)`, None if there is none."""
         ...
 
     async def series(self) -> list[tuple[DeviceId, str]]:

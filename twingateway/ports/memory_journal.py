@@ -173,8 +173,9 @@ class MemoryJournal:
             steps.setdefault(span.start + (point.time - span.start) // step * step, []).append(point)
         return [_summed_up(time, members) for time, members in sorted(steps.items())][:limit]
 
-    def newest_point(self, device: DeviceId, name: str) -> int | None:
-        return max((point.time for point in self.history.get((device, name), [])), default=None)
+    def last_point(self, device: DeviceId, name: str, upto: tuple[int, int]) -> Point | None:
+        points = (p for p in self.history.get((device, name), []) if (p.time, p.order) <= upto)
+        return max(points, key=attrgetter("time", "order"), default=None)
 
     def history_bytes(self) -> int:
         return self.history_size

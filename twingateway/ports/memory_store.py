@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from twingateway.errors import StoreError, StoreFull
-from twingateway.ports.journal import Bucket, Depth, Filing, Placed, Point, Span
+from twingateway.ports.journal import NEWEST, Bucket, Depth, Filing, Placed, Point, Span
 from twingateway.ports.memory_journal import MemoryJournal, copied
 from twingateway.ports.store import (
     Attempt,
@@ -160,8 +160,8 @@ class MemoryStore:
     async def series(self) -> list[tuple[DeviceId, str]]:
         return list(self._disk.journal.history)
 
-    async def newest_point(self, device: DeviceId, name: str) -> int | None:
-        return self._disk.journal.newest_point(device, name)
+    async def last_point(self, device: DeviceId, name: str, upto: tuple[int, int] = NEWEST) -> Point | None:
+        return self._disk.journal.last_point(device, name, upto)
 
     async def history_bytes(self) -> int:
         return self._disk.journal.history_bytes()

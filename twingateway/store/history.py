@@ -45,7 +45,10 @@ FROM (
 )
 GROUP BY step ORDER BY step LIMIT ?5
 """
-_NEWEST = f"SELECT i.time, {_MOVED} FROM {_POINT} WHERE i.series = ? ORDER BY i.time DESC LIMIT 1"
+_LAST = f"""
+SELECT i.time, i.id, t.value, t.again, {_MOVED} FROM {_POINT}
+WHERE i.series = ? AND i.time <= ? AND (i.time, i.id) <= (?2, ?) ORDER BY i.time DESC, i.id DESC LIMIT 1
+"""
 #: Bytes that a point takes beside its text: its row and its place in the index.
 _POINT_BYTES = 60
 _SIZE = f"{_POINT_BYTES} + iif(typeof(value) = 'text', length(CAST(value AS BLOB)), 0)"
@@ -81,7 +84,7 @@ def add(connection: sqlite3.Connection, points: Iterable[JournalEntry]) -> None:
 def points(connection: sqlite3.Connection, span: Span, behind: tuple[int, int], limit: int) -> list[Point]:
     series = _series(connection, (*span.device, span.name))
     rows = connection.execute(_POINTS, (series, span.first, span.end, *behind, limit)).fetchall()
-    return [Point(time, order, _decode(value, again, moved)) for time, order, value, again, moved in rows]
+    return list(map(_point, rows))
 
 
 def buckets(connection: sqlite3.Connection, span: Span, step: int, limit: int) -> list[Bucket]:
@@ -92,12 +95,9 @@ def buckets(connection: sqlite3.Connection, span: Span, step: int, limit: int) -
     return [Bucket(*row[:-1]) for row in rows]
 
 
-def newest(connection: sqlite3.Connection, device: DeviceId, name: str) -> int | None:
-    for time, moved in connection.execute(_NEWEST, (_series(connection, (*device, name)),)):
-        if moved:
-            raise StoreCorrupt(f"a point in the history of {device}, {name}, is damaged")
-        return int(time)
-    return None
+def last(connection: sqlite3.Connection, device: DeviceId, name: str, upto: tuple[int, int]) -> Point | None:
+    rows = connection.execute(_LAST, (_series(connection, (*device, name)), *upto)).fetchall()
+    return next(map(_point, rows), None)
 
 
 def all_series(connection: sqlite3.Connection) -> list[tuple[DeviceId, str]]:
@@ -142,6 +142,11 @@ def trim(connection: sqlite3.Connection, target: int, most: int) -> int:
         connection.execute(_TRIM, (last,))
         _add_to_total(connection, -size)
     return int(count)
+
+
+def _point(row: Row) -> Point:
+    time, order, value, again, moved = row
+    return Point(time, order, _decode(value, again, moved))
 
 
 def _add_to_total(connection: sqlite3.Connection, size: int) -> None:

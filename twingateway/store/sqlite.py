@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from twingateway.errors import InvalidValue, StoreCorrupt, StoreError, StoreFull
-from twingateway.ports.journal import Bucket, Depth, Filing, Placed, Point, Span
+from twingateway.ports.journal import NEWEST, Bucket, Depth, Filing, Placed, Point, Span
 from twingateway.ports.store import Changes, Snapshot, StoreIdentity, passed_over
 from twingateway.store import history, journal, rows
 from twingateway.store.bulk import Bulk
@@ -232,8 +232,8 @@ class SqliteStore:
     async def buckets(self, span: Span, step: int, limit: int) -> list[Bucket]:
         return await self._read(lambda connection: history.buckets(connection, span, step, limit))
 
-    async def newest_point(self, device: DeviceId, name: str) -> int | None:
-        return await self._read(lambda connection: history.newest(connection, device, name))
+    async def last_point(self, device: DeviceId, name: str, upto: tuple[int, int] = NEWEST) -> Point | None:
+        return await self._read(lambda connection: history.last(connection, device, name, upto))
 
     async def series(self) -> list[tuple[DeviceId, str]]:
         return await self._read(history.all_series)

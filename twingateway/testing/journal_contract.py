@@ -274,13 +274,26 @@ class JournalContract:
 
     async def test_what_is_older_than_a_span_lets_in_does_not_count(self, medium: Medium) -> None:
         store = await self._with_history(medium, [(5, 9), (14, 1), (15, 3), (25, 4)])
-        assert await store.newest_point(PUMP, "flow") == 25
-        assert await store.newest_point(PUMP, "speed") is None
         span = Span(PUMP, "flow", 0, 25, oldest=15)
         assert [p.time for p in await store.points(span, (-1, 0), 9)] == [15]
         assert [(b.time, b.count, b.mean) for b in await store.buckets(span, 10, 9)] == [(10, 1, 3)], "steps stay"
         earlier = Span(PUMP, "flow", 14, 25, oldest=0)
         assert [p.time for p in await store.points(earlier, (-1, 0), 9)] == [14, 15]
+        await store.close()
+
+    async def test_the_last_point_of_all_or_up_to_some_moment_can_be_asked_for(self, medium: Medium) -> None:
+        store = await self._with_history(medium, [(30, "last"), (10, 1), (20, 2), (20, 3)])
+        found = [await store.last_point(PUMP, "flow", (time, 1 << 62)) for time in (9, 10, 19, 20, 29, 30)]
+        assert [None if point is None else point.value for point in found] == [None, 1, 1, 3, 3, "last"]
+        newest = await store.last_point(PUMP, "flow")
+        assert newest is not None
+        assert newest.value == "last"
+        second = found[3]
+        assert second is not None
+        before = await store.last_point(PUMP, "flow", (20, second.order - 1))
+        assert before is not None
+        assert before.value == 2, "of two at the same time the one that came first"
+        assert await store.last_point(PUMP, "speed") is None
         await store.close()
 
     async def test_old_points_go_unless_only_a_clock_makes_them_old(self, medium: Medium) -> None:

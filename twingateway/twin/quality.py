@@ -15,6 +15,8 @@ from twingateway.twin.presence import Presence, PresenceState
 from twingateway.twin.value import Value
 
 GOOD, BAD = "good", "bad"
+#: Name, in history, of what was known of the quality of a device's values: of no property, since those have names.
+MARKS = ""
 #: Code of a property whose last report was refused.
 REFUSED = "value-refused"
 
@@ -30,6 +32,11 @@ class Reason:
 
     def to_value(self) -> dict[str, Value]:
         return {"code": self.code, "message": self.message, "since": self.since}
+
+    @classmethod
+    def from_value(cls, value: Mapping[str, Value]) -> Reason:
+        """The inverse of `to_value`; what makes no sense is left out."""
+        return cls(_word(value, "code"), _word(value, "message"), _time(value, "since"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +55,16 @@ class Quality:
         bad: dict[str, Value] = {name: reason.to_value() for name, reason in sorted(self.bad.items())}
         return described(self.whole) | ({"bad": bad} if bad else {})
 
+    @classmethod
+    def from_value(cls, value: Value) -> Quality:
+        """The inverse of `to_value`; of anything else all values are good."""
+        told = value if isinstance(value, dict) else {}
+        whole = told.get("reason")
+        return cls(
+            Reason.from_value(whole) if isinstance(whole, dict) else None,
+            {name: Reason.from_value(each) for name, each in _entries(told.get("bad"))},
+        )
+
 
 def described(reason: Reason | None) -> dict[str, Value]:
     """`quality`, and `reason` unless it is good."""
@@ -58,7 +75,7 @@ def quality_of(presence: Presence, told: Value, refused: Value) -> Quality:
     """presence: the effective one; told, refused: the values of the registers `quality` and `refused`."""
     bad = {name: Reason(REFUSED, _word(each, "message"), _time(each, "time")) for name, each in _entries(refused)}
     for name, each in _entries(told):
-        bad[name] = Reason(_word(each, "code"), _word(each, "message"), _time(each, "since"))
+        bad[name] = Reason.from_value(each)
     if presence.state is PresenceState.ONLINE:
         return Quality(None, bad)
     return Quality(Reason(presence.code or presence.state.value, presence.message, presence.since), bad)

@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from types import MappingProxyType
 
 import structlog
 
@@ -27,7 +26,13 @@ from twingateway.validation.normalise import normalise
 
 log = structlog.get_logger("journal")
 
-_NONE: Mapping[str, Property] = MappingProxyType({})
+
+def _everything(name: str) -> bool:
+    return True
+
+
+def _nothing(name: str) -> bool:
+    return False
 
 
 class WithHistory(StrEnum):
@@ -128,14 +133,13 @@ class Journal:
         """Values that devices of this node reported just now: those that are to have history ride with the commit
         that makes them durable."""
         filings = []
-        everything = self.policy.history is WithHistory.ALL
-        about, properties = None, _NONE
+        about: DeviceId | None = None
+        has_history: Callable[[str], bool] = _nothing
         for stored in reported:
             device, _, name = stored.register.key
             if device is not about:
-                about, properties = device, self._modelled(device)
-            found = properties.get(name)
-            if everything or (found is not None and found.retention is not None):
+                about, has_history = device, self.with_history(device)
+            if has_history(name):
                 register = stored.register
                 entry = JournalEntry(
                     HISTORY, device.namespace, self._node, device.name, name, register.time, register.value
@@ -169,9 +173,12 @@ class Journal:
         """See `Age`."""
         return self._age.stamp()
 
-    def _modelled(self, device: DeviceId) -> Mapping[str, Property]:
-        """Properties that have history if the device's model says so."""
-        return self._properties_of(device) if self.policy.history is WithHistory.MODELLED else _NONE
+    def with_history(self, device: DeviceId) -> Callable[[str], bool]:
+        """Says of a device's properties which have history."""
+        if self.policy.history is WithHistory.MODELLED:
+            properties = self._properties_of(device)
+            return lambda name: (found := properties.get(name)) is not None and found.retention is not None
+        return _everything if self.policy.history is WithHistory.ALL else _nothing
 
     def _filing(self, class_name: str, device: DeviceId | None, name: str, value: Value, time: int | None) -> Filing:
         time = self._clock.wall_ms() if time is None else time

@@ -11,6 +11,7 @@ from twingateway.gateway.holding.statements import Statements
 from twingateway.gateway.twins.queries import Queries
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.model import Property
+from twingateway.twin.quality import MARKS
 from twingateway.twin.register import RegisterKey, Section
 
 _NONE: Mapping[str, Property] = MappingProxyType({})
@@ -37,12 +38,16 @@ class PropertyFinder:
 
 
 class Retention:
-    """Call it for seconds; `default` is for properties of which no model says it."""
+    """Call it for seconds; `default` is for properties of which no model says it. What is known of the quality of a
+    device's values (`MARKS`) is kept for as long as any of them."""
 
     def __init__(self, property_of: PropertyFinder, default: float) -> None:
         self._property_of = property_of
         self._default = default
 
     def __call__(self, device: DeviceId, name: str) -> float:
+        if name == MARKS:
+            stated = [each.retention or 0.0 for each in self._property_of.all(device).values()]
+            return max([self._default, *stated])
         found = self._property_of(device, name)
         return self._default if found is None or found.retention is None else found.retention
