@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from twingateway.mqtt.auth import Claim, Identity
 from twingateway.mqtt.opening import Opening
+from twingateway.twin.record import record
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class Refused:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Published:
     """A PUBLISH arrived on a stream."""
 

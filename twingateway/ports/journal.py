@@ -18,13 +18,14 @@ from typing import Protocol
 
 from twingateway.twin.entry import JournalEntry
 from twingateway.twin.identity import DeviceId
+from twingateway.twin.record import record
 from twingateway.twin.value import Value
 
 #: Journals of one node and class in which a receiver keeps its place.
 MOST_JOURNALS = 8192
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Filing:
     """An entry and where it goes. `stamp`: milliseconds of this node's running time, growing, from which its time to
     live counts."""
@@ -35,7 +36,7 @@ class Filing:
     keep: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Placed:
     """An entry at its place: in a class's queue, or among those kept. `size` in bytes as the store counts them."""
 

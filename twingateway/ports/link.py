@@ -20,12 +20,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from twingateway.errors import LinkError
+from twingateway.twin.record import record
 
 #: The stream that carries MQTT control packets (CONNECT, AUTH, PINGREQ, hello …).
 CONTROL_STREAM = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LinkFacts:
     """What is known about a link; for people and metrics. Times in seconds, None while unknown.
 

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from twingateway.ports.journal import Filing, JournalStore
 from twingateway.twin.identity import DeviceId
+from twingateway.twin.record import record
 from twingateway.twin.register import RegisterKey, StoredRegister, Version
 
 
@@ -26,7 +27,7 @@ class StoreIdentity:
     boot_id: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PeerRecord:
     """What this store knows of a peer's store.
 

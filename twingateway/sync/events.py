@@ -11,7 +11,7 @@ from twingateway.twin.record import record
 from twingateway.twin.register import Register, RegisterKey, Version
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RegistersReceived:
     """Apply these (iff greater), refuse those you must, then `Session.committed(link, frame)` once all the others
     are durable. Registers that were offered before may be among them: they count as durable when they are."""
@@ -32,7 +32,7 @@ class CompareNeeded:
     """Answer with `Session.compare`: the peer wants hashes of what we have from it."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LowAdvanced:
     """Everything of the peer's store up to `low` is durable here; persist it (a late or lost write does no harm)."""
 

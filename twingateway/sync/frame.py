@@ -7,12 +7,12 @@ epoch stand once per group of registers that share them. `decode_frame` checks e
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from twingateway.errors import ProtocolViolation
 from twingateway.sync.cbor import MAX_INTEGER, decode, encode, int_size, is_value, text_size
 from twingateway.sync.ranges import Interval
+from twingateway.twin.record import record
 from twingateway.twin.register import Section, Version
 from twingateway.twin.value import MAX_DEPTH, Value
 
@@ -49,7 +49,7 @@ UNKNOWN_NAME = "unknown-name"
 RawRegister: TypeAlias = tuple[int, int, Version, Value, int]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Exceptions:
     """What became of the registers `first`..`last` of a received frame, of which some were refused.
 
@@ -63,7 +63,7 @@ class Exceptions:
     refused: tuple[tuple[int, str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Answer:
     """What one end tells of the other's frames. Intervals highest first."""
 
@@ -87,7 +87,7 @@ class Answer:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Names:
     """Newly named things: device number → `namespace/name`, field number → section and property."""
 
@@ -95,7 +95,7 @@ class Names:
     fields: dict[int, tuple[Section, str]]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Frame:
     """`top`: the sender's last lsn. `low`: every lsn up to it is durable at the receiver (0: nothing said)."""
 

@@ -9,6 +9,8 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from twingateway.twin.record import record
+
 
 def gap_of(gaps: Sequence[tuple[int, int]], lsn: int) -> tuple[int, int] | None:
     """The one of `gaps`, ascending, that this lsn lies in."""
@@ -45,7 +47,7 @@ class LocalStore:
         return next((gap[1] for gap in gaps if gap is not None), self.opened)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PeerKnowledge:
     """What this store knows of a peer's store.
 

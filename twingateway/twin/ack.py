@@ -6,9 +6,9 @@ whether a state may follow another.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
+from twingateway.twin.record import record
 from twingateway.twin.register import Version
 from twingateway.twin.value import Value
 
@@ -37,7 +37,7 @@ FOLLOWS: dict[AckState, frozenset[AckState]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Ack:
     """How far one desired version has come.
 

@@ -15,6 +15,7 @@ from twingateway.twin.desired import origin_of, plain
 from twingateway.twin.equality import same
 from twingateway.twin.model import ConflictPolicy
 from twingateway.twin.override import Override, OverrideId
+from twingateway.twin.record import record
 from twingateway.twin.register import ZERO, Register, Version
 from twingateway.twin.value import Value
 
@@ -26,7 +27,7 @@ class Outcome(StrEnum):
     WITHDRAWN = "withdrawn"  # its operator took it back
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Verdict:
     """What became of the override `override`. `by`: who decided, empty if the policy did. `stands`: the desired
     version that it lost to. `before`: what the desired register held before this line of overrides, so that one that

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from twingateway.twin.identity import DeviceId
+from twingateway.twin.record import record
 from twingateway.twin.value import Value
 
 #: Why a gap record stands where it does. Only of what is `lost` something may still turn up.
@@ -57,7 +58,7 @@ CLASSES: Mapping[str, JournalClass] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class JournalEntry:
     """Something that happened, or (`gap` not empty) the place of `count` things that will not be told.
 

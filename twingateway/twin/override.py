@@ -10,10 +10,11 @@ and one that was accepted is no reason against the next.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 from twingateway.twin.ack import Ack
+from twingateway.twin.record import record
 from twingateway.twin.register import Version
 from twingateway.twin.value import Value
 
@@ -36,7 +37,7 @@ class OverrideId(NamedTuple):
         return cls(line, int(number))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Override:
     """`base`: the desired version that was known where it was set, ZERO if nothing was desired there. `time`: Unix
     milliseconds there. `attempted`: it may have reached the device. `ack`: how far it has come (its version is
