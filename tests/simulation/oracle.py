@@ -305,7 +305,8 @@ class Oracle:
         allowed = self.writes.allowed((device, LABEL), None)
         if label not in allowed:
             problems.append(f"{device}: the label is {label}, not of {allowed}")
-        return problems + [problem for name in WRITABLE for problem in self._judge_desired(device, name)]
+        opened = root.queries.overrides(identity), world.nodes[holder].gateway.queries.overrides(identity)
+        return problems + [problem for name in WRITABLE for problem in self._judge_desired(device, name, opened)]
 
     def _compare(self, device: str, holder: str) -> list[str]:
         """Every node on the way has what the root has."""
@@ -319,7 +320,8 @@ class Oracle:
                 problems.append(f"{device}: {section} differs: {values}")
         return problems
 
-    def _judge_desired(self, device: str, name: str) -> list[str]:
+    def _judge_desired(self, device: str, name: str, opened: tuple[dict[str, Value], dict[str, Value]]) -> list[str]:
+        """`opened`: the overrides that are open at the root, and at the holder."""
         identity, key = DeviceId("default", device), (device, name)
         root, machine = self._world.cloud.gateway, self._world.machines[device]
         value = plain(root.table.value(identity, Section.DESIRED, name))
@@ -327,11 +329,9 @@ class Oracle:
         if value not in allowed:
             return [f"{device}.{name} is {value}, not of {allowed}: {[str(w) for w in self.writes.by_key[key]]}"]
         problems = self.edits.judge(self._world.cloud.disk, key)
-        shown = root.queries.overrides(identity).get(name)
-        holder = self._world.nodes[str(root.peers.holder(identity))].gateway
-        below = holder.queries.overrides(identity).get(name)
+        shown, below = (overrides.get(name) for overrides in opened)
         if shown != below:
-            problems.append(f"{key}: {shown} is open at the root, {below} at {holder.name}")
+            problems.append(f"{key}: {shown} is open at the root, {below} at its holder")
         if problems or isinstance(shown, dict):
             return problems or self._judge_open(key, shown)
         if value is None:

@@ -80,7 +80,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
                     except (SystemExit, KeyboardInterrupt):
                         raise
                     except BaseException as error:
-                        self.call_exception_handler({"message": f"{handle!r} failed", "exception": error})
+                        self.call_exception_handler({"message": f"{handle._callback!r} failed", "exception": error})
             if self._stopping:
                 return
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import ClassVar
 
 import mqtt5
 
 from twingateway.errors import ProtocolViolation
 from twingateway.mqtt import auth, codec
 from twingateway.mqtt.capabilities import from_user_properties, to_user_properties
-from twingateway.mqtt.connection import Connection, continues
+from twingateway.mqtt.connection import Connection, Duties, continues
 from twingateway.mqtt.events import Connected, Event, Refused
 from twingateway.mqtt.keepalive import KeepAlive
 from twingateway.mqtt.reasons import ReasonCode
@@ -107,16 +108,6 @@ class ClientConnection(Connection):
         self._early_room -= size
         return True
 
-    @property
-    def _duties(self) -> Mapping[Duty, Callable[..., None]]:
-        return {
-            Duty.PROVE: self._prove,
-            Duty.OPEN: self._connack,
-            Duty.DELIVER: self._deliver,
-            Duty.ANSWERED: self._answered,
-            Duty.LEAVE: self._leave,
-        }
-
     def _farewell(self, code: int, reason: str) -> bytes:
         return codec.disconnect(code, reason)
 
@@ -163,3 +154,11 @@ class ClientConnection(Connection):
         )
         self._pump()
         self._release(now)
+
+    _duties: ClassVar[Duties] = {
+        Duty.PROVE: _prove,
+        Duty.OPEN: _connack,
+        Duty.DELIVER: Connection._deliver,
+        Duty.ANSWERED: _answered,
+        Duty.LEAVE: Connection._leave,
+    }

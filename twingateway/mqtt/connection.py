@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from typing import ClassVar, TypeAlias
 
 import mqtt5
 from mqtt5 import Packet
@@ -25,8 +26,14 @@ from twingateway.mqtt.streams import CONTROL_STREAM, Streams
 CONNECT_TIMEOUT = 10.0
 
 
+#: Methods of (stream, packet, now); the packet is of the class that the state tables list.
+Duties: TypeAlias = Mapping[Duty, Callable[..., None]]
+
+
 class Connection(ABC):
     """One end. Times are monotonic seconds; `receive` and `timer` never raise for what a peer does."""
+
+    _duties: ClassVar[Duties]
 
     def __init__(self, table: Table, max_packet: int) -> None:
         self._machine = Machine(table)
@@ -107,11 +114,6 @@ class Connection(ABC):
 
     # --- for the two ends -------------------------------------------------------------------------------------
 
-    @property
-    @abstractmethod
-    def _duties(self) -> Mapping[Duty, Callable[..., None]]:
-        """Handlers of (stream, packet, now); the packet is of the class that the state tables list."""
-
     @abstractmethod
     def _farewell(self, code: int, reason: str) -> bytes:
         """The packet that ends the connection in the present phase."""
@@ -130,7 +132,7 @@ class Connection(ABC):
                 return
 
     def _handle(self, stream: int, packet: Packet, now: float) -> None:
-        self._duties[self._machine.duty(stream, packet)](stream, packet, now)
+        self._duties[self._machine.duty(stream, packet)](self, stream, packet, now)
 
     def _release(self, now: float) -> None:
         """Handle what was held until the connection is open."""

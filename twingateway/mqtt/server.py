@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import ClassVar
 
 import mqtt5
 
 from twingateway.errors import LinkError, NotAuthorized, ProtocolViolation, TwinGatewayError
 from twingateway.mqtt import auth, codec
 from twingateway.mqtt.capabilities import from_user_properties, to_user_properties
-from twingateway.mqtt.connection import CONNECT_TIMEOUT, Connection, continues
+from twingateway.mqtt.connection import CONNECT_TIMEOUT, Connection, Duties, continues
 from twingateway.mqtt.events import Accepted, Event, PlainClient
 from twingateway.mqtt.keepalive import KeepAlive
 from twingateway.mqtt.opening import Opening, read_opening
@@ -92,17 +93,6 @@ class ServerConnection(Connection):
     def refuse(self, reason_code: int, text: str) -> None:
         """Answer a `PlainClient` with a CONNACK that says no."""
         self.disconnect(reason_code, text)
-
-    @property
-    def _duties(self) -> Mapping[Duty, Callable[..., None]]:
-        return {
-            Duty.JUDGE: self._judge,
-            Duty.CHECK_PROOF: self._check_proof,
-            Duty.HOLD: self._hold,
-            Duty.DELIVER: self._deliver,
-            Duty.PONG: self._pong,
-            Duty.LEAVE: self._leave,
-        }
 
     def _farewell(self, code: int, reason: str) -> bytes:
         if self.open:
@@ -188,3 +178,12 @@ class ServerConnection(Connection):
 
     def _pong(self, stream: int, packet: mqtt5.PingReqPacket, now: float) -> None:
         self._streams.write(stream, mqtt5.PingRespPacket().write())
+
+    _duties: ClassVar[Duties] = {
+        Duty.JUDGE: _judge,
+        Duty.CHECK_PROOF: _check_proof,
+        Duty.HOLD: _hold,
+        Duty.DELIVER: Connection._deliver,
+        Duty.PONG: _pong,
+        Duty.LEAVE: Connection._leave,
+    }

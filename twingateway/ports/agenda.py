@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
-from heapq import heappop, heappush
 from typing import Any
 
 from twingateway.ports.hand_clock import Scheduler
@@ -14,30 +14,33 @@ class Agenda:
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
-        self._count = 0
-        self._entries: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
-        self._scheduled: set[float] = set()
+        self._calls: dict[float, deque[tuple[Callable[..., None], tuple[Any, ...]]]] = {}
+        """By time; the scheduler is to call for each of these."""
 
     def now(self) -> float:
         return self._scheduler.time()
 
     def add(self, when: float, call: Callable[..., None], *arguments: Any) -> None:
         """Call with these arguments and the time."""
-        self._count += 1
-        heappush(self._entries, (when, self._count, call, arguments))
-        if when not in self._scheduled:
-            self._scheduled.add(when)
+        calls = self._calls.get(when)
+        if calls is None:
+            calls = self._calls[when] = deque()
             self._scheduler.call_at(when, self._run, when)
+        calls.append((call, arguments))
 
     def _run(self, due: float) -> None:
-        entries, time = self._entries, self._scheduler.time
+        calls, time = self._calls[due], self._scheduler.time
         try:
-            while entries and entries[0][0] <= due:
-                _, _, call, arguments = heappop(entries)
+            while calls:
+                call, arguments = calls.popleft()
                 now = time()
                 call(*arguments, now if now > due else due)
         finally:
-            self._scheduled.discard(due)  # only now: what is added for this very time has had its turn
+            if calls:  # one of them failed
+                self._scheduler.call_at(due, self._run, due)
+            else:
+                del self._calls[due]
 
     def clear(self) -> None:
-        self._entries.clear()
+        for calls in self._calls.values():
+            calls.clear()

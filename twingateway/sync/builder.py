@@ -13,6 +13,7 @@ from twingateway.sync.frame import (
     Answer,
     Names,
     answer_item,
+    answer_size,
     device_name_size,
     encode_items,
     field_name_size,
@@ -28,7 +29,7 @@ _GROUP = 5
 
 
 class FrameBuilder:
-    """`sent` lists what went in, in the frame's order, once `encode` was called."""
+    """Once `encode` was called `sent` lists what went in, in the frame's order, and `names` what the frame names."""
 
     def __init__(self, number: int, top: int, low: int, answer: Answer | None, giver: NameGiver, room: int) -> None:
         self._head = (number, top, low)
@@ -41,8 +42,9 @@ class FrameBuilder:
         self._seq = 0
         self._time = 0
         self.registers = 0
+        self.names: Names | None = None
         sizes = int_size(number) + int_size(top) + int_size(top - low)
-        self._left = room - _FIXED - sizes - (0 if answer is None else answer.size)
+        self._left = room - _FIXED - sizes - (0 if self._answer is None else answer_size(self._answer))
 
     @property
     def number(self) -> int:
@@ -51,10 +53,6 @@ class FrameBuilder:
     @property
     def top(self) -> int:
         return self._head[1]
-
-    @property
-    def names(self) -> Names | None:
-        return Names(self._devices, self._fields) if self._devices or self._fields else None
 
     @property
     def sent(self) -> list[tuple[Entry, Register]]:
@@ -107,5 +105,7 @@ class FrameBuilder:
 
     def encode(self) -> bytes:
         number, top, low = self._head
+        if self._devices or self._fields:
+            self.names = Names(self._devices, self._fields)
         tail: list[Any] = [self._seq, self._time, *self._groups.values()] if self._groups else []
         return encode_items(number, top, low, self._answer, names_item(self.names), tail)

@@ -74,8 +74,7 @@ class Answer:
     @property
     def size(self) -> int:
         """Bytes it takes in a frame."""
-        told = len(encode([_flat_exceptions(item) for item in self.exceptions])) if self.exceptions else 1
-        return 1 + _intervals_size(self.seen) + _intervals_size(self.durable) + told
+        return answer_size(_answer_item(self))
 
     @property
     def highest(self) -> int:
@@ -125,11 +124,6 @@ def _flat_intervals(intervals: tuple[Interval, ...]) -> list[int]:
     return flat
 
 
-def _intervals_size(intervals: tuple[Interval, ...]) -> int:
-    flat = _flat_intervals(intervals)
-    return int_size(len(flat)) + sum(map(int_size, flat))
-
-
 def _flat_exceptions(item: Exceptions) -> list[Any]:
     flat: list[Any] = [item.frame, item.durable, item.first, item.last]
     for index, code, message in item.refused:
@@ -138,13 +132,26 @@ def _flat_exceptions(item: Exceptions) -> list[Any]:
 
 
 def answer_item(answer: Answer | None) -> list[Any] | None:
-    if answer is None:
-        return None
+    return None if answer is None else _answer_item(answer)
+
+
+def _answer_item(answer: Answer) -> list[Any]:
     return [
         _flat_intervals(answer.seen),
         _flat_intervals(answer.durable),
         [_flat_exceptions(item) for item in answer.exceptions],
     ]
+
+
+def answer_size(item: list[Any]) -> int:
+    """Bytes that the item of an answer takes."""
+    seen, durable, exceptions = item
+    told = len(encode(exceptions)) if exceptions else 1
+    return 1 + _numbers_size(seen) + _numbers_size(durable) + told
+
+
+def _numbers_size(numbers: list[int]) -> int:
+    return int_size(len(numbers)) + sum(map(int_size, numbers))
 
 
 def device_name_size(number: int, name: str) -> int:

@@ -78,6 +78,8 @@ class JournalSession:
         self._namespace = namespace
         self._senders = {name: ClassSender(journal_id) for name in self._classes} if sends else {}
         self._links: dict[int, dict[int, _Channel]] = {}
+        self._answering: set[int] = set()
+        """Links on which something may be to be answered."""
         self._opener: dict[int, bool] = {}
         self._active: int | None = None
         self._last: dict[str, JournalKey] = {}
@@ -95,6 +97,7 @@ class JournalSession:
     def detach(self, link: int) -> None:
         if self._links.pop(link, None) is not None:
             del self._opener[link]
+            self._answering.discard(link)
             self._activate_newest()
 
     def _activate_newest(self) -> None:
@@ -115,6 +118,7 @@ class JournalSession:
     def _open(self, link: int, channel: int, class_name: str) -> _Channel:
         opened = self._links[link][channel] = _Channel(class_name)
         opened.resume = encode_resume(Resume(class_name, self._last.get(class_name)))
+        self._answering.add(link)
         return opened
 
     def in_flight(self, class_name: str) -> int:
@@ -187,6 +191,7 @@ class JournalSession:
         while known.uncommitted and known.uncommitted[0][0] <= event.number:
             known.waiting_bytes -= known.uncommitted.popleft()[1]
         known.committed = event.number
+        self._answering.add(link)
 
     @property
     def hungry(self) -> bool:
@@ -216,6 +221,8 @@ class JournalSession:
 
     def next_answer(self, link: int) -> tuple[int, bytes] | None:
         """The next small message, and its channel: these are sent at once."""
+        if link not in self._answering:
+            return None
         for channel, known in self._links.get(link, {}).items():
             if known.resume is not None:
                 message, known.resume = known.resume, None
@@ -223,6 +230,7 @@ class JournalSession:
             if known.told < known.committed:
                 known.told = known.committed
                 return channel, encode_ack(known.committed)
+        self._answering.discard(link)
         return None
 
     def alarm_channel(self, link: int) -> int | None:

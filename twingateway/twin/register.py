@@ -67,7 +67,7 @@ class Version(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> Version:
         """The inverse of `str`; raises ValueError."""
-        incarnation, epoch, seq = (int(part) for part in text.split("."))
+        incarnation, epoch, seq = map(int, text.split("."))
         return cls(incarnation, epoch, seq)
 
 

@@ -363,10 +363,10 @@ class Carrier:
             if connection.open:
                 self._watch(peer, now)
             while (message := peer.session.next_control(self._number)) is not None:
+                if link.unsent(CONTROL_STREAM) > CONTROL_BACKLOG:
+                    self._violated(ProtocolViolation("what was sent is never read", reason_code=QUOTA_EXCEEDED))
+                    return
                 connection.publish(CONTROL_TOPIC, message)
-            if link.unsent(CONTROL_STREAM) > CONTROL_BACKLOG:
-                self._violated(ProtocolViolation("what was sent is never read", reason_code=QUOTA_EXCEEDED))
-                return
             if connection.sends:
                 self._pump_stream(peer, connection, link, now)
                 if self._journal is not None:
