@@ -85,16 +85,37 @@ async def fill(store: SqliteStore, disk: Path) -> int:
     raise AssertionError("it is never full")
 
 
-@needs_mount
-def test_a_full_disk_takes_what_is_vital_also_after_a_start_and_everything_once_there_is_room(tmp_path: Path):
+def on_two_mebibytes(disk: Path, name: str) -> None:
+    """Run that function of this module where `disk` is one of 2 MiB."""
     program = (
-        "import asyncio, pathlib; from tests.store.test_spare import on_a_small_disk; "
-        f"asyncio.run(on_a_small_disk(pathlib.Path({str(tmp_path)!r})))"
+        f"import asyncio, pathlib; from tests.store import test_spare; "
+        f"asyncio.run(test_spare.{name}(pathlib.Path({str(disk)!r})))"
     )
-    script = f'mount -t tmpfs -o size=2m none {tmp_path} && exec "$0" -c "$1"'
+    script = f'mount -t tmpfs -o size=2m none {disk} && exec "$0" -c "$1"'
     command = [*UNSHARE, "sh", "-c", script, sys.executable, program]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
+
+
+@needs_mount
+def test_a_full_disk_takes_what_is_vital_also_after_a_start_and_everything_once_there_is_room(tmp_path: Path):
+    on_two_mebibytes(tmp_path, "on_a_small_disk")
+
+
+async def on_a_disk_that_is_smaller_than_the_spare(disk: Path) -> None:
+    """Runs in a process of its own, with `disk` 2 MiB large."""
+    store = await open_store(disk / "node.db", 16 * 1024 * 1024)
+    await store.commit(Changes(registers=[stored("new", 1, 1)]))
+    assert (disk / "node.db-spare").stat().st_size == 2 * 1024 * 1024 // 8
+    await fill(store, disk)
+    with pytest.raises(StoreFull, match="writing goes on when 384 KiB are free on its disk"):
+        await store.commit(Changes(registers=[stored("newer", 1, 9999)]))
+    await store.close()
+
+
+@needs_mount
+def test_a_disk_that_is_smaller_than_the_spare_is_not_taken_for_full(tmp_path: Path):
+    on_two_mebibytes(tmp_path, "on_a_disk_that_is_smaller_than_the_spare")
 
 
 async def test_no_spare_means_no_file(tmp_path: Path):

@@ -9,20 +9,34 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 from pathlib import Path
 
 from twingateway.errors import StoreError
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+#: The share of its disk that is set aside at most: a small one is not taken for full.
+SHARE = 8
 
 
 class Spare:
-    """`size` bytes beside the store at `path`; 0 for none."""
+    """Room beside the store at `path`, whose folder is there: `most` bytes, less on a small disk; 0 for none."""
 
-    def __init__(self, path: Path, size: int) -> None:
+    def __init__(self, path: Path, most: int) -> None:
         self._path = path.with_name(f"{path.name}-spare")
-        self.size = size
+        disk = os.statvfs(path.parent)
+        self.size = min(most, disk.f_blocks * disk.f_frsize // SHARE)
+
+    @property
+    def lack(self) -> str:
+        """What is wrong while it cannot be set aside, and what would end that."""
+        need = math.ceil((self.size + self.size // 2) / 1024)
+        free = f"{math.ceil(need / 1024)} MiB" if need >= 1024 else f"{need} KiB"
+        return (
+            "there is no space left for the store but what is set aside for work under way; writing goes on when "
+            f"{free} are free on its disk"
+        )
 
     @property
     def log_pages(self) -> int:

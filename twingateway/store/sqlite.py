@@ -67,9 +67,6 @@ _PRUNE_BOOTS = "DELETE FROM boot WHERE boot_id IN (SELECT boot_id FROM boot ORDE
 _PRUNE_GAPS = "DELETE FROM gap WHERE below IN (SELECT below FROM gap ORDER BY below DESC LIMIT -1 OFFSET ?)"
 
 
-_LOW = (
-    "there is no space left for the store but what is set aside for work under way; free some, then writing goes on"
-)
 #: Points that one transaction deletes, so that no commit waits for long behind it.
 _TRIM_AT_ONCE = 10_000
 
@@ -145,7 +142,7 @@ class SqliteStore:
     def _set_aside(self) -> None:
         """In the writer's thread, so that no commit comes short meanwhile."""
         if not self._spare.hold():
-            raise StoreFull(_LOW)
+            raise StoreFull(self._spare.lack)
         self._low = False
 
     async def renew_identity(self) -> StoreIdentity:
@@ -189,7 +186,7 @@ class SqliteStore:
 
     async def _write(self, job: Job[T], *, vital: bool = True) -> T:
         if self._low and not vital:
-            raise StoreFull(_LOW)
+            raise StoreFull(self._spare.lack)
         return await self._noting_damage(self._writer.submit(job, vital=vital))
 
     async def _read(self, job: Job[T]) -> T:
@@ -316,15 +313,16 @@ def _reserved(connection: sqlite3.Connection) -> int:
 
 
 async def open_store(path: Path, spare: int = 0) -> SqliteStore:
-    """Open or create the store at `path`, with its directory. `spare`: bytes to set aside beside it.
+    """Open or create the store at `path`, with its directory. `spare`: bytes to set aside beside it,
+    an eighth of its disk at most.
 
     Raises StoreError (in use by another process, another program's file, no permission), StoreFull, or StoreCorrupt;
     a damaged file is left as it is.
     """
-    return SqliteStore(await asyncio.to_thread(_open, path, Spare(path, spare)))
+    return SqliteStore(await asyncio.to_thread(_open, path, spare))
 
 
-def _open(path: Path, spare: Spare) -> _Opened:
+def _open(path: Path, most_spare: int) -> _Opened:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -332,6 +330,7 @@ def _open(path: Path, spare: Spare) -> _Opened:
     lock = ProcessLock(path)
     try:
         _create(path)
+        spare = Spare(path, most_spare)
         try:
             connection, identity = _begin(path)
             low = not spare.hold()

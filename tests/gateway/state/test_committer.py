@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.gateway.workbench import FULL, PUMP, SlowStore, register, turns
 from twingateway.errors import StoreError, StoreFull
@@ -65,6 +66,12 @@ async def test_a_commit_returns_when_it_is_durable_and_not_before() -> None:
 
 async def test_a_full_disk_refuses_who_waits_and_keeps_the_rest_until_there_is_room() -> None:
     store = SlowStore()
+    with capture_logs() as logs:
+        await _fill_and_make_room(store)
+    assert [line["event"] for line in logs] == ["the store refuses writes", "the store takes writes again"]
+
+
+async def _fill_and_make_room(store: SlowStore) -> None:
     async with running(store) as committer:
         store.error = FULL
         committer.add([flow(1)], [PeerRecord("edge", b"s", 7)])

@@ -111,6 +111,24 @@ async def test_a_crash_of_either_side_loses_and_repeats_nothing(crashing: str) -
         assert counted == list(range(1, said + 1))
 
 
+async def test_a_full_root_says_so_once_and_takes_all_when_there_is_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("twingateway.gateway.peering.journal_relay.RETRY_SECONDS", 0.01)
+    cloud, edge = node("cloud"), node("edge")
+    with capture_logs() as logs:
+        async with cloud.running() as root, edge.running(cloud) as leaf:
+            cloud.disk.low = True
+            await leaf.journal.append(EVENT, None, "counted", {"n": 1})
+            refused = "the store refuses journal entries"
+            await until(lambda: any(line["event"] == refused for line in logs))
+            await asyncio.sleep(0.1)
+            cloud.disk.low = False
+            await until(lambda: waiting(edge.disk, EVENT) == 0)
+            assert ("edge", "counted", {"n": 1}) in await kept(root)
+    assert [line["event"] for line in logs].count(refused) == 1
+
+
 async def test_a_region_passes_entries_on_under_their_own_keys() -> None:
     cloud, region, edge = node("cloud"), node("region"), node("edge")
     edge.machines["pump"] = FakeMachine({"flow": 0})

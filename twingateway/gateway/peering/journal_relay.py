@@ -157,11 +157,14 @@ class JournalRelay:
             self._tell(fresh)
 
     async def _received(self, filings: list[Filing]) -> list[JournalEntry]:
+        told = False
         while True:
             try:
                 return await self._store.receive(filings)
             except StoreError as error:
-                log.error("the store refuses journal entries", code=error.code, reason=error.message)
+                if not told:
+                    log.error("the store refuses journal entries", code=error.code, reason=error.message)
+                told = True
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def take_back(self, entry_waited: Iterable[tuple[JournalEntry, bool]]) -> int:

@@ -212,7 +212,7 @@ class Committer:
             return
         self._committing = None
         if not self._low:
-            self.failure = None
+            self._note_recovery()
         self.committed += len(changes.registers)
         _settle(batch)
 
@@ -251,7 +251,12 @@ class Committer:
             return
         self._low = False
         if not self._filling:
-            self.failure = None
+            self._note_recovery()
+
+    def _note_recovery(self) -> None:
+        if self.failure is not None:
+            log.info("the store takes writes again")
+        self.failure = None
 
     def _note(self, error: StoreError) -> None:
         if self.failure is None:
