@@ -13,9 +13,10 @@ from twingateway.gateway.peering import wire
 from twingateway.gateway.peering.inbound import Refusal
 from twingateway.gateway.peering.peers import Peer
 from twingateway.gateway.state.ledger import TENURE, Draft
+from twingateway.twin.ack import Ack, AckState
 from twingateway.twin.kept import KEPT_NAME
 from twingateway.twin.override import Override, OverrideId
-from twingateway.twin.register import ZERO, Register, RegisterKey, Section
+from twingateway.twin.register import ZERO, Register, RegisterKey, Section, Version
 from twingateway.twin.value import Value
 
 SPEED = RegisterKey(PUMP, Section.OVERRIDE, "speed")
@@ -23,8 +24,8 @@ NOTE = RegisterKey(PUMP, Section.PRESENCE, KEPT_NAME)
 
 
 def override(value: int, seq: int, *, epoch: int = 1, name: str = "speed", node: str = "edge") -> Register:
-    said = Override(OverrideId("line", value), value, "olaf", node, ZERO, 0)
-    return register(name, said.to_value(), seq, section=Section.OVERRIDE, epoch=epoch)
+    set_ = Override(OverrideId("line", value), value, "olaf", node, ZERO, 0, said=Version(1, epoch, seq))
+    return register(name, set_.to_value(), seq, section=Section.OVERRIDE, epoch=epoch)
 
 
 def lifecycle(holder: str, store: str, seq: int, epoch: int) -> Register:
@@ -138,21 +139,60 @@ async def test_a_holder_takes_back_what_comes_late_unless_it_was_changed() -> No
         assert b.value(Section.OVERRIDE, "speed") == override(99, 31).value
 
 
-@pytest.mark.parametrize("of_this_process", [False, True])
-async def test_how_far_an_override_of_an_older_copy_came_since_is_no_news_of_it(of_this_process: bool) -> None:
+@pytest.mark.parametrize("in_a_former_process", [False, True])
+@pytest.mark.parametrize(("said", "shown"), [(2, 99), (40, 97)])
+async def test_how_far_an_override_of_an_older_copy_came_since_is_no_news_of_it(
+    said: int, shown: int, in_a_former_process: bool
+) -> None:
     """It was put back with the store, and written to the device once more; the one that replaced it is told."""
     async with bench("edge", root=False) as b:
         cloud, _ = b.parent()
-        if not of_this_process:
-            take(b, override(97, 2))
-        await b.gateway.ownership.configure([PUMP])
+        here = override(97, said)
         take(b, lifecycle("edge", "former store", 7, 1))
         b.gateway.numbers.lsns(50)
-        since = override(97, 0)
-        await b.gateway.ledger.write([Draft(SPEED, since.value)])
+        if in_a_former_process:
+            await b.gateway.ledger.write([Draft(SPEED, here.value)])
+        await b.gateway.ownership.configure([PUMP])
+        if not in_a_former_process:
+            await b.gateway.ledger.write([Draft(SPEED, here.value)])
         restore(b, cloud, "edge", override(99, 30))
-        expected = since if of_this_process else override(99, 30)
-        assert b.value(Section.OVERRIDE, "speed") == expected.value
+        told: Any = b.value(Section.OVERRIDE, "speed")
+        assert told["value"] == shown
+
+
+@pytest.mark.parametrize("since", [AckState.APPLIED, AckState.DELIVERED])
+async def test_how_far_an_override_has_come_is_not_known_where_its_device_was_given_something_else_since(
+    since: AckState,
+) -> None:
+    async with bench("edge", root=False) as b:
+        cloud, _ = b.parent()
+        await b.gateway.ownership.configure([PUMP])
+        take(b, lifecycle("edge", "former store", 7, 1))
+        applied = Ack(ZERO, AckState.APPLIED, observed=97)
+        here = Override(OverrideId("line", 2), 97, "olaf", "edge", ZERO, 0, True, applied, said=Version(1, 1, 9))
+        await b.gateway.ledger.write([Draft(SPEED, here.to_value())])
+        told = register("speed", Ack(Version(1, 1, 5), since).to_value(), 30, section=Section.ACK)
+        restore(b, cloud, "edge", override(96, 4), told)
+        kept = Override.read(b.value(Section.OVERRIDE, "speed"))
+        assert kept == (replace(here, ack=None) if since is AckState.APPLIED else here)
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+async def test_what_replaced_an_override_is_taken_back_also_while_the_device_is_written(is_late: bool) -> None:
+    async with bench("edge", root=False) as b:
+        cloud, _ = b.parent()
+        await b.gateway.ownership.configure([PUMP])
+        take(b, lifecycle("edge", "former store", 7, 1))
+        here = override(97, 40 if is_late else 2)
+        await b.gateway.ledger.write([Draft(SPEED, here.value)])
+        b.store.gate.clear()
+        progress = b.tasks.start(b.gateway.ledger.write([Draft(SPEED, here.value)]), "how far it has come")
+        await turns()
+        restore(b, cloud, "edge", override(99, 30))
+        b.store.gate.set()
+        await progress
+        told: Any = b.value(Section.OVERRIDE, "speed")
+        assert told["value"] == (97 if is_late else 99)
 
 
 async def test_a_region_adds_what_its_child_said_last() -> None:

@@ -432,6 +432,28 @@ async def test_a_root_that_was_restored_does_not_judge_by_what_it_forgot() -> No
         assert await both.events(both.cloud, "conflict") == []
 
 
+async def test_what_a_restored_root_has_of_an_override_that_was_replaced_is_not_accepted_over_the_later_one() -> None:
+    async with joined("edge-wins") as both:
+        await both.override(98)
+        await both.applied(98)
+        await quiet(both)
+        old = both.backup(both.cloud)
+        await both.override(99)
+        await both.applied(99)
+        await quiet(both)
+        both.cut()
+        await both.stop(both.cloud)
+        both.cloud.disk = old
+        await both.start(both.cloud)
+        await both.root.commands.move(PUMP, "other")
+        await both.root.commands.move(PUMP, "edge")  # what it said of the pump before is of a former tenure
+        both.heal()
+        await until(lambda: both.holder.ownership.held(PUMP) and both.root.repair.repairs == 1)
+        await both.applied(99)
+        await quiet(both)
+        assert both.written == [98, 99]
+
+
 @pytest.mark.parametrize("edge", [False, True])
 async def test_a_holder_that_lost_its_store_is_given_the_override_back(edge: bool) -> None:
     async with joined("manual") as both:

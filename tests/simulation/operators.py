@@ -38,7 +38,7 @@ def override_at_edge(world: World, device: str, name: str) -> None:
         try:
             async with asyncio.timeout(PATIENCE):
                 made = await gateway.overrides.set(DeviceId("default", device), name, edit.value, "olaf")
-            edit.outcome, edit.id = DONE, made.id
+            edit.outcome, edit.id, edit.base = DONE, made.id, made.base
             world.oracle.entries.done[node, EVENT, f"{device}.{name}"].append(edit.value)
         except TwinGatewayError:
             edit.outcome = REFUSED

@@ -28,7 +28,7 @@ from twingateway.twin.entry import EVENT
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.model import ConflictPolicy
 from twingateway.twin.override import Override, OverrideId
-from twingateway.twin.register import Register, RegisterKey, Section, StoredRegister
+from twingateway.twin.register import ZERO, Register, RegisterKey, Section, StoredRegister, Version
 from twingateway.twin.value import Value
 
 #: What may follow a verdict on the same override.
@@ -71,6 +71,7 @@ class LocalEdit:
     withdrawal: str = REFUSED
     id: OverrideId | None = None
     told: float = inf
+    base: Version = ZERO
     verdict: Outcome | None = None
     judged_at: float = -1.0
     write: Write | None = None
@@ -144,12 +145,18 @@ class LocalEdits:
         edit = None if override is None else self.find(key, override.value)
         if override is None or edit is None:
             return override is None
-        edit.id, edit.told = override.id, min(edit.told, now)
-        if verdict is not None and verdict.override == override.id:
-            self._see(edit, verdict, override, now)
+        edit.id, edit.told, edit.base = override.id, min(edit.told, now), override.base
+        judged = self._judged_by(key, verdict)
+        if verdict is not None and judged is not None:
+            self._see(judged, verdict, now)
         return True
 
-    def _see(self, edit: LocalEdit, verdict: Verdict, override: Override, now: float) -> None:
+    def _judged_by(self, key: Key, verdict: Verdict | None) -> LocalEdit | None:
+        """The root may hear of the next one before what it made of this one is durable."""
+        edits = self.by_key.get(key, [])
+        return next((edit for edit in edits if verdict is not None and edit.id == verdict.override), None)
+
+    def _see(self, edit: LocalEdit, verdict: Verdict, now: float) -> None:
         before, edit.verdict = edit.verdict, verdict.outcome
         again = self.root_replaced >= edit.judged_at >= 0
         if before is verdict.outcome and not (again and edit.write is not None and edit.write.outcome == LOST):
@@ -160,7 +167,7 @@ class LocalEdits:
             if not verdict.by and verdict.outcome not in BY_ITSELF[self.policy(*edit.key)]:
                 self.problems.append(f"{edit.key}: {edit.value} is {verdict.outcome}: not {self.policy(*edit.key)}")
             if verdict.outcome is Outcome.ACCEPTED and not verdict.by:
-                self._see_accepted(edit, override)
+                self._see_accepted(edit)
         edit.judged_at = now
         if verdict.outcome is Outcome.ACCEPTED:
             if edit.write is None:
@@ -171,13 +178,13 @@ class LocalEdits:
         elif verdict.outcome is Outcome.WITHDRAWN:
             self._take_back(edit)
 
-    def _see_accepted(self, edit: LocalEdit, override: Override) -> None:
+    def _see_accepted(self, edit: LocalEdit) -> None:
         """By itself a value is accepted over what the cloud wrote meanwhile only if the edge wins."""
         desired = self._desired.get(edit.key)
-        if desired is None or desired.value is None or self.root_replaced >= 0:
+        if desired is None or desired.value is None or self.root_replaced >= 0 or edit.id is None:
             return
-        is_of_line = origin_of(desired.value).override.startswith(f"{override.id.line}.")
-        is_at_odds = desired.version > override.base and not is_of_line and plain(desired.value) != edit.value
+        is_of_line = origin_of(desired.value).override.startswith(f"{edit.id.line}.")
+        is_at_odds = desired.version > edit.base and not is_of_line and plain(desired.value) != edit.value
         if is_at_odds and self.policy(*edit.key) is not ConflictPolicy.EDGE_WINS:
             self.problems.append(f"{edit.key}: {edit.value} is accepted over {plain(desired.value)} of the cloud")
 
@@ -216,6 +223,9 @@ class LocalEdits:
             return [f"{key}: the override {expected[-1].value} is gone, there is {override}"]
         if override is None or newest is None:
             return []
+        judged = self._judged_by(key, verdict)
+        if judged is not None and edits.index(judged) > edits.index(newest):
+            return []  # a store that was put back brought it again, and the later one is lost, but for its verdict
         if verdict is None or verdict.override != override.id:
             return [f"{key}: the override {override.value} ({override.id}) is not judged: {verdict}"]
         ended = (Outcome.WITHDRAWN, Outcome.LOST)

@@ -35,14 +35,17 @@ def desired(seq: int, value: Value, override: str = "") -> Register:
 
 
 def override(
-    value: Value = 99, base: int = 1, number: int = 1, line: str = "a", withdrawn: str | None = None
+    value: Value = 99, base: int = 1, number: int = 1, line: str = "a", withdrawn: str | None = None, said: int = 0
 ) -> Override:
-    version = Version(1, 1, base) if base else ZERO
-    return Override(OverrideId(line, number), value, "olaf", "edge", version, 0, withdrawn=withdrawn)
+    version, at = (Version(1, 1, seq) if seq else ZERO for seq in (base, said))
+    return Override(OverrideId(line, number), value, "olaf", "edge", version, 0, withdrawn=withdrawn, said=at)
 
 
-def verdict(outcome: Outcome, number: int = 1, line: str = "a", by: str = "", before: Value = None) -> Verdict:
-    return Verdict(OverrideId(line, number), outcome, 0, by, before)
+def verdict(
+    outcome: Outcome, number: int = 1, line: str = "a", by: str = "", before: Value = None, said: int = 0
+) -> Verdict:
+    at = Version(1, 1, said) if said else ZERO
+    return Verdict(OverrideId(line, number), outcome, 0, by, before, said=at)
 
 
 def outcome_of(*about: object) -> tuple[Outcome, bool, bool] | None:
@@ -75,6 +78,24 @@ def test_somebody_did(policy: ConflictPolicy, expected: object) -> None:
 @pytest.mark.parametrize("outcome", list(Outcome))
 def test_what_was_judged_is_not_judged_again(policy: ConflictPolicy, outcome: Outcome) -> None:
     assert judge(override(), desired(2, 50), verdict(outcome), policy) is None
+
+
+@pytest.mark.parametrize("policy", list(ConflictPolicy))
+@pytest.mark.parametrize("outcome", list(Outcome))
+@pytest.mark.parametrize("line", ["a", "b"])
+def test_what_a_later_one_that_was_judged_had_replaced_is_over(
+    policy: ConflictPolicy, outcome: Outcome, line: str
+) -> None:
+    """It comes back with the store of its holder, or of the root."""
+    late, wanted = verdict(outcome, 2, line, said=8), desired(9, 50, f"{line}.2")
+    for former in (override(said=7), override(said=7, withdrawn="olaf")):
+        assert judge(former, wanted, late, policy) is None
+        assert decide(former, wanted, late, edge=True) is None
+        assert not is_open(former, late)
+        assert followed(former, wanted, late, Version(1, 1, 8), policy) is Source.DESIRED
+    assert is_settled(override(said=7), wanted, late, Version(1, 1, 8))
+    assert judge(override(said=9), wanted, late, policy) is not None, "it is later"
+    assert judge(override(), wanted, late, policy) is not None, "of an earlier release nobody knows"
 
 
 @pytest.mark.parametrize("policy", list(ConflictPolicy))
@@ -117,9 +138,9 @@ def test_only_what_is_open_can_be_decided() -> None:
 
 
 def test_records_survive_the_wire() -> None:
-    one = replace(override({"a": 1}), attempted=True, withdrawn="olaf")
+    one = replace(override({"a": 1}, said=4), attempted=True, withdrawn="olaf")
     assert Override.read(one.to_value()) == one
-    told = Verdict(OverrideId("a-1", 3), Outcome.ACCEPTED, 5, "dora", {"$desired": 4, "ttl": 3})
+    told = Verdict(OverrideId("a-1", 3), Outcome.ACCEPTED, 5, "dora", {"$desired": 4, "ttl": 3}, said=one.said)
     assert Verdict.read(told.to_value()) == told
     wanted = Desired(4, Terms(3.0, Priority.HIGH), Origin("carol", "a.1"))
     assert Desired.from_value(wanted.to_value()) == wanted
@@ -196,7 +217,7 @@ class Ends:
                 self.pronounce(self.override, found, "")
 
     def pronounce(self, one: Override, found: Judgement, by: str) -> None:
-        self.verdict = self.mint(found.verdict(one.id, 0, by).to_value(), Section.VERDICT)
+        self.verdict = self.mint(found.verdict(one, 0, by).to_value(), Section.VERDICT)
         before = found.before
         if found.changes and found.outcome is Outcome.ACCEPTED:
             self.edit_to(Desired(one.value, origin=Origin("olaf", str(one.id))).to_value())

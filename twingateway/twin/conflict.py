@@ -31,7 +31,7 @@ class Outcome(StrEnum):
 class Verdict:
     """What became of the override `override`. `by`: who decided, empty if the policy did. `stands`: the desired
     version that it lost to. `before`: what the desired register held before this line of overrides, so that one that
-    is withdrawn too late can be taken back. `time`: Unix milliseconds at the root."""
+    is withdrawn too late can be taken back. `time`: Unix milliseconds at the root. `said`: that of the override."""
 
     override: OverrideId
     outcome: Outcome
@@ -39,6 +39,7 @@ class Verdict:
     by: str = ""
     before: Value = None
     stands: Version = ZERO
+    said: Version = ZERO
 
     def to_value(self) -> dict[str, Value]:
         document: dict[str, Value] = {
@@ -52,6 +53,8 @@ class Verdict:
             document["before"] = self.before
         if self.stands != ZERO:
             document["stands"] = str(self.stands)
+        if self.said != ZERO:
+            document["said"] = str(self.said)
         return document
 
     @classmethod
@@ -74,6 +77,7 @@ class Verdict:
             by=str(value.get("by", "")),
             before=value.get("before"),
             stands=Version.parse(str(value.get("stands", ZERO))),
+            said=Version.parse(str(value.get("said", ZERO))),
         )
 
 
@@ -88,8 +92,8 @@ class Judgement:
     before: Value = None
     stands: Version = ZERO
 
-    def verdict(self, override: OverrideId, time: int, by: str = "") -> Verdict:
-        return Verdict(override, self.outcome, time, by, self.before, self.stands)
+    def verdict(self, override: Override, time: int, by: str = "") -> Verdict:
+        return Verdict(override.id, self.outcome, time, by, self.before, self.stands, override.said)
 
 
 def judge(
@@ -152,8 +156,8 @@ def followed(
     settled = _outcome(override, verdict)
     arrived = desired is not None and desired.version > judged
     if override.withdrawn is not None:
-        taken_back = settled is Outcome.WITHDRAWN and arrived
-        return Source.NEITHER if _is_of_line(desired, override) and not taken_back else Source.DESIRED
+        is_over = settled is Outcome.LOST or (settled is Outcome.WITHDRAWN and arrived)
+        return Source.NEITHER if _is_of_line(desired, override) and not is_over else Source.DESIRED
     if settled is Outcome.WITHDRAWN:
         return Source.DESIRED
     if settled is Outcome.ACCEPTED:
@@ -180,7 +184,12 @@ def is_settled(override: Override, desired: Register | None, verdict: Verdict | 
 
 
 def _outcome(override: Override, verdict: Verdict | None) -> Outcome | None:
-    return verdict.outcome if verdict is not None and verdict.override == override.id else None
+    """One that is here still, or again, when a later one was judged ended with that."""
+    if verdict is None:
+        return None
+    if verdict.override == override.id:
+        return verdict.outcome
+    return Outcome.LOST if ZERO < override.said < verdict.said else None
 
 
 def _is_foreign(desired: Register | None, override: Override, verdict: Verdict | None) -> bool:

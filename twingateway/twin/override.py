@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from twingateway.twin.ack import Ack
 from twingateway.twin.record import record
-from twingateway.twin.register import Version
+from twingateway.twin.register import ZERO, Version
 from twingateway.twin.value import Value
 
 
@@ -41,7 +41,9 @@ class OverrideId(NamedTuple):
 class Override:
     """`base`: the desired version that was known where it was set, ZERO if nothing was desired there. `time`: Unix
     milliseconds there. `attempted`: it may have reached the device. `ack`: how far it has come (its version is
-    `base`). `withdrawn`: who took it back."""
+    `base`). `withdrawn`: who took it back. `said`: the version from which on its operator set it, or took it back;
+    of two overrides of a property the one with the greater is the later, however far each has come since. ZERO of one
+    that an earlier release made."""
 
     id: OverrideId
     value: Value
@@ -52,6 +54,7 @@ class Override:
     attempted: bool = False
     ack: Ack | None = None
     withdrawn: str | None = None
+    said: Version = ZERO
 
     def with_ack(self, ack: Ack) -> Override:
         return replace(self, ack=replace(ack, version=self.base))
@@ -71,6 +74,8 @@ class Override:
             document["ack"] = self.ack.to_value()
         if self.withdrawn is not None:
             document["withdrawn"] = self.withdrawn
+        if self.said != ZERO:
+            document["said"] = str(self.said)
         return document
 
     @classmethod
@@ -96,4 +101,5 @@ class Override:
             attempted=value.get("attempted") is True,
             ack=None if ack is None else Ack.from_value(ack),
             withdrawn=None if withdrawn is None else str(withdrawn),
+            said=Version.parse(str(value.get("said", ZERO))),
         )

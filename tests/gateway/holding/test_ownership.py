@@ -275,6 +275,25 @@ async def test_what_a_device_said_before_its_grant_is_minted_again_under_it() ->
         assert b.gateway.ownership.held(PUMP)
 
 
+async def test_what_was_given_back_on_a_former_link_does_not_count_on_a_new_one() -> None:
+    """More may have come to the root since, and been given back in vain."""
+    async with bench("edge", root=False) as edge, bench("region", root=False) as region:
+        await edge.gateway.ownership.configure([PUMP])
+        cloud, up = edge.parent()
+        edge.gateway.ownership.on_restore(cloud, {"node": "edge", "devices": {"pump": []}})
+        await edge.gateway.committer.submit()
+        said = up.of("claim")[-1]
+        assert said["devices"] == [["pump", 0, [0, 0, 0], True]]
+        root, over = region.parent()
+        below, _ = region.child("edge")
+        region.gateway.sessions.control(below, "claim", said)
+        assert over.of("claim")[-1]["devices"] == said["devices"]
+        edge.unlink(cloud)
+        region.unlink(root)
+        for again in (edge.parent()[1], region.parent()[1]):
+            assert [body["devices"] for body in again.of("claim")] == [[["pump", 0, [0, 0, 0], False]]]
+
+
 async def test_what_is_below_goes_up_even_while_its_node_is_away() -> None:
     disk = MemoryDisk()
     granted: Any = {"state": "live", "holder": "edge", "store": "aa", "epoch": 1}

@@ -21,6 +21,7 @@ from twingateway.gateway.state.table import TwinTable
 from twingateway.twin.ack import Ack
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.kept import LIFECYCLE_NAME
+from twingateway.twin.override import Override
 from twingateway.twin.register import ZERO, Register, RegisterKey, Section, Version
 from twingateway.twin.value import Value
 
@@ -163,6 +164,16 @@ def merged(told: Iterable[Register], ours: Iterable[Register]) -> list[Register]
         if register.key not in newest or register.version > newest[register.key].version:
             newest[register.key] = register
     return list(newest.values())
+
+
+def said_of(override: Register) -> tuple[Version, bool, bool]:
+    """When its operator set or withdrew an override, and how far it has come: the later word counts, however far the
+    earlier has come meanwhile."""
+    read = Override.read(override.value)
+    if read is None:
+        return ZERO, False, False
+    said = override.version if read.said == ZERO else read.said
+    return said, read.ack is not None and read.ack.settled, read.attempted
 
 
 def progress(ack: Register) -> tuple[Version, bool]:

@@ -28,6 +28,7 @@ from twingateway.gateway.holding.claims import (
     progress,
     refuse,
     registers_of,
+    said_of,
     send_claims,
 )
 from twingateway.gateway.holding.grants import Grants
@@ -36,8 +37,10 @@ from twingateway.gateway.peering import wire
 from twingateway.gateway.peering.peers import Peer, Peers
 from twingateway.gateway.state.ledger import Ledger, granted_epoch, tenure
 from twingateway.gateway.state.table import TwinTable
+from twingateway.twin.ack import Ack, AckState
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.kept import KEPT_NAME, NOTE_NAMES, Kept
+from twingateway.twin.override import Override
 from twingateway.twin.presence import STATE, Presence, PresenceState
 from twingateway.twin.register import Register, RegisterKey, Section, StoredRegister, Version
 
@@ -62,10 +65,6 @@ class Ownership:
         self._configured: set[DeviceId] = set()
         self._restored: dict[DeviceId, bytes] = {}
         """What was told before was taken back, into the store of this id."""
-        self._kept: dict[RegisterKey, Version] = {}
-        """Overrides from before this process: how far each has come since is no news of the override itself."""
-        self._taken_back: dict[RegisterKey, Register] = {}
-        """Overrides as they were told then: should more have come to the root since, it tells so."""
         self._denied: dict[DeviceId, Version | None] = {}
         """Devices whose claim was refused, whatever an older register says."""
         self._elsewhere: set[DeviceId] = set()
@@ -88,10 +87,6 @@ class Ownership:
             return False
         lifecycle = self._table.get(lifecycle_key(device))
         return lifecycle is not None and self._is_ours(lifecycle.register)
-
-    def overridden(self, key: RegisterKey) -> None:
-        """An operator set or withdrew this override in this process."""
-        self._kept.pop(key, None)
 
     def is_taken(self, device: DeviceId) -> bool:
         """The root has deleted it or given it to another node: it is not to be run here, configured or not."""
@@ -124,8 +119,6 @@ class Ownership:
     async def configure(self, devices: Iterable[DeviceId]) -> None:
         """These devices are run here. A root grants them to itself, another node claims them upwards."""
         fresh = [device for device in devices if device not in self._configured]
-        kept = (each.register for device in fresh for each in self._table.section(device, Section.OVERRIDE).values())
-        self._kept.update((override.key, override.version) for override in kept)
         self._configured.update(fresh)
         if self._grants is not None:
             await self._grants.claim([self._own_claim(device) for device in fresh])
@@ -133,10 +126,12 @@ class Ownership:
             self.claim_at(self._peers.parent)
 
     def claim_at(self, parent: Peer) -> None:
-        """Claim at the parent what is run here and below, and what is not run here any more (on every new link)."""
+        """Claim at the parent what is run here and below, and what is not run here any more (on every new link). What
+        was given back last may have been lost with the link before."""
+        self._restored.clear()
         self._claim(parent, self._own())
         for relayed in self._relayed.values():
-            self._relay(parent, relayed.values())
+            self._relay(parent, (replace(claim, restored=False) for claim in relayed.values()))
 
     def unlinked(self, child: Peer) -> None:
         """A child is gone; it claims again when it is back."""
@@ -273,6 +268,7 @@ class Ownership:
             for r in rs
             if r.key.section in HOLDER_SECTIONS and self._is_older(r)
         ]
+        registers += self._in_doubt(registers)
 
         store_id = self._peers.store_id
 
@@ -280,28 +276,39 @@ class Ownership:
             self._restored.update(dict.fromkeys(devices, store_id))
             self._claim(peer, devices)
 
-        self._taken_back.update((r.key, r) for r in registers if r.key.section is Section.OVERRIDE)
         log.info("taking back what was told before", devices=len(devices), registers=len(registers))
         self._ledger.take_back(registers, then=durable)
 
     def _is_older(self, told: Register) -> bool:
         """Not what the device itself said since this process began, unless it left off while another node held it and
-        may have heard more; of acks the one of the newer desired value counts."""
+        may have heard more; of acks the one of the newer desired value counts, of overrides the later."""
         ours, device = self._table.get(told.key), told.key.device
         if told.key.section is Section.ACK:
             return ours is None or progress(told) > progress(ours.register)
+        if told.key.section is Section.OVERRIDE:
+            newest = self._ledger.newest(told.key)
+            return newest is None or said_of(told) > said_of(newest)
         if told.key in self._ledger.being_written(device):
             return False
-        taken = self._taken_back.get(told.key)
-        if ours is not None and taken is not None and ours.register.value == taken.value:
-            return told.version > taken.version
-        return ours is None or (
-            self._is_past(ours) and told.version > self._kept.get(told.key, ours.register.version)
-        )
+        return ours is None or (self._is_past(ours) and told.version > ours.register.version)
+
+    def _in_doubt(self, told: list[Register]) -> list[Register]:
+        """Overrides that are later than what was told, of properties that were given something else since, as their
+        acks say: how far they have come is void."""
+        taken, doubted = {register.key for register in told}, []
+        for ack in told:
+            key = ack.key._replace(section=Section.OVERRIDE)
+            ours = self._ledger.newest(key)
+            if ack.key.section is not Section.ACK or ack.value is None or ours is None or key in taken:
+                continue
+            override = Override.read(ours.value)
+            if override is not None and Ack.from_value(ack.value).state is AckState.APPLIED:
+                doubted.append(replace(ours, value=replace(override, ack=None).to_value()))
+        return doubted
 
     def _is_past(self, ours: StoredRegister) -> bool:
         device, section, _ = ours.register.key
-        if ours.lsn <= self._ledger.start or ours.register.key in self._kept:
+        if ours.lsn <= self._ledger.start:
             return True
         presence = Presence.from_value(self._table.value(device, Section.PRESENCE, STATE))
         is_heard = presence.state is PresenceState.ONLINE
@@ -415,8 +422,6 @@ class Ownership:
     def _taken(self, device: DeviceId) -> None:
         self.tell_taken(device)
         self._restored.pop(device, None)
-        for key in [key for key in self._taken_back if key.device == device]:
-            del self._taken_back[key]
         if self._grants is None:  # what it said here is of no use to anybody now; should it return, the root gives it
             held = (self._table.section(device, section).values() for section in _DROPPED)
             self._ledger.drop([stored for section in held for stored in section])

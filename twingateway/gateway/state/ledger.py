@@ -149,6 +149,13 @@ class Ledger:
             return version.incarnation, version.epoch
         return version.incarnation, granted_epoch(lifecycle.register)
 
+    def next_version(self, key: RegisterKey) -> Version:
+        """Greater than each that this node has minted of this register, and not than the next."""
+        known = self._table.get(key)
+        basis = self.basis(key)
+        incarnation, epoch = basis if known is None else max(basis, known.register.version[:2])
+        return Version(incarnation, epoch, self._numbers.last_lsn + 1)
+
     def report(self, drafts: Iterable[Draft]) -> list[StoredRegister]:
         """Mint reported values: shown and queued for sending at once, committed behind. Raises Unavailable when the
         store has no numbers left; then nothing happened."""
@@ -289,6 +296,11 @@ class Ledger:
         gone = [StoredRegister(Register(had.key, had.version, None, had.time), lsn) for had in had_value]
         self._events.publish(*[Changed(stored, self.position) for stored in gone])
 
+    def newest(self, key: RegisterKey) -> Register | None:
+        """The newest of its versions here, shown or not."""
+        known = (self._pending.get(key), self._table.get(key))
+        return max((stored.register for stored in known if stored is not None), key=_version, default=None)
+
     def being_written(self, device: DeviceId) -> list[RegisterKey]:
         """Registers of this device with a version that is not shown yet."""
         return [key for key in self._pending if key.device == device]
@@ -385,6 +397,10 @@ class Ledger:
             self._unsettled.add(registers)
             self._committer.add(registers)
             self._committer.after(durable)
+
+
+def _version(register: Register) -> Version:
+    return register.version
 
 
 def granted_epoch(lifecycle: Register) -> int:

@@ -109,6 +109,7 @@ class Overrides:
                 self._peers.node,
                 desired.register.version if desired is not None and wanted else ZERO,
                 self._clock.wall_ms(),
+                said=self._now(device, name),
             )
             _require_room(name, override)
             detail: dict[str, Value] = {"value": override.value, "base": str(override.base)}
@@ -129,7 +130,7 @@ class Overrides:
             self._require_holder(device)
             override = self.find(device, name)
             self._compare(device, name, if_match)
-            taken_back = replace(override, withdrawn=actor)
+            taken_back = replace(override, withdrawn=actor, said=self._now(device, name))
             detail: dict[str, Value] = {"value": override.value}
             message = f"the local value of {name} was withdrawn"
             await self._keep(device, name, taken_back, "override-withdrawn", message, detail, actor)
@@ -162,7 +163,6 @@ class Overrides:
         filing = self._journal.event(code, message, device, detail)
         draft = Draft(RegisterKey(device, Section.OVERRIDE, name), override.to_value())
         await self._ledger.write([draft], journal=[filing])
-        self._ownership.overridden(draft.key)
         self._told(filing, message, detail)
 
     def _told(self, filing: Filing, message: str, detail: Mapping[str, Value]) -> None:
@@ -208,6 +208,9 @@ class Overrides:
         if compiled is None:
             raise Unavailable(f"the model {ref} of {device.short} is not here yet; nothing can be checked against it")
         return compiled.check(name, value, direction=Direction.DOWN)
+
+    def _now(self, device: DeviceId, name: str) -> Version:
+        return self._ledger.next_version(RegisterKey(device, Section.OVERRIDE, name))
 
     def _next_id(self, device: DeviceId, name: str) -> OverrideId:
         former = override_of(self._table, device, name)

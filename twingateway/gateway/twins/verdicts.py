@@ -186,7 +186,7 @@ class Verdicts:
         judgement: Judgement,
         by: str,
     ) -> Verdict:
-        verdict = judgement.verdict(override.id, self._clock.wall_ms(), by)
+        verdict = judgement.verdict(override, self._clock.wall_ms(), by)
         # The verdict first: what it makes of the desired value has the greater version.
         drafts = [Draft(RegisterKey(device, Section.VERDICT, name), _fitting(verdict))]
         if judgement.changes:
@@ -225,7 +225,7 @@ class Verdicts:
         self, device: DeviceId, name: str, override: Override, desired: Register | None, fault: str
     ) -> None:
         stands = ZERO if desired is None else desired.version
-        verdict = Verdict(override.id, Outcome.LOST, self._clock.wall_ms(), stands=stands)
+        verdict = Verdict(override.id, Outcome.LOST, self._clock.wall_ms(), stands=stands, said=override.said)
         detail: dict[str, Value] = {
             "property": name,
             "id": str(override.id),
