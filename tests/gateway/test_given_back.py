@@ -210,6 +210,26 @@ async def test_a_region_adds_what_its_child_said_last() -> None:
         assert [names(body) for body in line.of("restore")][1:] == [["override/speed"]], "it holds the device no more"
 
 
+async def test_how_far_an_override_of_an_older_copy_came_since_takes_no_place_from_a_later_one() -> None:
+    """A region that lost its store cannot tell its child that it is an older copy; the root has the later one."""
+    async with bench() as root, bench("region", root=False) as region:
+        since = replace(override(97, 2), version=Version(1, 1, 80))
+        edge, _ = root.child("edge")
+        claim = {"node": "edge", "store": "aa", "devices": [["pump", 0, [0, 0, 0], False]]}
+        root.gateway.sessions.control(edge, "claim", claim)
+        await turns()
+        take(root, override(99, 30), origin="edge")
+        refusal = root.gateway.inbound.judge(edge, since)
+        assert refusal is not None
+        assert refusal.code == "replaced"
+        cloud, _ = region.parent()
+        _, line = region.child("edge")
+        take(region, lifecycle("edge", "aa", 8, 1), since)
+        restore(region, cloud, "edge", override(99, 30))
+        assert line.of("restore")[0]["devices"]["pump"][0][3]["value"] == 99
+        assert root.gateway.inbound.judge(edge, replace(override(99, 30), version=Version(1, 1, 81))) is None
+
+
 async def test_a_region_gives_back_what_only_it_was_told_before_it_passes_the_claim_on() -> None:
     async with bench("region", root=False) as b:
         _, up = b.parent()

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from twingateway.twin.ack import Ack
 from twingateway.twin.record import record
-from twingateway.twin.register import ZERO, Version
+from twingateway.twin.register import ZERO, Register, Version
 from twingateway.twin.value import Value
 
 
@@ -103,3 +103,9 @@ class Override:
             withdrawn=None if withdrawn is None else str(withdrawn),
             said=Version.parse(str(value.get("said", ZERO))),
         )
+
+
+def said_at(register: Register) -> Version:
+    """When the operator set, or withdrew, the override that an override register holds."""
+    override = Override.read(register.value)
+    return register.version if override is None or override.said == ZERO else override.said

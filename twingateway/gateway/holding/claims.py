@@ -21,7 +21,7 @@ from twingateway.gateway.state.table import TwinTable
 from twingateway.twin.ack import Ack
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.kept import LIFECYCLE_NAME
-from twingateway.twin.override import Override
+from twingateway.twin.override import Override, said_at
 from twingateway.twin.register import ZERO, Register, RegisterKey, Section, Version
 from twingateway.twin.value import Value
 
@@ -158,22 +158,25 @@ def parse_names(namespace: str, body: Mapping[str, Any]) -> list[DeviceId]:
 
 
 def merged(told: Iterable[Register], ours: Iterable[Register]) -> list[Register]:
-    """The newest of each."""
+    """The newest of each; of overrides the later."""
     newest = {register.key: register for register in told}
     for register in ours:
-        if register.key not in newest or register.version > newest[register.key].version:
+        if register.key not in newest or _age(register) > _age(newest[register.key]):
             newest[register.key] = register
     return list(newest.values())
 
 
-def said_of(override: Register) -> tuple[Version, bool, bool]:
-    """When its operator set or withdrew an override, and how far it has come: the later word counts, however far the
-    earlier has come meanwhile."""
-    read = Override.read(override.value)
-    if read is None:
-        return ZERO, False, False
-    said = override.version if read.said == ZERO else read.said
-    return said, read.ack is not None and read.ack.settled, read.attempted
+def _age(register: Register) -> tuple[Version, Version]:
+    is_override = register.key.section is Section.OVERRIDE
+    return said_at(register) if is_override else ZERO, register.version
+
+
+def word(register: Register) -> tuple[Version, bool, bool]:
+    """When its operator said an override, and how far it has come: the later word counts, however far the earlier has
+    come meanwhile."""
+    override = Override.read(register.value)
+    ack = None if override is None else override.ack
+    return said_at(register), ack is not None and ack.settled, override is not None and override.attempted
 
 
 def progress(ack: Register) -> tuple[Version, bool]:

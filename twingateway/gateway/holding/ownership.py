@@ -28,8 +28,8 @@ from twingateway.gateway.holding.claims import (
     progress,
     refuse,
     registers_of,
-    said_of,
     send_claims,
+    word,
 )
 from twingateway.gateway.holding.grants import Grants
 from twingateway.gateway.holding.notes import draw_up, was_told
@@ -287,7 +287,7 @@ class Ownership:
             return ours is None or progress(told) > progress(ours.register)
         if told.key.section is Section.OVERRIDE:
             newest = self._ledger.newest(told.key)
-            return newest is None or said_of(told) > said_of(newest)
+            return newest is None or word(told) > word(newest)
         if told.key in self._ledger.being_written(device):
             return False
         return ours is None or (self._is_past(ours) and told.version > ours.register.version)

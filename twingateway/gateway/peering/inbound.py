@@ -19,7 +19,7 @@ from twingateway.twin.ack import Ack
 from twingateway.twin.conflict import Verdict
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.kept import LIFECYCLE_NAME
-from twingateway.twin.override import Override
+from twingateway.twin.override import Override, said_at
 from twingateway.twin.register import WRITER, Register, RegisterKey, Section, Writer
 from twingateway.twin.value import Value
 from twingateway.validation.normalise import normalise
@@ -89,7 +89,14 @@ class Inbound:
             return standing
         if register.version[:2] != standing:
             return Refusal("fenced", f"{device} is now at incarnation and epoch {standing[0]}.{standing[1]}")
-        return _form_refusal(register)
+        return _form_refusal(register) or self._replaced(register)
+
+    def _replaced(self, register: Register) -> Refusal | None:
+        """How far an override has come since its store was put back is no news: a later one is known here."""
+        known = self._table.get(register.key) if register.key.section is Section.OVERRIDE else None
+        if known is None or said_at(register) >= said_at(known.register):
+            return None
+        return Refusal("replaced", f"a later override of {register.key.name} is known here")
 
     def _leads_to(self, peer: Peer, node: str) -> bool:
         """A child can tell of a node before it has passed on what that node claims; so it need not be known as the
