@@ -117,13 +117,13 @@ async def open_gateway(
     table = TwinTable(snapshot.registers, snapshot.floor)
     committer = Committer(store)
     events, unsettled = EventBus(table, numbers.last_lsn), Pending(table.highest_lsn)
-    ledger = Ledger(clock, numbers, table, committer, events, unsettled)
+    locks = DeviceLocks()
+    ledger = Ledger(clock, numbers, table, committer, events, unsettled, locks)
     peers = Peers(name, store.identity, snapshot, table, unsettled, policy.order, numbers.start)
     ledger.connect(peers)
     ledger.watch(peers.on_register, Section.LIFECYCLE)
     peers.root_name = name if is_root else None
     models = ModelBook(committer, peers, ledger, tasks, snapshot.models)
-    locks = DeviceLocks()
     grants = Grants(peers, table, ledger, numbers, tasks, locks) if is_root else None
     lives = Lifetimes(is_root, peers, ledger, clock, store.identity.boot_id)
     ownership = Ownership(grants, peers, table, ledger)

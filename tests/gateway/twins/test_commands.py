@@ -86,6 +86,24 @@ async def test_of_two_patches_at_once_with_one_version_one_is_told() -> None:
         assert two.detail["current"] == str(one.desired["speed"])
 
 
+async def test_what_a_client_wrote_that_gave_up_counts_for_the_next() -> None:
+    async with bench() as b:
+        await created(b, speed=1)
+        _, version = b.gateway.queries.desired(PUMP)
+        b.store.gate.clear()
+        first = asyncio.create_task(b.gateway.commands.patch(PUMP, desired(speed=2), version))
+        await turns()
+        second = asyncio.create_task(b.gateway.commands.patch(PUMP, desired(speed=3), version))
+        await turns()
+        first.cancel()
+        await turns()
+        b.store.gate.set()
+        with pytest.raises(VersionMismatch):
+            await second
+        assert values(b) == {"speed": 2}
+        assert not b.gateway.commands._locks
+
+
 async def test_labels_are_strings_and_removed_by_null() -> None:
     async with bench() as b:
         await created(b)

@@ -24,6 +24,7 @@ from twingateway.errors import Unavailable
 from twingateway.gateway.state.clock import Clock
 from twingateway.gateway.state.committer import Committer
 from twingateway.gateway.state.events import Changed, EventBus, Notice
+from twingateway.gateway.state.locks import DeviceLocks
 from twingateway.gateway.state.numbers import Numbers
 from twingateway.gateway.state.pending import Pending
 from twingateway.gateway.state.table import TwinTable
@@ -94,12 +95,14 @@ class Ledger:
         committer: Committer,
         events: EventBus,
         unsettled: Pending,
+        locks: DeviceLocks,
     ) -> None:
         self._clock = clock
         self._numbers = numbers
         self._table = table
         self._committer = committer
         self._events = events
+        self._locks = locks
         self._outboxes: Outboxes | None = None
         self._unsettled = unsettled
         self._unpublished = Pending()
@@ -232,7 +235,11 @@ class Ledger:
         self._pending.update((stored.register.key, stored) for stored in minted)
         committing = self._committer.submit(minted, attempts=attempts, journal=journal, vital=vital)
         committing.add_done_callback(lambda done: self._settle(minted, durable=done.exception() is None))
-        await asyncio.shield(committing)
+        try:
+            await asyncio.shield(committing)
+        except asyncio.CancelledError:
+            self._locks.outlast((stored.register.key.device for stored in minted), committing)
+            raise
         return minted
 
     def _settle(self, minted: list[StoredRegister], *, durable: bool) -> None:
