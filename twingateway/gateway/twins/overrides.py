@@ -74,7 +74,8 @@ class Overrides:
         self._journal = journal
         self._clock = clock
         ownership.watch(self._end_strays_of)  # before it is told what is left of the device
-        ledger.watch(self._on_register, Section.LIFECYCLE)
+        # Of an override, too: one that was being written when its device was taken away is shown after that.
+        ledger.watch(self._on_register, Section.LIFECYCLE, Section.OVERRIDE)
 
     def begin(self) -> None:
         """End what was left by devices that are not this node's any more."""
@@ -117,7 +118,6 @@ class Overrides:
             if former is not None:
                 detail["replaces"] = str(former.id)
             await self._keep(device, name, override, "override", f"{name} was set to a local value", detail, actor)
-            self._end_strays_of(device)  # it may have been taken away meanwhile
             return override
 
     async def withdraw(

@@ -1,0 +1,53 @@
+"""Local overrides that end with their device, whatever was under way then; and those that must not."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from tests.gateway.overriding import PUMP, SPEED, joined
+from twingateway.gateway.gateway import Gateway
+from twingateway.gateway.holding.claims import lifecycle_key
+from twingateway.ports.store import Changes
+from twingateway.testing.joined import until
+from twingateway.twin.override import Override
+from twingateway.twin.register import Section
+
+ANEW: dict[str, Any] = {
+    "apiVersion": "edge.iot.org/v1",
+    "kind": "DeviceTwin",
+    "metadata": {"name": "pump"},
+    "spec": {"model": "pump@1", "desiredProperties": {SPEED: 20}},
+}
+
+
+def incarnation(gateway: Gateway) -> int:
+    lifecycle = gateway.table.get(lifecycle_key(PUMP))
+    return 0 if lifecycle is None else lifecycle.register.version.incarnation
+
+
+async def test_what_is_being_kept_of_one_when_its_device_ends_does_not_bring_it_back() -> None:
+    async with joined("edge-wins") as both:
+        commit, begun, gate = both.holder.store.commit, asyncio.Event(), asyncio.Event()
+
+        async def slowly(changes: Changes) -> None:
+            held = [Override.read(stored.register.value) for stored in changes.registers]
+            if any(override is not None and override.attempted for override in held):
+                begun.set()
+                await gate.wait()
+            await commit(changes)
+
+        both.holder.store.commit = slowly  # type: ignore[method-assign]
+        both.cut()
+        await both.override(99)
+        await begun.wait()
+        await both.root.commands.delete(PUMP)
+        await both.root.commands.put(ANEW, "default")
+        both.heal()
+        await until(lambda: incarnation(both.holder) == 2 and both.holder.ownership.held(PUMP))
+        gate.set()
+        await both.applied(20)
+        await both.calm()
+        assert 99 not in both.written
+        assert not both.holder.table.section(PUMP, Section.OVERRIDE)
+        assert not any(key.section is Section.OVERRIDE for key in both.edge.disk.registers)
