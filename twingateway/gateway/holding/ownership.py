@@ -33,6 +33,7 @@ from twingateway.gateway.holding.claims import (
 )
 from twingateway.gateway.holding.grants import Grants
 from twingateway.gateway.holding.notes import draw_up, was_told
+from twingateway.gateway.holding.overwritten import as_it_is
 from twingateway.gateway.peering import wire
 from twingateway.gateway.peering.peers import Peer, Peers
 from twingateway.gateway.state.ledger import Ledger, granted_epoch, tenure
@@ -263,7 +264,7 @@ class Ownership:
         lifecycles = [r for rs in devices.values() for r in rs if r.key == lifecycle_key(r.key.device)]
         self._ledger.apply(lifecycles, origin=peer.name, then=lambda: None)
         registers = [
-            self._widened(r)
+            self._as_it_is(self._widened(r))
             for rs in devices.values()
             for r in rs
             if r.key.section in HOLDER_SECTIONS and self._is_older(r)
@@ -324,6 +325,10 @@ class Ownership:
         since = {s: {n for n, each in self._table.section(device, s).items() if each.lsn > start} for s in kept.names}
         names = {s: listed | since[s] for s, listed in kept.names.items()}
         return replace(told, value=replace(kept, names=names).to_value())
+
+    def _as_it_is(self, told: Register) -> Register:
+        seq = told.version.seq
+        return as_it_is(told, self._table, self._ledger.forked_at(seq) or seq)
 
     def on_want_root(self, peer: Peer, body: Any) -> None:
         """The root lost registers of its own that this node has."""

@@ -133,6 +133,10 @@ class Ledger:
         """The last lsn from before this process."""
         return self._numbers.start
 
+    def forked_at(self, number: int) -> int | None:
+        """As `Numbers.forked_at`."""
+        return self._numbers.forked_at(number)
+
     @property
     def position(self) -> int:
         """Every event at or below this lsn has been published."""
