@@ -63,7 +63,7 @@ REGISTERS = 24
 @dataclass(frozen=True, slots=True)
 class Written:
     """One write that a machine carried out. `fenced`: by a node that the root had taken the device from. `lost`: no
-    disk says that it was made, since the node's was replaced."""
+    disk says that it was made, since the node's was replaced and those were that it had told."""
 
     at: float
     node: str
@@ -122,7 +122,8 @@ class Oracle:
         disks = [each.disk for each in world.nodes.values()]
         for key, written in self._written.items():
             last = written[-1]
-            if last.node == node and not any(_says_written(disk, key, last.value) for disk in disks):
+            is_replaced = self._replaced.get(last.node, -1.0) >= last.at
+            if is_replaced and not any(_says_written(disk, key, last.value) for disk in disks):
                 written[-1] = replace(last, lost=True)
         lost = self.edits.replaced(disks, root_at=world.now if node == ROOT else None)
         gone = [
