@@ -19,6 +19,7 @@ from twingateway.ports.memory_store import MemoryDisk
 from twingateway.ports.store import Changes, StoreIdentity
 from twingateway.testing.joined import FakeMachine, MemoryNode, until
 from twingateway.twin.ack import AckState
+from twingateway.twin.desired import plain
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.register import Register, Section
 from twingateway.twin.value import Value
@@ -314,6 +315,32 @@ async def test_an_override_of_a_device_that_was_made_and_granted_since_the_resto
                 override = override_of(node.gateway.table, PUMP, "speed")
                 assert override is not None
                 assert override.value == 7
+
+
+async def test_what_was_overridden_since_the_restore_outlasts_a_claimant_who_knows_of_a_former_twin(
+    restored: Three,
+) -> None:
+    cloud, edge, other = restored
+    twin: Value = {"apiVersion": "edge.iot.org/v1", "kind": "DeviceTwin", "metadata": {"name": "pump"}}
+    async with cloud.running(), other.running(cloud):
+        await cloud.gateway.commands.delete(PUMP)
+        await cloud.gateway.commands.put(twin, "default")
+        await until(lambda: other.gateway.ownership.held(PUMP))
+        await other.gateway.overrides.set(PUMP, "speed", 7, "olaf")
+        await until(lambda: plain(desired(cloud, "speed")) == 7)
+        await apply(cloud, mode="eco")
+        async with edge.running(cloud):
+            await until(lambda: cloud.gateway.repair.repairs == 1)
+            await until(lambda: is_adoption(cloud.gateway.table.get(lifecycle_key(PUMP)).register))
+            await settle(cloud, other)
+            for node in (cloud, other):
+                override = override_of(node.gateway.table, PUMP, "speed")
+                assert override is not None
+                assert override.value == 7
+                assert node.gateway.table.values(PUMP, Section.DESIRED) == {"speed": 7, "mode": "eco"}
+            assert other.machines["pump"].written == [("speed", 7), ("mode", "eco")]
+            await apply(cloud, speed=8)
+            assert not edge.gateway.ownership.held(PUMP)
 
 
 async def test_a_claimant_whose_word_came_on_a_former_link_hears_the_judgement_on_the_present_one(

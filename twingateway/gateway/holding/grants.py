@@ -385,10 +385,13 @@ class Grants:
         if not adopted:
             return True
         decided = before.get(DECIDED)
+        is_of_former = decided == MADE and all(each.version.incarnation < incarnation for each in registers)
+        if is_of_former:
+            adopted, drafts = before, {}  # nothing of that can be taken for what is there now
         if decided == ONLY_MOVED and adopted["state"] == "deleted":
             decided = None  # who moved it could not know, and did not want it back
         value = adopted if decided is None else before
-        if decided == MADE:
+        if decided == MADE and not is_of_former:
             incarnation += before["state"] == "live"
             drafts = {key: Draft(key, None) for key in self.histories.present(device)} | kept
         elif value["state"] == "deleted":
