@@ -80,3 +80,29 @@ async def test_what_it_took_for_the_newest_desired_value() -> None:
         both.heal()
         await until(lambda: both.written == [40, 50])
         await both.applied(50)
+
+
+async def test_an_override_that_was_lost_is_not_taken_for_applied_either() -> None:
+    """It became the desired value, whose outcome is that of the override."""
+    async with joined("edge-wins") as both:
+        assert both.pump.port is not None
+        both.pump.error = DeviceUnreachable("unplugged")
+        both.pump.port.offline(both.pump.error)
+        await both.desire(40)
+        await both.calm(lambda: both.desired(both.edge) == 40)
+        old = both.backup(both.edge)
+        both.pump.error = None
+        both.pump.say(flow=1.5)
+        await both.override(50)
+        await both.applied(50)
+        await both.calm()
+        both.cut()
+        await both.stop(both.edge)
+        both.edge.disk = old
+        both.pump.written.clear()
+        await both.start(both.edge)
+        await until(lambda: both.written == [40])
+        await both.holder.committer.submit()
+        both.heal()
+        await until(lambda: both.written == [40, 50])
+        await both.applied(50)

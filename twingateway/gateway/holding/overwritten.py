@@ -9,30 +9,46 @@ from dataclasses import replace
 from twingateway.gateway.state.overridden import override_of
 from twingateway.gateway.state.table import TwinTable
 from twingateway.twin.ack import OVERRIDDEN, Ack, AckState
-from twingateway.twin.register import Register, RegisterKey, Section
+from twingateway.twin.override import Override, OverrideId
+from twingateway.twin.register import Register, RegisterKey, Section, Version
 
 #: Outcomes without a write.
 _UNWRITTEN = frozenset({AckState.REJECTED, AckState.EXPIRED, AckState.SUPERSEDED})
 
 
 def as_it_is(told: Register, table: TwinTable, since: int) -> Register:
-    """A register that is given back; of an ack that says `applied` while something else may have been written under a
-    number above `since`, that the value is yet to be carried out: the device is asked."""
-    if told.key.section is not Section.ACK or told.value is None:
-        return told
-    ack = Ack.from_value(told.value)
-    if ack.state is not AckState.APPLIED or not _is_written_since(told.key, ack, table, since):
-        return told
+    """A register that is given back; of an ack, or an override, that says `applied` while something else may have been
+    written under a number above `since`, that the value is yet to be carried out: the device is asked."""
+    if told.key.section is Section.ACK and told.value is not None:
+        ack = Ack.from_value(told.value)
+        if _acts_since(told.key, since, table, ack.version) or _overrides_since(told.key, since, table):
+            return replace(told, value=_unsure(ack).to_value())
+    override = Override.read(told.value) if told.key.section is Section.OVERRIDE else None
+    if override is not None and override.ack is not None:
+        if _acts_since(told.key, since, table) or _overrides_since(told.key, since, table, override.id):
+            return replace(told, value=override.with_ack(_unsure(override.ack)).to_value())
+    return told
+
+
+def _unsure(ack: Ack) -> Ack:
+    if ack.state is not AckState.APPLIED:
+        return ack
     message = "it was applied; another value may have been written since"
-    unsure = replace(ack, state=AckState.DELIVERED, message=message, observed=None)
-    return replace(told, value=unsure.to_value())
+    return replace(ack, state=AckState.DELIVERED, message=message, observed=None)
 
 
-def _is_written_since(key: RegisterKey, told: Ack, table: TwinTable, since: int) -> bool:
-    said = table.get(key)
-    if said is not None and said.register.value is not None and said.register.version.seq > since:
-        ack = Ack.from_value(said.register.value)
-        if ack.version != told.version and ack.state not in _UNWRITTEN and ack.code != OVERRIDDEN:
-            return True
+def _acts_since(key: RegisterKey, since: int, table: TwinTable, but: Version | None = None) -> bool:
+    """Whether a desired value of another version may have been written."""
+    said = table.get(key._replace(section=Section.ACK))
+    if said is None or said.register.value is None or said.register.version.seq <= since:
+        return False
+    ack = Ack.from_value(said.register.value)
+    return ack.version != but and ack.state not in _UNWRITTEN and ack.code != OVERRIDDEN
+
+
+def _overrides_since(key: RegisterKey, since: int, table: TwinTable, but: OverrideId | None = None) -> bool:
+    """Whether another override may have been written."""
     held, override = table.get(key._replace(section=Section.OVERRIDE)), override_of(table, key.device, key.name)
-    return held is not None and override is not None and override.attempted and held.register.version.seq > since
+    if held is None or override is None or held.register.version.seq <= since:
+        return False
+    return override.id != but and override.attempted
