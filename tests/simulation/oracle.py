@@ -8,8 +8,8 @@ made; there are these:
 - *A holder that is cut off cannot know that the device was moved*: it may write what it was last told over what the
   new holder wrote. Nothing but the device could fence it.
 - *An edge whose store was replaced does not know what it wrote*: until it hears from the root it acts on an older
-  desired value, and it may write again what it wrote since the copy. If its process ends, or its store is replaced
-  again, before it has heard, nobody knows that the device was put back.
+  desired value, and it may write again what it wrote since the copy. If its store is replaced again before it has
+  heard, nobody knows that the device was put back.
 - *A root that is put back and started again before anybody told it so* cannot tell what it wrote since it was put
   back from what it had written before the copy: of that it may prefer what a node below has, though that is older.
 - *Who is given a device knows what was written to it only if the root had heard of it*: a value that was written just
@@ -86,7 +86,7 @@ class Oracle:
         self._uninformed: dict[str, float] = {}
         """The same, of nodes that have not heard from their parent since."""
         self._unnoticed: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
-        """By node: when its store was replaced, and when the process ended that never heard so."""
+        """By node: when its store was replaced, and when it was again before the node had heard so."""
         self._shown: dict[str, int] = {}
         self._unaware: float | None = None
         """Since when the root is an older copy of itself and does not know it."""
@@ -114,6 +114,8 @@ class Oracle:
     def replaced(self, node: str, before: MemoryDisk) -> None:
         """A node has another disk than before."""
         world = self._world
+        if node in self._uninformed:
+            self._unnoticed[node].append((self._uninformed[node], world.now))
         self._replaced[node] = self._uninformed[node] = world.now
         if node == ROOT:
             self._shown.clear()
@@ -135,11 +137,9 @@ class Oracle:
         if gone or lost or numbers:
             world.note(f"  gone with it: {[f'{each.key}={each.value}' for each in [*gone, *lost]]} entries {numbers}")
 
-    def ended(self, node: str) -> None:
+    def ended(self) -> None:
         """A node's process is about to end."""
         self._hear()
-        if node in self._uninformed:
-            self._unnoticed[node].append((self._uninformed[node], self._world.now))
 
     def _hear(self) -> None:
         """Who hears from its parent knows whether its store was replaced."""

@@ -119,7 +119,7 @@ class World:
 
     def end(self, name: str) -> asyncio.Task[None] | None:
         """The process is gone from one moment to the next, and its links fall silent."""
-        self.oracle.ended(name)
+        self.oracle.ended()
         life = self.lives.pop(name)
         self.ambushes.pop(name, None)
         if life.up:

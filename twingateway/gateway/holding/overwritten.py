@@ -38,17 +38,19 @@ def _unsure(ack: Ack) -> Ack:
 
 
 def _acts_since(key: RegisterKey, since: int, table: TwinTable, but: Version | None = None) -> bool:
-    """Whether a desired value of another version may have been written."""
+    """Whether a desired value of another version may have been written; it is tried again if it was not settled."""
     said = table.get(key._replace(section=Section.ACK))
-    if said is None or said.register.value is None or said.register.version.seq <= since:
+    if said is None or said.register.value is None:
         return False
     ack = Ack.from_value(said.register.value)
-    return ack.version != but and ack.state not in _UNWRITTEN and ack.code != OVERRIDDEN
+    may_be_written = ack.state not in _UNWRITTEN and ack.code != OVERRIDDEN
+    return ack.version != but and may_be_written and (said.register.version.seq > since or not ack.settled)
 
 
 def _overrides_since(key: RegisterKey, since: int, table: TwinTable, but: OverrideId | None = None) -> bool:
     """Whether another override may have been written."""
     held, override = table.get(key._replace(section=Section.OVERRIDE)), override_of(table, key.device, key.name)
-    if held is None or override is None or held.register.version.seq <= since:
+    if held is None or override is None:
         return False
-    return override.id != but and override.attempted
+    is_settled = override.ack is not None and override.ack.settled
+    return override.id != but and override.attempted and (held.register.version.seq > since or not is_settled)
