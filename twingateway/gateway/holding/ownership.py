@@ -31,16 +31,16 @@ from twingateway.gateway.holding.claims import (
     send_claims,
     word,
 )
+from twingateway.gateway.holding.given_back import as_it_is, widened
 from twingateway.gateway.holding.grants import Grants
 from twingateway.gateway.holding.notes import draw_up, was_told
-from twingateway.gateway.holding.overwritten import as_it_is
 from twingateway.gateway.peering import wire
 from twingateway.gateway.peering.peers import Peer, Peers
 from twingateway.gateway.state.ledger import Ledger, granted_epoch, tenure
 from twingateway.gateway.state.table import TwinTable
 from twingateway.twin.ack import Ack, AckState
 from twingateway.twin.identity import DeviceId
-from twingateway.twin.kept import KEPT_NAME, NOTE_NAMES, Kept
+from twingateway.twin.kept import KEPT_NAME
 from twingateway.twin.override import Override
 from twingateway.twin.presence import STATE, Presence, PresenceState
 from twingateway.twin.register import Register, RegisterKey, Section, StoredRegister, Version
@@ -264,7 +264,7 @@ class Ownership:
         lifecycles = [r for rs in devices.values() for r in rs if r.key == lifecycle_key(r.key.device)]
         self._ledger.apply(lifecycles, origin=peer.name, then=lambda: None)
         registers = [
-            self._as_it_is(self._widened(r))
+            as_it_is(widened(r, self._table, self._ledger), self._table, self._ledger)
             for rs in devices.values()
             for r in rs
             if r.key.section in HOLDER_SECTIONS and self._is_older(r)
@@ -314,21 +314,6 @@ class Ownership:
         presence = Presence.from_value(self._table.value(device, Section.PRESENCE, STATE))
         is_heard = presence.state is PresenceState.ONLINE
         return section is Section.REPORTED and device in self._elsewhere and not is_heard
-
-    def _widened(self, told: Register) -> Register:
-        """The note of what is left of a device's registers was made before this process began: what the device said
-        since is there as well."""
-        kept = Kept.of(told) if told.key.name in NOTE_NAMES else None
-        if kept is None:
-            return told
-        device, start = told.key.device, self._ledger.start
-        since = {s: {n for n, each in self._table.section(device, s).items() if each.lsn > start} for s in kept.names}
-        names = {s: listed | since[s] for s, listed in kept.names.items()}
-        return replace(told, value=replace(kept, names=names).to_value())
-
-    def _as_it_is(self, told: Register) -> Register:
-        seq = told.version.seq
-        return as_it_is(told, self._table, self._ledger.forked_at(seq) or seq)
 
     def on_want_root(self, peer: Peer, body: Any) -> None:
         """The root lost registers of its own that this node has."""
