@@ -78,6 +78,25 @@ async def test_a_silent_device_is_stale_at_both_ends(monkeypatch: pytest.MonkeyP
         assert presence(cloud).since >= stale.since
 
 
+async def test_what_was_not_heard_since_its_node_began_is_stale_at_both_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(host, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(reporter, "FIRST_WORD", 0.5)
+    cloud, edge = nodes()
+    async with cloud.running():
+        async with edge.running(cloud):
+            await until(at_both(cloud, edge, "online"))
+        edge.machines["pump"].mute = True
+        async with edge.running(cloud):
+            await until(at_both(cloud, edge, "stale"))
+            reason = cloud.gateway.queries.quality(PUMP).of("flow")
+            assert reason is not None
+            assert reason.code == "unheard"
+            edge.machines["pump"].say(flow=1.0)
+            await until(at_both(cloud, edge, "online"))
+
+
 async def test_behind_a_region_that_is_cut_off_it_is_unreachable_above_and_online_below() -> None:
     cloud, edge = nodes()
     region = MemoryNode("region")

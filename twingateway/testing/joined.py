@@ -65,6 +65,8 @@ class FakeMachine:
     written: list[tuple[str, Value]] = field(default_factory=list)
     port: DevicePort | None = None
     period: float | None = None
+    mute: bool = False
+    """Whether it says nothing by itself at the start."""
     closed: bool = False
     """Whether the driver that was made last was closed."""
 
@@ -88,7 +90,8 @@ class _FakeDriver(Driver):
         assert port is not None
         if self._machine.error is not None:
             raise self._machine.error
-        port.report(dict(self._machine.values))
+        if not self._machine.mute:
+            port.report(dict(self._machine.values))
         await asyncio.Event().wait()
 
     async def close(self) -> None:

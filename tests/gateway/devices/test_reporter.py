@@ -292,6 +292,36 @@ async def test_a_device_that_was_online_before_a_restart_and_says_nothing_after_
         reporter(b).online()
         await until(lambda: state_of(b) == "online")
         again = reporter(b)
-        b.clock.seconds += 30
-        again.expect(10)
+        for seconds, period in ((29, 10), (0.9, 3600), (0, None)):
+            b.clock.seconds += seconds
+            again.expect(period)
+        await turns()
+        assert state_of(b) == "online", "there was no time to hear it"
+        b.clock.seconds += 0.1
+        again.expect(period)
         await until(lambda: state_of(b) == "stale")
+        assert presence(b, "state")["code"] == "unheard"
+        again.online()
+        await until(lambda: state_of(b) == "online")
+
+
+async def test_a_device_without_a_period_may_be_silent_for_ever_once_it_was_heard() -> None:
+    async with bench() as b:
+        port = reporter(b)
+        port.online()
+        await until(lambda: state_of(b) == "online")
+        b.clock.seconds += 1_000_000
+        port.expect(None)
+        await turns()
+        assert state_of(b) == "online"
+
+
+async def test_a_device_that_was_offline_before_a_restart_stays_so_until_it_is_heard() -> None:
+    async with bench() as b:
+        reporter(b).offline(DeviceUnreachable("nobody answers"))
+        await until(lambda: state_of(b) == "offline")
+        before = presence(b, "state")
+        b.clock.seconds += 60
+        reporter(b).expect(None)
+        await turns()
+        assert presence(b, "state") == before

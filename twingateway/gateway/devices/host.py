@@ -273,7 +273,7 @@ class AdapterHost:
             for runner in [begun.runner for begun in self._begun.values()]:
                 if was_held_up:
                     runner.reporter.excuse()
-                elif runner.driver.period is not None:
+                else:
                     runner.reporter.expect(runner.driver.period)
 
     def _model(self, device: DeviceId, ref: str | None) -> Model | None:

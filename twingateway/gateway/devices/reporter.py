@@ -7,11 +7,13 @@ parent has. What is reported while the device's model is not here is taken as it
 judged when the model comes.
 
 A device is online while it says something, stale when it has said nothing for three of its periods, and online again
-with its next word; offline is what its driver says. `since` is when it became so.
+with its next word; offline is what its driver says. `since` is when it became so. A device that was online in the
+node's last life and is not heard in this one is stale, too: what it has said meanwhile nobody knows.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 
 import structlog
@@ -38,6 +40,9 @@ MAX_NAME = 128
 #: Periods without a word after which a device is stale, and the seconds that this takes at least: a busy moment of
 #: the node is no silence of the device.
 STALE_PERIODS, STALE_LEAST = 3, 3.0
+#: Seconds after which a device is stale that was not heard at all since its node began, whatever its period is: long
+#: enough for each unit of a slow line to have had its turn, or a broker to have said what it retained.
+FIRST_WORD = 30.0
 #: Characters of a refused value that are shown.
 SHOWN = 200
 
@@ -67,6 +72,7 @@ class Reporter:
         self._refused: dict[str, Value] = {}
         self._source_shown = True
         self._heard = clock.now()
+        self._was_heard = False
         self._is_stale = False
         self._is_missed = False
         """The log says that it is not there."""
@@ -120,7 +126,7 @@ class Reporter:
         self.online()
 
     def online(self) -> None:
-        self._heard = self._clock.now()
+        self._heard, self._was_heard = self._clock.now(), True
         if self._is_closed or (self.is_online and not self._is_stale):
             return
         self.is_online, self._is_stale = True, False
@@ -129,16 +135,21 @@ class Reporter:
         self._clear_source()
         self._on_online()
 
-    def expect(self, period: float) -> None:
-        """Look whether the device has kept silent for too long; so it also comes out that a device which was online
-        in the node's last life has not been heard in this one."""
-        silence = self._clock.now() - self._heard
-        if self._is_stale or silence < max(STALE_PERIODS * period, STALE_LEAST):
+    def expect(self, period: float | None) -> None:
+        """Look whether the device has kept silent for too long. `period` in seconds; None for a device that may be
+        well for any time without a word, once it has said one."""
+        patience = math.inf if period is None else max(STALE_PERIODS * period, STALE_LEAST)
+        if not self._was_heard:
+            patience = min(patience, FIRST_WORD)
+        if self._is_stale or self._clock.now() - self._heard < patience:
             return
         if Presence.from_value(self._said_last(Section.PRESENCE, STATE)).state is PresenceState.ONLINE:
             self._is_stale = True
-            message = f"nothing was heard for {STALE_PERIODS} periods of {period:g} s"
-            self._presence(Presence(PresenceState.STALE, self._clock.wall_ms(), "silent", message))
+            if self._was_heard:
+                code, message = "silent", f"nothing was heard for {STALE_PERIODS} periods of {period:g} s"
+            else:
+                code, message = "unheard", "nothing was heard since its node began"
+            self._presence(Presence(PresenceState.STALE, self._clock.wall_ms(), code, message))
 
     def excuse(self) -> None:
         """This node was held up itself: silence is counted from now on."""
