@@ -5,8 +5,9 @@ at disks only when one is replaced, to know what is gone from the world. Every e
 made; there are these:
 
 - `Writes`, `Entries`: what was on replaced disks only cannot come back.
-- *A holder that is cut off cannot know that the device was moved*: it may write what it was last told over what the
-  new holder wrote. Nothing but the device could fence it.
+- *A holder that is cut off cannot know that the device was moved*, or deleted and created anew: it may write what it
+  was last told over what the new holder wrote. Nothing but the device could fence it. The same goes for one that was
+  told of no newer grant because its root was put back to a copy from before that.
 - *An edge whose store was replaced does not know what it wrote*: until it hears from the root it acts on an older
   desired value, and it may write again what it wrote since the copy. If its store is replaced again before it has
   heard, nobody knows that the device was put back.
@@ -48,7 +49,7 @@ from twingateway.twin.conflict import Outcome
 from twingateway.twin.desired import plain
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.override import Override
-from twingateway.twin.register import Register, RegisterKey, Section
+from twingateway.twin.register import RegisterKey, Section, StoredRegister
 from twingateway.twin.value import Value
 
 if TYPE_CHECKING:
@@ -62,14 +63,20 @@ REGISTERS = 24
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """One write that a machine carried out. `fenced`: by a node that the root had taken the device from. `lost`: no
-    disk says that it was made, since the node's was replaced and those were that it had told."""
+    """One write that a machine carried out. `grant`: under which its node held the device. `fenced`: by a node that
+    the root had taken the device from. `lost`: no disk says that it was made, since the node's was replaced and those
+    were that it had told."""
 
     at: float
     node: str
     value: Value
+    grant: tuple[int, int]
     fenced: bool
     lost: bool = False
+
+    def is_unaware_of(self, other: Written) -> bool:
+        """The device had come to the other's node, and this one's had not been told so."""
+        return self.grant < other.grant or (self.grant == other.grant and self.node != other.node)
 
 
 class Oracle:
@@ -191,7 +198,8 @@ class Oracle:
         """A write had its effect at a device."""
         world, key = self._world, (device, name)
         world.note(f"{node} wrote {device}.{name}={value}")
-        this = Written(world.now, node, value, fenced=self.holder_by_root(device) != node)
+        grant = _granted_by(world.nodes[node].gateway.table.get(lifecycle_key(DeviceId("default", device))))
+        this = Written(world.now, node, value, grant, fenced=self.holder_by_root(device) != node)
         write = self.writes.find(key, value)
         if write is None and self.edits.find(key, value) is None:
             self._demand(False, f"{device}.{name}={value} was written, and nobody wanted it")
@@ -205,7 +213,8 @@ class Oracle:
     def _judge_order(self, key: Key, write: Write | None, this: Written) -> None:
         for number, earlier in enumerate(self._written[key]):
             forgot = self._replaced.get(this.node, -1.0) >= earlier.at
-            if this.fenced or forgot or self._is_uncovered(key, self._written[key][number:]):
+            is_cut_off = this.fenced or this.is_unaware_of(earlier)
+            if is_cut_off or forgot or self._is_uncovered(key, self._written[key][number:]):
                 continue
             if earlier.value == this.value:
                 again = earlier.node == this.node and not self.writes.is_moved_since(key[0], earlier.at)
@@ -247,7 +256,7 @@ class Oracle:
             return True
         key = lifecycle_key(DeviceId("default", device))
         here, root = self._world.nodes[node].gateway.table.get(key), self._world.cloud.disk.registers[key]
-        return here is None or _granted(here.register) < _granted(root.register)
+        return _granted_by(here) < _granted_by(root)
 
     def _demand(self, holds: bool, problem: str) -> None:
         if not holds:
@@ -369,6 +378,11 @@ class Oracle:
         others = (node.disk for name, node in self._world.nodes.items() if name != last.node)
         return not any(_says_written(disk, key, last.value) for disk in others)
 
+    def _is_of_former(self, key: Key, last: Written) -> bool:
+        """Its node had not been told that the device was another's, and does not hold it now as it did then."""
+        present = self._world.cloud.disk.registers.get(lifecycle_key(DeviceId("default", key[0])))
+        return last.grant < _granted_by(present) and any(map(last.is_unaware_of, self._written[key]))
+
     def _is_excused(self, key: Key) -> bool:
         """Nobody can know what the device holds: see above."""
         if not self._written[key]:
@@ -379,6 +393,7 @@ class Oracle:
         return (
             last.fenced
             or last.lost
+            or self._is_of_former(key, last)
             or self._is_told_to_nobody(key, last)
             or any(first <= replaced <= last.at <= ended for replaced, ended in self._unnoticed[last.node])
             or (edit is not None and self.edits.is_void(edit))
@@ -386,8 +401,11 @@ class Oracle:
         )
 
 
-def _granted(lifecycle: Register) -> tuple[int, int]:
-    return lifecycle.version.incarnation, granted_epoch(lifecycle)
+def _granted_by(lifecycle: StoredRegister | None) -> tuple[int, int]:
+    """Incarnation and epoch, less than any if there is no such register."""
+    if lifecycle is None:
+        return (0, 0)
+    return lifecycle.register.version.incarnation, granted_epoch(lifecycle.register)
 
 
 def _has(disk: MemoryDisk, write: Write) -> bool:
