@@ -10,6 +10,7 @@ from twingateway import __version__
 from twingateway.cli import (
     adapter,
     apply,
+    backup,
     check,
     delete,
     demo,
@@ -73,6 +74,7 @@ _NODE, _DOCUMENTS, _TWINS = "Nodes", "Documents and devices", "Twins, through a 
 app.command("demo", rich_help_panel=_NODE)(demo.demo)
 app.command("init", rich_help_panel=_NODE)(init.init)
 app.command("run", rich_help_panel=_NODE)(run.run)
+app.command("backup", rich_help_panel=_NODE)(backup.backup)
 app.add_typer(pki.app, name="pki", rich_help_panel=_NODE)
 app.command("validate", rich_help_panel=_DOCUMENTS)(validate.validate)
 app.command("check", rich_help_panel=_DOCUMENTS)(check.check)

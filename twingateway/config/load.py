@@ -8,7 +8,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,30 @@ class LoadedNode:
 
 def load_node(path: Path, registry: AdapterRegistry, *, environ: Mapping[str, str] | None = None) -> LoadedNode:
     """Read a node file. Raises InvalidConfig with every problem of it and of all files it names."""
+    node, problems = check_node(_document(path), registry, os.environ if environ is None else environ)
+    if node is None:
+        raise InvalidConfig(str(problems[0]), problems)
+    return node
+
+
+def find_store(path: Path, *, environ: Mapping[str, str] | None = None) -> Path:
+    """Where a node's store is, by its node file, whatever is wrong with the rest of that. Raises InvalidConfig."""
+    source = _document(path)
+    written = source.data if isinstance(source.data, dict) else {}
+    part = replace(source, data={key: written[key] for key in ("node", "store") if key in written})
+    expanded = expand_env(part, os.environ if environ is None else environ)
+    problems = list(expanded.problems)
+    try:
+        config = NodeConfig.model_validate(expanded.data, context={"folder": path.parent})
+    except ValidationError as error:
+        problems += explain(error, NodeConfig, part, expanded)
+    if problems:
+        raise InvalidConfig(str(problems[0]), problems)
+    return config.store_path
+
+
+def _document(path: Path) -> Source:
+    """The one document of a node file. Raises InvalidConfig."""
     try:
         sources = load_file(path)
     except InvalidDocument as error:
@@ -51,10 +75,7 @@ def load_node(path: Path, registry: AdapterRegistry, *, environ: Mapping[str, st
     if len(sources) != 1:
         problem = Problem(f"a node file holds one document, this one {len(sources) or 'none'}", file=str(path))
         raise InvalidConfig(str(problem), [problem])
-    node, problems = check_node(sources[0], registry, os.environ if environ is None else environ)
-    if node is None:
-        raise InvalidConfig(str(problems[0]), problems)
-    return node
+    return sources[0]
 
 
 def check_node(

@@ -1,0 +1,88 @@
+"""A copy of a store's file, from one moment, while a node writes to it or while none does.
+
+SQLite copies it page by page within one read transaction, so no commit is in it by half. The copy is made beside its
+place, looked at from end to end, synced, and only then given its name: whatever ends this early, a file of that name
+is a whole one. The store itself is not changed, nor is a write-ahead log that a node which was killed has left: that
+is the node's to judge.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from twingateway.errors import InvalidConfig, StoreCorrupt, StoreError
+from twingateway.store.integrity import require_head, require_whole_file
+from twingateway.store.migrations import APPLICATION_ID, STEPS, require_schema, schema_version
+from twingateway.store.rows import read_snapshot
+from twingateway.store.writer import translate
+
+#: Seconds to wait for the node when it has the file to itself, as at its start.
+_BUSY_TIMEOUT = 30.0
+
+
+def back_up(store: Path, target: Path, *, replace: bool = False) -> int:
+    """Copy the store to `target`; the copy's size in bytes. A file that is there already is only taken the place of
+    to `replace` it. Raises InvalidConfig where that is not so or there is no store, StoreCorrupt if the store is
+    damaged, StoreError."""
+    if not store.is_file():
+        raise InvalidConfig(f"there is no store at {store}: has this node ever run?")
+    if target.exists() and (not replace or target.samefile(store)):
+        raise InvalidConfig(f"{target} exists already: nothing was written")
+    partial = target.with_name(f"{target.name}.partial")
+    try:
+        _create(partial)
+        _copy(store, partial)
+        _look_over(partial)
+        size = partial.stat().st_size
+        _sync(partial)
+        partial.replace(target)
+        _sync(target.parent)
+    except OSError as error:
+        raise StoreError(f"{target} cannot be written: {error.strerror}") from error
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        translated = translate(error)
+        raise type(translated)(f"{store}: {translated.message}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return size
+
+
+def _create(partial: Path) -> None:
+    partial.unlink(missing_ok=True)
+    os.close(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+
+
+def _copy(store: Path, partial: Path) -> None:
+    """A connection that may only read puts no write-ahead log into the main file when it is closed."""
+    uri = f"{store.resolve().as_uri()}?mode=ro"
+    with (
+        closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT)) as source,
+        closing(sqlite3.connect(partial)) as copy,
+    ):
+        if schema_version(source) == 0:
+            raise StoreError(f"{store} is empty: has this node ever run?")
+        source.backup(copy)
+        copy.execute("PRAGMA journal_mode = DELETE")
+
+
+def _look_over(partial: Path) -> None:
+    """Also at what is only read when a node is started. Raises StoreCorrupt."""
+    require_head(partial, APPLICATION_ID)
+    with closing(sqlite3.connect(partial, isolation_level=None)) as copy:
+        if schema_version(copy) == len(STEPS):
+            require_schema(copy)
+            require_whole_file(copy)
+            read_snapshot(copy)
+        elif (verdict := copy.execute("PRAGMA integrity_check(1)").fetchone()[0]) != "ok":
+            raise StoreCorrupt(f"the store is damaged ({verdict})")
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
