@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import ssl
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -421,7 +420,9 @@ async def test_a_line_that_is_not_there_is_unreachable() -> None:
         await driver.read()
 
 
-async def test_a_reply_that_lay_unread_while_this_process_was_held_up_is_not_called_late(closing: list[Any]) -> None:
+async def test_a_reply_that_lay_unread_while_this_process_was_held_up_is_not_called_late(
+    closing: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As libuv's loop does it: alarms first, then what can be read."""
     slow = Faults([Fault(FaultKind.DELAY, 1.0, 0.01)])
     server = make_server(Transport.TCP, 3, faults=slow)
@@ -434,7 +435,9 @@ async def test_a_reply_that_lay_unread_while_this_process_was_held_up_is_not_cal
 
     reading = asyncio.ensure_future(link.read(3, 0.05, Cells(Table.INPUT, 5, 1)))
     await asyncio.sleep(0.001)
-    time.sleep(0.15)
+    loop = asyncio.get_running_loop()
+    before = loop.time
+    monkeypatch.setattr(loop, "time", lambda: before() + 0.15)
     connection._alarm.cancel()
     connection._give_up(0.05)
     assert await reading == bytes([0, 5])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from tests.adapters_mqtt.test_mqtt_driver import STATUS, plug
@@ -45,7 +47,7 @@ async def test_a_driver_tells_the_period_that_is_stated() -> None:
 async def test_a_driver_learns_from_what_the_device_says_now(monkeypatch: pytest.MonkeyPatch) -> None:
     async with plug().running() as bench:
         clock = iter(range(1000, 2000, 10))
-        monkeypatch.setattr("asyncio.BaseEventLoop.time", lambda loop: float(next(clock)))
+        monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: float(next(clock)))
         for number in range(INTERVALS + 1):
             bench.broker.deliver(STATUS, f'{{"apower": {number}, "voltage": 230}}')
         monkeypatch.undo()

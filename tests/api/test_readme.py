@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from tests.api.site import served
+from tests.fair_time import PATIENCE
 from twingateway.testing.joined import FakeMachine, MemoryNode, until
 from twingateway.twin.identity import DeviceId
 
@@ -82,9 +83,9 @@ async def test_the_program_prints_what_happens_and_goes_on_after_the_stream_ende
         assert process.stdout is not None
         try:
             for value in (21.5, 22.5):
-                await until(lambda: site.gateway.events._listeners, 15)
+                await until(lambda: site.gateway.events._listeners, PATIENCE)
                 site.node.machines["hvac-1"].say(temperature=value)
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(PATIENCE):
                     while f"'value': {value}" not in (line := (await process.stdout.readline()).decode()):
                         assert line, "the program ended"
                     assert line.startswith("reported {")

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.fair_time import PATIENCE
 from twingateway.adapter import Message
 from twingateway.broker import client as client_module
 from twingateway.broker.client import PahoBroker
@@ -37,7 +38,7 @@ class Heard:
         self.queue.put_nowait(message)
 
     async def next(self) -> Message:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             return await self.queue.get()
 
 
@@ -107,7 +108,7 @@ async def test_subscriptions_survive_a_broker_restart(broker: EmbeddedBroker) ->
     assert (await heard.next()).payload == b"1"
 
     await broker.stop()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while client.connected:
             await asyncio.sleep(0.01)
     again = EmbeddedBroker(address)
@@ -170,11 +171,11 @@ async def test_an_unacknowledged_publish_fails_in_time_and_is_not_sent_on_the_ne
         await client.publish("command", b"open")
     assert mute.published.count(b"open") == 1
     mute.drop_clients()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while mute.clients < 2 or not client.connected:
             await asyncio.sleep(0.01)
     await client.publish("other", b"now", qos=0)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while b"now" not in mute.published:
             await asyncio.sleep(0.01)
     assert mute.published.count(b"open") == 1
@@ -188,7 +189,7 @@ async def test_a_publish_under_way_fails_when_the_connection_is_lost() -> None:
     await client.start()
     await client.until_connected(5)
     publishing = asyncio.create_task(client.publish("command", b"open"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while b"open" not in mute.published:
             await asyncio.sleep(0.01)
     mute.drop_clients()

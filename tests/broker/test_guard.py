@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.fair_time import PATIENCE
 from twingateway.adapter import Message
 from twingateway.broker import inspect
 from twingateway.broker.client import PahoBroker
@@ -61,13 +62,13 @@ class Peer:
         self.writer.write(data)
 
     async def accepted(self) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             assert await self.reader.readexactly(4) == b"\x20\x02\x00\x00"
 
     async def rest(self) -> bytes:
         """What still comes until the broker closes."""
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE):
                 return await self.reader.read()
         except ConnectionError:
             return b""
@@ -79,7 +80,7 @@ async def works(client: PahoBroker) -> None:
     topic = f"works/{os.urandom(4).hex()}"
     subscription = client.subscribe(topic, heard.put_nowait)
     await client.publish(topic, b"yes")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         assert (await heard.get()).payload == b"yes"
     subscription.cancel()
 
@@ -159,7 +160,7 @@ async def test_the_will_of_an_offender_is_published(broker: EmbeddedBroker, good
     peer.say(connect(flags=0x06, tail=text(b"will/bad") + text(b"gone")))
     await peer.accepted()
     peer.say(b"\xff\xff")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         assert (await heard.get()).payload == b"gone"
 
 
@@ -185,11 +186,11 @@ async def test_a_client_that_connects_again_ends_its_older_connection(broker: Em
     await older.accepted()
     newer = await Peer.open(broker)
     newer.say(connect(client_id=b"same", flags=0))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         assert (await newer.reader.readexactly(4))[:2] == b"\x20\x02"
     assert await older.rest() == b""
     newer.say(b"\xc0\x00")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         assert await newer.reader.readexactly(2) == b"\xd0\x00"
 
 

@@ -12,6 +12,7 @@ import httpx2
 import pytest
 
 from tests.cli.conftest import Run
+from tests.fair_time import PATIENCE
 from twingateway.cli.exit_codes import ExitCode
 
 
@@ -56,20 +57,20 @@ def running(site: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 def test_a_node_from_init_to_sigterm(running: tuple[subprocess.Popen[str], str], cli: Run) -> None:
     process, url = running
-    with httpx2.Client(base_url=url, trust_env=False) as client:
+    with httpx2.Client(base_url=url, trust_env=False, timeout=PATIENCE) as client:
         assert client.get("/readyz").json() == {"status": "ready"}
         twin = cli("get", "twin", "thermostat", "--api", url)
         assert twin.exit_code == 0, twin.output
         assert "holder:    node-1" in twin.stdout
         waits = cli("set", "thermostat", "setpoint=21.5", "--wait", "300ms", "--api", url)
         assert waits.exit_code == ExitCode.UNFINISHED, waits.output
-        refused = cli("set", "thermostat", "temperature=3", "--wait", "5s", "--api", url)
+        refused = cli("set", "thermostat", "temperature=3", "--wait", "60s", "--api", url)
         assert refused.exit_code == ExitCode.DEVICE_REFUSED, refused.output
-        with client.stream("GET", "/events", timeout=10) as stream:
+        with client.stream("GET", "/events", timeout=PATIENCE) as stream:
             first = next(stream.iter_text())
             assert first.startswith(": node-1\nid: ")
             process.send_signal(signal.SIGTERM)
-            assert process.wait(timeout=20) == 0
+            assert process.wait(timeout=PATIENCE) == 0
 
 
 def test_a_wrong_file_is_shown_with_every_problem(cli: Run, site: Path) -> None:
@@ -93,7 +94,7 @@ def test_a_port_that_is_taken_is_named(site: Path) -> None:
             cwd=site,
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=PATIENCE,
             check=False,
         )
     assert done.returncode == ExitCode.INVALID

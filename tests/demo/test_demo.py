@@ -11,9 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-pytestmark = pytest.mark.timeout(120)
+from tests.fair_time import PATIENCE
 
 RUN = "import sys; from twingateway.demo.run import run_demo; sys.exit(run_demo({}))"
 
@@ -65,7 +63,7 @@ def test_without_a_length_it_runs_until_ctrl_c_and_then_proves(tmp_path: Path) -
             line = demo.stderr.readline()
             assert line, "it ended by itself"
         demo.send_signal(signal.SIGINT)
-        output, _ = demo.communicate(timeout=60)
+        output, _ = demo.communicate(timeout=PATIENCE)
     assert demo.returncode == 0, output
     assert "none differs" in output
 
@@ -76,9 +74,9 @@ def test_interrupted_it_leaves_nothing_behind(tmp_path: Path) -> None:
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environ) as demo:
         assert demo.stderr is not None
         assert "starting" in demo.stderr.readline()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE
         while not list(tmp_path.glob("*/edge-1.log")) and time.monotonic() < deadline:
             time.sleep(0.05)
         demo.send_signal(signal.SIGTERM)
-        assert demo.wait(30) == 130
+        assert demo.wait(PATIENCE) == 130
     assert list(tmp_path.iterdir()) == []

@@ -12,6 +12,7 @@ from twingateway_http import ADAPTER
 
 import twingateway.demo
 from tests.demo.site_process import Site, running
+from tests.fair_time import PATIENCE
 from twingateway import validate
 from twingateway.adapter import Device, Driver
 from twingateway.api.webhooks import WebhookServer
@@ -76,7 +77,7 @@ def test_the_documents_are_valid() -> None:
 
 async def test_values_move_and_energy_only_grows(site: Site) -> None:
     before = read_truth(site.port)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while any(
             (after := read_truth(site.port))[device][name] == before[device][name]
             for device, name in (
@@ -92,7 +93,7 @@ async def test_values_move_and_energy_only_grows(site: Site) -> None:
 async def test_the_power_follows_a_written_limit(site: Site, edge: Edge) -> None:
     written = await edge.drivers["charger"].write("limit", 8)
     assert (written.confirmed, written.observed) == (True, 8)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while read_truth(site.port)["charger"]["currentL1"] > 8:  # type: ignore[operator]
             await asyncio.sleep(0.05)
 
@@ -106,7 +107,7 @@ async def test_the_heat_pump_takes_a_set_point_by_query_and_a_mode_by_patch(site
     assert (await edge.drivers["heatpump"].write("mode", "off")).observed == "off"
     truth = read_truth(site.port)["heatpump"]
     assert (truth["setpoint"], truth["mode"]) == (55.5, "off")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while read_truth(site.port)["heatpump"]["compressor"]:
             await asyncio.sleep(0.05)
 
@@ -149,5 +150,5 @@ async def test_frozen_the_twins_and_the_truth_agree_until_a_device_is_corrupted(
 @pytest.mark.parametrize("last", ["quit\n", ""])
 def test_the_process_ends_with_quit_or_its_stdin(last: str) -> None:
     site = Site("twingateway.demo.http_site")
-    site.process.communicate(last, timeout=10)
+    site.process.communicate(last, timeout=PATIENCE)
     assert site.process.returncode == 0

@@ -12,6 +12,7 @@ from twingateway_modbus import ADAPTER
 
 import twingateway.demo
 from tests.demo.site_process import Site, running
+from tests.fair_time import PATIENCE
 from twingateway import validate
 from twingateway.adapter import Device, Driver
 from twingateway.config.device import load_devices
@@ -47,7 +48,7 @@ def test_the_documents_are_valid() -> None:
 
 async def test_values_move_and_energy_only_grows(site: Site) -> None:
     before = read_truth(site.port)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while (after := read_truth(site.port))["inverter"]["energyTotal"] == before["inverter"]["energyTotal"]:
             await asyncio.sleep(0.05)
 
@@ -61,7 +62,7 @@ async def test_the_room_follows_a_written_set_point(site: Site) -> None:
     driver, _ = drivers(site.port)["hvac"]
     assert (await driver.write("setpoint", 30.5)).observed == 30.5
     before = read_truth(site.port)["hvac"]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while not (now := read_truth(site.port)["hvac"])["roomTemperature"] > before["roomTemperature"]:  # type: ignore[operator]
             await asyncio.sleep(0.05)
 
@@ -100,5 +101,5 @@ async def test_frozen_the_adapter_and_the_truth_agree_until_a_unit_is_corrupted(
 @pytest.mark.parametrize("last", ["quit\n", ""])
 def test_the_process_ends_with_quit_or_its_stdin(last: str) -> None:
     site = Site("twingateway.demo.modbus_site")
-    site.process.communicate(last, timeout=10)
+    site.process.communicate(last, timeout=PATIENCE)
     assert site.process.returncode == 0

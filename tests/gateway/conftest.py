@@ -1,13 +1,25 @@
-"""Stores that refuse are asked again soon: the real pause is for people's disks."""
+"""Gateways over memory stores and memory links wait for nothing but time, which is virtual for them; what is tried
+over real sockets is marked so. Stores that refuse are asked again soon: the real pause is for people's disks."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable, Mapping
+
 import pytest
 
+from tests.fair_time import FairLoop
+from tests.simulation.virtual_time import VirtualLoop
 from twingateway.gateway.devices import models
 from twingateway.gateway.holding import grants, insistence, statements
 from twingateway.gateway.state import committer, numbers
 from twingateway.gateway.twins import verdicts
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    return {"fair": FairLoop} if item.get_closest_marker("real_sockets") else {"virtual": VirtualLoop}
 
 
 @pytest.fixture(autouse=True)

@@ -31,6 +31,8 @@ from twingateway.testing.joined import FakeMachine, MemoryNode, NamedCredential,
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.register import Section
 
+pytestmark = pytest.mark.real_sockets
+
 PUMP = DeviceId("default", "pump")
 
 

@@ -11,6 +11,8 @@ from tests.gateway.test_early_data import Tap, running
 from twingateway.gateway.peering.uplink import UplinkCarrier
 from twingateway.testing.joined import until
 
+pytestmark = pytest.mark.real_sockets
+
 #: The bit of a packet's first byte that tells those of a handshake from those of a link.
 LONG_HEADER = 0x80
 

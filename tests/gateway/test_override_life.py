@@ -77,7 +77,7 @@ async def test_one_after_the_other_while_the_verdicts_are_on_their_way() -> None
     async with joined() as both:
         both.edge.path.cut_down = True
         await both.override(98)
-        await until(lambda: both.desired() == 98)
+        await until(lambda: both.desired() == 98 and both.written == [98])
         await both.override(99)
         await until(lambda: both.desired() == 99)
         both.edge.path.cut_down = False

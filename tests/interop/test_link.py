@@ -17,6 +17,8 @@ import pytest
 from interop.link import EmulatedLink, NeedsRoot, add_options, conditions_of
 from interop.path import Conditions
 from interop.timetable import Step, read_at
+from tests.fair_time import PATIENCE
+from twingateway.testing.joined import until
 
 needs_root = pytest.mark.skipif(
     os.geteuid() != 0 or not Path("/dev/net/tun").exists(), reason="namespaces and TUN devices are for root"
@@ -37,13 +39,14 @@ while True:
 #: Asks that, for each line on standard input, from a port that stays the same (UDP) or a new one (TCP).
 ASKER = """
 import socket, sys
-udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); udp.bind(("0.0.0.0", 40000)); udp.settimeout(0.3)
+udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); udp.bind(("0.0.0.0", 40000))
 print("ready", flush=True)
 for line in sys.stdin:
     try:
         if line.strip() == "tcp":
-            with socket.create_connection(("10.213.0.2", 7000), timeout=2) as tcp: print(tcp.recv(99).decode())
+            with socket.create_connection(("10.213.0.2", 7000), timeout=60) as tcp: print(tcp.recv(99).decode())
         else:
+            udp.settimeout(0.1 if line.strip() == "in vain" else 60)
             udp.sendto(b"?", ("10.213.0.2", 7000)); print(udp.recv(99).decode())
     except TimeoutError:
         print("silence")
@@ -95,7 +98,8 @@ async def test_a_link_carries_what_it_is_told_to_and_shows_new_ports_and_address
         link.apply(Step("address"))
         assert (await answer(asker))[0] == link.edge_address == "10.213.0.3"
         link.conditions.down = True
-        assert await answer(asker) == ["silence"]
+        assert await answer(asker, "in vain") == ["silence"]
+        await until(lambda: link.up.counters.lost)
         link.conditions.down = False
         assert (await answer(asker))[0] == "10.213.0.3"
         assert link.up.counters.lost == 1
@@ -106,7 +110,7 @@ async def test_the_timetable_is_kept_and_told():
     told: list[str] = []
     timetable = [read_at("0:loss=50%"), read_at("20ms:address"), read_at("40ms:down")]
     async with EmulatedLink(Conditions(), timetable=timetable, tell=told.append) as link:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while len(told) < 3:
                 await asyncio.sleep(0.01)
         assert link.conditions.loss == 0.5
@@ -129,7 +133,7 @@ async def test_namespaces_are_removed_with_all_that_runs_in_them_also_after_a_fa
     with pytest.raises(ZeroDivisionError):
         await fail()
     assert not any(name in namespaces() for name in names)
-    assert await asyncio.wait_for(left[0].wait(), 3) == -9
+    assert await asyncio.wait_for(left[0].wait(), PATIENCE) == -9
 
 
 async def test_without_root_there_is_one_clear_error(monkeypatch):

@@ -13,6 +13,8 @@ from aioquic.asyncio.client import connect
 from aioquic.asyncio.protocol import QuicConnectionProtocol
 from aioquic.quic.configuration import QuicConfiguration
 
+from tests.fair_time import PATIENCE
+
 
 def text(value: str) -> bytes:
     return len(value.encode()).to_bytes(2, "big") + value.encode()
@@ -55,7 +57,7 @@ class ForeignClient:
 
     async def packet(self) -> tuple[int, bytes]:
         """The next packet: first byte and body. Raises IncompleteReadError at the end."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             [first] = await self.reader.readexactly(1)
             length, shift = 0, 0
             while True:
@@ -78,7 +80,7 @@ class ForeignClient:
         return await self.wanted(0x20)
 
     async def ended(self) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while await self.reader.read(65536):
                 pass
 

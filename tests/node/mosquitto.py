@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fair_time import PATIENCE
 from tests.node.sites import free_port
 
 
@@ -25,7 +26,7 @@ async def mosquitto(folder: Path, settings: str = "") -> AsyncIterator[int]:
         program, "-c", str(config), stderr=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL
     )
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while not await _listens(port):
                 await asyncio.sleep(0.02)
         yield port

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tests.fair_time import PATIENCE
+
 
 class Process:
     """Started with `start`, ended with `stop` or `kill`, as often as you like; with this `environment` instead of
@@ -28,7 +30,7 @@ class Process:
             stderr=asyncio.subprocess.PIPE, env=self._environment,
         )  # fmt: skip
         assert self._process.stderr is not None
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE):
             said = b""
             while line := await self._process.stderr.readline():
                 said += line
@@ -51,5 +53,5 @@ class Process:
         """In good order; fails if it does not end like that."""
         assert self._process is not None
         self._process.terminate()
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE):
             assert await self._process.wait() == 0

@@ -15,6 +15,7 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
+from tests.fair_time import PATIENCE
 from tests.node.mosquitto import mosquitto
 from tests.node.sites import ModbusDevice, free_port, load, write_device
 from tests.node.test_run import running
@@ -56,7 +57,7 @@ class Watcher:
         self.client.publish(topic, json.dumps(value), qos=1, retain=retain)
 
     async def until(self, topic: str, condition: Callable[[Any], object]) -> Any:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE):
             while topic not in self.seen or not condition(self.seen[topic]):
                 await asyncio.sleep(0.01)
         return self.seen[topic]
@@ -116,7 +117,7 @@ async def test_twins_go_out_and_desired_values_come_in(tmp_path: Path, kind: str
     async with brokers(tmp_path, kind) as site:
         watcher, device = site.watcher, site.device
         device.registers[1] = 11
-        async with running(site.edge) as (_, bound), httpx2.AsyncClient(trust_env=False) as client:
+        async with running(site.edge) as (_, bound), httpx2.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
             await watcher.until("twins/default/plant/reported", lambda d: d["properties"].get("r1") == 11)
             await watcher.until("twins/default/plant/presence", lambda d: d["state"] == "online")
             await watcher.until("nodes/default/edge", lambda d: d == {"state": "up"})

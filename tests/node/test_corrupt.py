@@ -13,14 +13,13 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests.fair_time import PATIENCE
 from tests.node.processes import Process
 from tests.node.sites import ModbusDevice, free_port, load, write_site
 from twingateway.gateway.state.events import Notice
 from twingateway.node.run import Node
 from twingateway.plugins.registry import AdapterRegistry
 from twingateway.twin.entry import EVENT
-
-PATIENCE = 20.0
 
 
 class Running:
@@ -63,7 +62,7 @@ async def site(folder: Path) -> AsyncIterator[tuple[Running, Running, ModbusDevi
             await cloud.start()
             await edge.start()
             await until(url, lambda twin: twin["spec"]["reportedProperties"].get("r0") == 7)
-            async with httpx2.AsyncClient(trust_env=False) as client:
+            async with httpx2.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
                 answer = await client.patch(url, json={"spec": {"desiredProperties": {"r1": 41}}})
                 assert answer.status_code in (200, 202)
             await until(url, lambda twin: state(twin, "r1") == "applied")
@@ -82,7 +81,7 @@ async def until(url: str, holds: Callable[[Any], object]) -> Any:
     """The twin once it is so."""
     twin: Any = None
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(PATIENCE), httpx2.AsyncClient(trust_env=False) as client:
+        async with asyncio.timeout(PATIENCE), httpx2.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
             while True:
                 with contextlib.suppress(httpx2.HTTPError):
                     answer = await client.get(url)
@@ -119,7 +118,7 @@ def damage_numbers(path: Path) -> None:
 
 
 async def metric(url: str, name: str) -> float:
-    async with httpx2.AsyncClient(trust_env=False) as client:
+    async with httpx2.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
         text = (await client.get(url.replace("/twins/plant", "/metrics"))).text
     return next(float(line.split()[-1]) for line in text.splitlines() if line.startswith(f"{name} "))
 
@@ -195,7 +194,10 @@ async def test_a_process_started_with_a_damaged_store_is_whole_again_and_never_s
 ):
     listen, api, edge_api = free_port(), free_port(), free_port()
     url = f"http://127.0.0.1:{api}/twins/plant"
-    async with ModbusDevice(registers=[7] * 8).serving() as device, httpx2.AsyncClient(trust_env=False) as client:
+    async with (
+        ModbusDevice(registers=[7] * 8).serving() as device,
+        httpx2.AsyncClient(trust_env=False, timeout=PATIENCE) as client,
+    ):
         cloud, edge = write_site(tmp_path, device=device.port, listen=listen, api=api)
         edge.write_text(edge.read_text() + f'api: {{address: "127.0.0.1:{edge_api}"}}\n')
         nodes = {"cloud": Process(cloud), "edge": Process(edge)}
@@ -228,7 +230,7 @@ async def test_a_process_started_with_a_damaged_store_is_whole_again_and_never_s
 
 async def watch(urls: list[str], shown: set[Any]) -> None:
     """Note everything that is shown of r1."""
-    async with httpx2.AsyncClient(trust_env=False) as client:
+    async with httpx2.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
         while True:
             for url in urls:
                 with contextlib.suppress(httpx2.HTTPError):
@@ -243,7 +245,7 @@ async def until_told(api: str, name: str, node: str) -> None:
     """The root's journal has the event of that node, once."""
     found: list[Any] = []
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(PATIENCE), httpx2.AsyncClient(trust_env=False) as client:
+        async with asyncio.timeout(PATIENCE), httpx2.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
             while True:
                 items = (await client.get(f"{api}/journal/event")).json()["items"]
                 if found := [item["node"] for item in items if item.get("name") == name]:

@@ -16,13 +16,13 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests.fair_time import PATIENCE
 from tests.node.sites import ModbusDevice, free_port, write_device, write_site
 from twingateway.store.sqlite import open_store
 from twingateway.twin.desired import Desired
 from twingateway.twin.register import Section
 
 UNSHARE = ["unshare", "-rm"]
-RECOVERY = 5.0
 
 
 def can_mount() -> bool:
@@ -78,7 +78,7 @@ async def running(disk: SmallDisk, file: Path) -> AsyncIterator[asyncio.subproce
             *inside, sys.executable, "-m", "twingateway", "run", str(file), stderr=stderr
         )
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while '"event": "ready"' not in log.read_text():
                 assert process.returncode is None, log.read_text()
                 await asyncio.sleep(0.05)
@@ -105,7 +105,7 @@ async def set_desired(client: httpx2.AsyncClient, name: str, value: int) -> http
 
 
 async def until_reported(client: httpx2.AsyncClient, name: str, value: int) -> None:
-    async with asyncio.timeout(RECOVERY):
+    async with asyncio.timeout(PATIENCE):
         while True:
             spec = (await client.get("/twins/plant")).json().get("spec", {})  # none until the root has granted it
             if spec.get("reportedProperties", {}).get(name) == value:
@@ -115,7 +115,7 @@ async def until_reported(client: httpx2.AsyncClient, name: str, value: int) -> N
 
 async def next_reported(client: httpx2.AsyncClient, device: ModbusDevice, value: int) -> Any:
     """What the event stream tells of a register that the device changes now."""
-    async with asyncio.timeout(RECOVERY), client.stream("GET", "/events") as stream:
+    async with asyncio.timeout(PATIENCE), client.stream("GET", "/events") as stream:
         device.registers[3] = value
         async for line in stream.aiter_lines():
             if line.startswith("data: ") and json.loads(line[6:]).get("value") == value:
@@ -127,7 +127,7 @@ async def test_a_full_disk_refuses_writes_goes_on_with_the_rest_and_recovers(tmp
     api = free_port()
     async with (
         ModbusDevice(registers=[7] * 8).serving() as device,
-        httpx2.AsyncClient(trust_env=False, base_url=f"http://127.0.0.1:{api}") as client,
+        httpx2.AsyncClient(trust_env=False, base_url=f"http://127.0.0.1:{api}", timeout=PATIENCE) as client,
     ):
         write_device(tmp_path, device.port)
         async with node(tmp_path, api) as disk:
@@ -141,7 +141,7 @@ async def test_a_full_disk_refuses_writes_goes_on_with_the_rest_and_recovers(tmp
             assert answer.status_code == 507
             assert answer.json()["code"] == "store-full"
             assert "no space left" in answer.json()["detail"]
-            async with asyncio.timeout(RECOVERY):
+            async with asyncio.timeout(PATIENCE):
                 while device.registers[1] != (acknowledged or 7):
                     await asyncio.sleep(0.05)
             ready = await client.get("/readyz")
@@ -151,13 +151,13 @@ async def test_a_full_disk_refuses_writes_goes_on_with_the_rest_and_recovers(tmp
             await until_reported(client, "r3", 77)
 
             ballast.unlink()
-            async with asyncio.timeout(RECOVERY):
+            async with asyncio.timeout(PATIENCE):
                 while (await client.get("/readyz")).status_code != 200:
                     await asyncio.sleep(0.05)
             desired = (await client.get("/twins/plant")).json()["spec"]["desiredProperties"]
             assert desired.get("r1", 0) == acknowledged, "what was refused is not there, what was acknowledged is"
             assert (await set_desired(client, "r2", 5)).status_code in (200, 202)
-            async with asyncio.timeout(RECOVERY):
+            async with asyncio.timeout(PATIENCE):
                 while device.registers[1:3] != [acknowledged or 7, 5]:
                     await asyncio.sleep(0.05)
             for file in disk.glob("lone.db*"):
@@ -175,8 +175,8 @@ async def test_an_edge_whose_disk_is_full_carries_out_desired_values_also_after_
     (tmp_path / "small").mkdir()
     async with (
         ModbusDevice(registers=[7] * 8).serving() as device,
-        httpx2.AsyncClient(trust_env=False, base_url=f"http://127.0.0.1:{api}") as client,
-        httpx2.AsyncClient(trust_env=False, base_url=f"http://127.0.0.1:{edge_api}") as at_edge,
+        httpx2.AsyncClient(trust_env=False, base_url=f"http://127.0.0.1:{api}", timeout=PATIENCE) as client,
+        httpx2.AsyncClient(trust_env=False, base_url=f"http://127.0.0.1:{edge_api}", timeout=PATIENCE) as at_edge,
         small_disk(tmp_path / "small") as disk,
     ):
         cloud, edge = write_site(tmp_path, device=device.port, listen=listen, api=api)
@@ -202,7 +202,7 @@ async def test_an_edge_whose_disk_is_full_carries_out_desired_values_also_after_
                 device.registers[3] = 77
                 await until_reported(client, "r3", 77)
                 (disk.seen(tmp_path / "small") / "ballast").unlink()
-                async with asyncio.timeout(RECOVERY):
+                async with asyncio.timeout(PATIENCE):
                     while (await at_edge.get("/readyz")).status_code != 200:
                         await asyncio.sleep(0.05)
         assert device.written == [*((1, value) for value in range(100, 120)), (2, 5)], "once each"
@@ -228,7 +228,7 @@ async def until_refused(client: httpx2.AsyncClient) -> str:
 async def until_applied(client: httpx2.AsyncClient, name: str, value: int) -> None:
     shown: Any = None
     try:
-        async with asyncio.timeout(RECOVERY):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 twin = (await client.get("/twins/plant")).json()
                 shown = twin["status"]["properties"]["desired"].get(name)

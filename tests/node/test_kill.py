@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx2
 
+from tests.fair_time import PATIENCE
 from tests.node.processes import Process
 from tests.node.sites import REGISTERS, ModbusDevice, free_port, write_site
 
@@ -23,31 +24,24 @@ class Load:
         self.url = url
         self.acknowledged: dict[str, int] = {}
         self.tried: dict[str, int] = {}
-        self._stop = False
-        self._may = asyncio.Event()
-        self._may.set()
+        self._number = 0
 
-    async def run(self, client: httpx2.AsyncClient) -> None:
-        number = 0
-        while not self._stop:
-            await self._may.wait()
-            number += 1
-            name = f"r{number % REGISTERS}"
-            self.tried[name] = number
-            with suppress(httpx2.HTTPError):
-                answer = await client.patch(self.url, json={"spec": {"desiredProperties": {name: number}}})
-                if answer.status_code in (200, 202):
-                    self.acknowledged[name] = number
+    async def set(self, client: httpx2.AsyncClient) -> None:
+        """The next property to the next number."""
+        self._number += 1
+        name, number = f"r{self._number % REGISTERS}", self._number
+        self.tried[name] = number
+        with suppress(httpx2.HTTPError):
+            answer = await client.patch(self.url, json={"spec": {"desiredProperties": {name: number}}})
+            if answer.status_code in (200, 202):
+                self.acknowledged[name] = number
+
+    async def each(self, client: httpx2.AsyncClient) -> None:
+        """Go on until each property was acknowledged once more."""
+        before = dict(self.acknowledged)
+        while not all(self.acknowledged.get(f"r{n}", 0) > before.get(f"r{n}", 0) for n in range(REGISTERS)):
+            await self.set(client)
             await asyncio.sleep(0.02)
-
-    def stop(self) -> None:
-        self._stop = True
-
-    def pause(self) -> None:
-        self._may.clear()
-
-    def go_on(self) -> None:
-        self._may.set()
 
 
 async def twin(client: httpx2.AsyncClient, url: str) -> Any:
@@ -66,32 +60,34 @@ def is_settled(document: Any) -> bool:
 async def test_nothing_acknowledged_is_lost_and_nothing_is_written_twice(tmp_path: Path) -> None:
     listen, api = free_port(), free_port()
     url = f"http://127.0.0.1:{api}/twins/plant"
-    async with ModbusDevice(delay=0.05).serving() as device, httpx2.AsyncClient(trust_env=False, timeout=2) as client:
+    async with (
+        ModbusDevice(delay=0.05).serving() as device,
+        httpx2.AsyncClient(trust_env=False, timeout=PATIENCE) as client,
+    ):
         files = write_site(tmp_path, device=device.port, listen=listen, api=api)
-        nodes = [Process(file) for file in files]
+        nodes = cloud, edge = [Process(file) for file in files]
         try:
             await asyncio.gather(*(node.start() for node in nodes))
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 while await twin(client, url) is None:
                     await asyncio.sleep(0.05)
             load = Load(url)
-            loading = asyncio.create_task(load.run(client))
-            for kill in range(2 * KILLS):
-                await asyncio.sleep(0.4)
-                if kill % 2:  # the edge, between a write and its answer, and with nothing newer to write
-                    load.pause()
-                    async with asyncio.timeout(5):
-                        while not device.busy:
-                            await asyncio.sleep(0.001)
-                await nodes[kill % 2].kill()
-                await nodes[kill % 2].start()
-                await asyncio.sleep(0.4)
-                load.go_on()
-            await asyncio.sleep(0.4)
-            load.stop()
-            await loading
+            async with asyncio.timeout(PATIENCE):
+                for _ in range(KILLS):
+                    loading = asyncio.create_task(load.each(client))
+                    await asyncio.sleep(0.1)
+                    await cloud.kill()
+                    await cloud.start()
+                    await loading
+                    setting = asyncio.create_task(load.set(client))
+                    while not device.busy:
+                        await asyncio.sleep(0.001)
+                    await edge.kill()  # between a write and its answer, and with nothing newer to write
+                    await edge.start()
+                    await setting
+                await load.each(client)
             document: Any = None
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 while not is_settled(document := await twin(client, url)):
                     await asyncio.sleep(0.1)
         finally:

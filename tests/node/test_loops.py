@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.fair_time import PATIENCE
 from tests.node.processes import Process
 from tests.node.sites import ModbusDevice, free_port, write_site
 from twingateway.cli.run import _loop_factory
@@ -41,12 +42,14 @@ async def work(folder: Path, pythonpath: str | None = None, through: Sequence[st
         try:
             for node in nodes:
                 await node.start()
-            async with httpx2.AsyncClient(trust_env=False, base_url=f"http://127.0.0.1:{api}") as client:
-                async with asyncio.timeout(10):
+            async with httpx2.AsyncClient(
+                trust_env=False, base_url=f"http://127.0.0.1:{api}", timeout=PATIENCE
+            ) as client:
+                async with asyncio.timeout(PATIENCE):
                     while "4711" not in (await client.get("/twins/plant")).text:
                         await asyncio.sleep(0.05)
                 patch = {"spec": {"desiredProperties": {"r3": 33}}}
-                answer = await client.patch("/twins/plant?wait=10s", json=patch)
+                answer = await client.patch("/twins/plant?wait=60s", json=patch)
                 assert answer.status_code == 200, answer.text
             assert device.written == [(3, 33)]
             maps = [Path(f"/proc/{node.pid}/maps") for node in nodes]

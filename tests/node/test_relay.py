@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from aioquic.quic.events import StopSendingReceived, StreamReset
 
+from tests.fair_time import PATIENCE
 from tests.node.foreign_client import ForeignClient, connect_packet, over_quic, over_tls, publish, subscribe
 from tests.node.mosquitto import mosquitto
 from tests.node.sites import free_port
@@ -140,7 +141,7 @@ async def test_further_streams_are_refused_and_the_first_goes_on(tmp_path: Path)
         assert await client.wanted(0x20) == b"\x00\x00"
         quic.send_stream_data(quic.get_next_available_stream_id(), subscribe("late"))
         client.protocol.transmit()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while sum(isinstance(event, StopSendingReceived) for event in told) < 2:
                 await asyncio.sleep(0.01)
         refused = {event.stream_id: event.error_code for event in told if isinstance(event, StreamReset)}
@@ -196,12 +197,14 @@ class TestBackPressure:
 
     @staticmethod
     async def broker(serve: Callable[..., object]) -> tuple[asyncio.Server, str]:
-        server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=64 * 1024)  # type: ignore[arg-type]
+        listening = socket.create_server(("127.0.0.1", 0))
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+        server = await asyncio.start_server(serve, sock=listening, limit=64 * 1024)  # type: ignore[arg-type]
         return server, f'broker: {{url: "mqtt://127.0.0.1:{server.sockets[0].getsockname()[1]}"}}\n'
 
     @pytest.mark.parametrize("way", [over_quic, over_tls])
     async def test_a_broker_that_does_not_read_holds_up_its_client(self, tmp_path: Path, way: Connect) -> None:
-        total, go_on, got = 24 * 1024 * 1024, asyncio.Event(), asyncio.Event()
+        total, go_on, got = 10 * 1024 * 1024, asyncio.Event(), asyncio.Event()
         counted = 0
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -219,7 +222,7 @@ class TestBackPressure:
             client.write(connect_packet("fast"))
             client.write(b"\x55" * total)
             [relayed] = await one_client()
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE):
                 while not relayed._paused:
                     await asyncio.sleep(0.01)
             for _ in range(20):
@@ -228,7 +231,7 @@ class TestBackPressure:
             assert counted == 0
             assert relay.MAX_WAITING_IN < most < 2 * 1024 * 1024, "it was held up, and soon"
             go_on.set()
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE):
                 await got.wait()
             assert counted == total
 
@@ -248,7 +251,7 @@ class TestBackPressure:
             client.write(connect_packet("slow"))
             [relayed] = await one_client()
             before = -1
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 while written != before:
                     before = written
                     await asyncio.sleep(0.3)
@@ -261,7 +264,7 @@ async def one_client() -> list[relay.RelayedClient]:
     """The clients that are relayed in this process, as soon as there are any."""
     import gc
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while True:
             found = [each for each in gc.get_objects() if isinstance(each, relay.RelayedClient) and each._link]
             if found:

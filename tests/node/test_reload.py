@@ -17,6 +17,7 @@ import httpx2
 import pytest
 from structlog.testing import capture_logs
 
+from tests.fair_time import PATIENCE
 from tests.node.sites import free_port, load, write_device
 from twingateway.errors import CertificateError
 from twingateway.node.parts import Bound
@@ -42,14 +43,14 @@ async def running(file: Path) -> AsyncIterator[tuple[Node, asyncio.Queue[Bound]]
     ready: asyncio.Queue[Bound] = asyncio.Queue()
     node = Node(load(file), AdapterRegistry.installed(), ready.put_nowait)
     task = asyncio.create_task(node.run())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         yield node, ready
         node.stop()
         await task
 
 
 async def twins(bound: Bound) -> list[str]:
-    async with httpx2.AsyncClient(trust_env=False) as client:
+    async with httpx2.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
         listed = (await client.get(f"http://{bound.api}/twins")).json()
     return [each["metadata"]["name"] for each in listed["items"]]
 
@@ -58,7 +59,7 @@ async def test_a_device_that_was_added_is_run_and_what_was_known_is_still_there(
     file = write(tmp_path, "")
     async with running(file) as (node, ready):
         bound = await ready.get()
-        async with httpx2.AsyncClient(trust_env=False) as client:
+        async with httpx2.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
             twin = {"apiVersion": "edge.iot.org/v1", "kind": "DeviceTwin", "metadata": {"name": "made"}, "spec": {}}
             assert (await client.put(f"http://{bound.api}/twins/made", json=twin)).status_code == 201
         write_device(tmp_path, free_port())
@@ -105,7 +106,7 @@ async def test_a_store_that_was_damaged_is_told_and_read_once_however_often_file
             for _ in range(3):
                 bound = await ready.get()
                 await until(lambda: any("was read for its journal" in each["event"] for each in logs))
-                async with httpx2.AsyncClient(trust_env=False) as client:
+                async with httpx2.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
                     told = (await client.get(f"http://{bound.api}/journal/event")).json()["items"]
                     metrics = (await client.get(f"http://{bound.api}/metrics")).text
                 assert [each["name"] for each in told] == ["store-corrupt"]
@@ -132,7 +133,7 @@ async def test_the_service_manager_hears_of_each_step_of_a_process(tmp_path: Pat
     environ = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"}
     process = await started(file, env=environ)
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             await until("READY=1")
             await until("WATCHDOG=1")
             file.write_text("node: {name: lone, nmae: twice}\napi: 5\n")
@@ -162,7 +163,7 @@ async def test_a_node_whose_terminal_is_closed_ends_in_good_order(tmp_path: Path
     process = await started(file, stdin=terminal)
     assert process.stderr is not None
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             assert json.loads(await process.stderr.readline())["event"] == "ready"
             process.send_signal(signal.SIGHUP)
             _, log = await process.communicate()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import sqlite3
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.fair_time import PATIENCE
 from tests.node.sites import ModbusDevice, free_port, load, write_device, write_site
 from twingateway.errors import CertificateError, InvalidConfig, StoreError
 from twingateway.node.parts import Bound
@@ -33,14 +33,14 @@ async def running(file: Path) -> AsyncIterator[tuple[Node, Bound]]:
         await task
     yield node, ready.result()
     node.stop()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         await task
 
 
 async def failing(file: Path) -> Exception:
     """Why this node does not start."""
     node = Node(load(file), AdapterRegistry.installed())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         with pytest.raises(Exception) as caught:  # which one is what the caller asserts
             await node.run()
     return caught.value
@@ -54,7 +54,7 @@ def lone(folder: Path, sections: str) -> Path:
 
 async def test_a_node_is_ready_before_its_device_or_its_parent_answer(tmp_path: Path) -> None:
     _, edge = write_site(tmp_path, device=free_port(), listen=free_port())
-    async with asyncio.timeout(20), running(edge) as (node, _):
+    async with asyncio.timeout(PATIENCE), running(edge) as (node, _):
         assert node.gateway is not None
         assert node.gateway.peers.parent is None
 
@@ -65,15 +65,15 @@ async def test_what_a_node_was_told_is_durable_when_it_has_ended_and_there_when_
     async with ModbusDevice().serving() as device:
         write_device(tmp_path, device.port)
         file = lone(tmp_path, 'api: {address: "127.0.0.1:0"}\ndevices: [plant.yaml]\n')
-        async with running(file) as (_, bound), httpx2.AsyncClient(trust_env=False) as client:
+        async with running(file) as (_, bound), httpx2.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
             url = f"http://{bound.api}/twins/plant"
-            answer = await client.patch(f"{url}?wait=4s", json={"spec": {"desiredProperties": {"r0": 7}}})
+            answer = await client.patch(f"{url}?wait=60s", json={"spec": {"desiredProperties": {"r0": 7}}})
             assert answer.status_code == 200, answer.text
         assert device.registers[0] == 7
         [database] = tmp_path.glob("data/*.db")
         with sqlite3.connect(database) as connection:
             assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
-        async with running(file) as (_, bound), httpx2.AsyncClient(trust_env=False) as client:
+        async with running(file) as (_, bound), httpx2.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
             twin = (await client.get(f"http://{bound.api}/twins/plant")).json()
             assert twin["spec"]["desiredProperties"] == {"r0": 7}
             assert twin["status"]["properties"]["desired"]["r0"]["ack"]["state"] == "applied"
@@ -83,16 +83,16 @@ async def test_what_a_node_was_told_is_durable_when_it_has_ended_and_there_when_
 async def test_a_node_ends_in_time_with_an_event_stream_and_a_waiting_client_attached(tmp_path: Path) -> None:
     write_device(tmp_path, free_port())
     file = lone(tmp_path, 'api: {address: "127.0.0.1:0"}\ndevices: [plant.yaml]\n')
-    async with httpx2.AsyncClient(trust_env=False, timeout=30) as client:
+    async with httpx2.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
         async with running(file) as (node, bound):
             url = f"http://{bound.api}"
             streaming = asyncio.create_task(client.get(f"{url}/events"))
             patch = {"spec": {"desiredProperties": {"r0": 7}}}
-            waiting = asyncio.create_task(client.patch(f"{url}/twins/plant?wait=30s", json=patch))
+            waiting = asyncio.create_task(client.patch(f"{url}/twins/plant?wait=300s", json=patch))
             await until(lambda: node.gateway is not None and len(node.gateway.events._listeners) == 2)
-            began = time.monotonic()
+            began = asyncio.get_running_loop().time()
             node.stop()
-        assert time.monotonic() - began < 20, "it waits for neither"
+        assert asyncio.get_running_loop().time() - began < 150, "it waits for neither"
         await asyncio.gather(streaming, waiting, return_exceptions=True)
 
 
@@ -170,12 +170,16 @@ async def test_an_edge_and_a_cloud_over_real_sockets(tmp_path: Path) -> None:
     listen = free_port()
     async with ModbusDevice().serving() as device:
         cloud, edge = write_site(tmp_path, device=device.port, listen=listen)
-        async with running(cloud) as (_, bound), running(edge), httpx2.AsyncClient(trust_env=False) as client:
+        async with (
+            running(cloud) as (_, bound),
+            running(edge),
+            httpx2.AsyncClient(trust_env=False, timeout=PATIENCE) as client,
+        ):
             url = f"http://{bound.api}/twins/plant"
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 while (await client.get(url)).status_code != 200:
                     await asyncio.sleep(0.05)
-            answer = await client.patch(f"{url}?wait=5s", json={"spec": {"desiredProperties": {"r3": 33}}})
+            answer = await client.patch(f"{url}?wait=60s", json={"spec": {"desiredProperties": {"r3": 33}}})
             assert answer.status_code == 200, answer.text
             assert answer.json()["status"]["holder"] == "edge"
         assert device.written == [(3, 33)]

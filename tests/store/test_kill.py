@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+from tests.fair_time import PATIENCE
 from twingateway.store.sqlite import open_store
 from twingateway.testing.store_contract import held
 
@@ -41,7 +42,7 @@ async def test_nothing_acknowledged_is_lost_and_no_number_is_issued_twice(tmp_pa
         output = tmp_path / f"out{kill}"
         with output.open("wb") as stdout:
             process = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=stdout)
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + PATIENCE
             while output.stat().st_size < 500 + 700 * kill and time.monotonic() < deadline:
                 time.sleep(0.002)
             process.kill()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fair_time import PATIENCE
 from twingateway.errors import StoreCorrupt, StoreError, StoreFull
 from twingateway.ports.store import Changes
 from twingateway.store import sqlite as sqlite_module
@@ -61,7 +62,7 @@ async def closed_store(path: Path, count: int = 200) -> bytes:
 
 def run_program(command: list[str], **variables: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, **variables}
-    return subprocess.run(command, check=False, env=environment, capture_output=True, text=True, timeout=30)
+    return subprocess.run(command, check=False, env=environment, capture_output=True, text=True, timeout=PATIENCE)
 
 
 async def test_what_is_written_is_synced_before_it_counts(path: Path):

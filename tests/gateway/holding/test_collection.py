@@ -120,6 +120,7 @@ async def test_a_peer_that_was_away_learns_of_the_removal_from_the_note() -> Non
             await linked(cloud, edge)
             await patch(cloud, {"site": "a"}, speed=5)
             await until(lambda: edge.gateway.table.value(PUMP, Section.TAGS, "site") == "a")
+            await quiet(cloud, edge)
         await until(lambda: all(not peer.lines for peer in cloud.gateway.peers))
         await patch(cloud, {"site": None})
         await collect(cloud)
