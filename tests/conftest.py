@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.fair_time import FairLoop, FairPolicy
+from tests.fair_time import FairLoop, FairPolicy, hurried
 from tests.simulation.virtual_time import VirtualLoop
 
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -19,4 +19,6 @@ asyncio.set_event_loop_policy(FairPolicy())
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    return {"virtual": VirtualLoop} if item.get_closest_marker("virtual_time") else {"fair": FairLoop}
+    if item.get_closest_marker("virtual_time"):
+        return {"virtual": VirtualLoop}
+    return {"hurried": hurried} if item.get_closest_marker("hurried") else {"fair": FairLoop}

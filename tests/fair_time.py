@@ -19,9 +19,18 @@ PATIENCE = 300.0
 MOST_OF_A_LOOK = 0.005
 MOST_OF_A_TURN = 0.001
 
+#: How many times as fast a hurried loop's clock runs while it waits.
+HURRY = 10.0
+
+#: The shortest wait, in seconds, that a selector is good at.
+LEAST_LOOK = 0.001
+
 
 class FairClock:
-    def __init__(self) -> None:
+    """`pace`: seconds that a second of waiting counts."""
+
+    def __init__(self, pace: float = 1.0) -> None:
+        self.pace = pace
         self._counted = self._since = time.monotonic()
 
     def now(self) -> float:
@@ -33,7 +42,7 @@ class FairClock:
     def wait_ended(self, most: float) -> None:
         """It counts `most` seconds at most."""
         now = time.monotonic()
-        self._counted += min(now - self._since, most)
+        self._counted += min(self.pace * (now - self._since), most)
         self._since = now
 
 
@@ -48,21 +57,35 @@ class FairSelector(selectors.DefaultSelector):
         left = float("inf") if timeout is None else max(timeout, 0.0)
         self._clock.wait_begins()
         while True:
-            look = min(left, MOST_OF_A_LOOK)
-            ready = super().select(look)
+            look = min(left, self._clock.pace * MOST_OF_A_LOOK)
+            ready = self._look(look / self._clock.pace)
             self._clock.wait_ended(look)
             left -= look
             if ready or left <= 0.0:
                 return ready
 
+    def _look(self, seconds: float) -> list[tuple[selectors.SelectorKey, int]]:
+        if seconds >= LEAST_LOOK or seconds == 0.0:
+            return super().select(seconds)
+        ready = super().select(0.0)
+        if not ready:
+            time.sleep(seconds)
+            ready = super().select(0.0)
+        return ready
+
 
 class FairLoop(asyncio.SelectorEventLoop):
-    def __init__(self) -> None:
-        self._clock = FairClock()
+    def __init__(self, pace: float = 1.0) -> None:
+        self._clock = FairClock(pace)
         super().__init__(FairSelector(self._clock))
 
     def time(self) -> float:
         return self._clock.now()
+
+
+def hurried() -> FairLoop:
+    """For who waits for nobody outside of the loop."""
+    return FairLoop(HURRY)
 
 
 class FairPolicy(asyncio.DefaultEventLoopPolicy):

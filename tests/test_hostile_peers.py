@@ -39,6 +39,8 @@ from twingateway.twin.register import Section, Version
 
 __all__ = ["pki"]
 
+pytestmark = pytest.mark.hurried
+
 MOST = 2**63 - 1
 HELLO = wrap(CONTROL_TOPIC, encode_hello(Hello("edge-2", b"store", b"boot", 0)))
 

@@ -1,5 +1,5 @@
 """Gateways over memory stores and memory links wait for nothing but time, which is virtual for them; what is tried
-over real sockets is marked so. Stores that refuse are asked again soon: the real pause is for people's disks."""
+over real sockets is hurried. Stores that refuse are asked again soon: the real pause is for people's disks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from tests.fair_time import FairLoop
+from tests.fair_time import hurried
 from tests.simulation.virtual_time import VirtualLoop
 from twingateway.gateway.devices import models
 from twingateway.gateway.holding import grants, insistence, statements
@@ -19,7 +19,7 @@ from twingateway.gateway.twins import verdicts
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    return {"fair": FairLoop} if item.get_closest_marker("real_sockets") else {"virtual": VirtualLoop}
+    return {"hurried": hurried} if item.get_closest_marker("hurried") else {"virtual": VirtualLoop}
 
 
 @pytest.fixture(autouse=True)

@@ -30,7 +30,7 @@ from twingateway.testing.joined import FakeMachine, MemoryNode, NamedCredential,
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.register import Section
 
-pytestmark = pytest.mark.real_sockets
+pytestmark = pytest.mark.hurried
 
 PUMP = DeviceId("default", "pump")
 

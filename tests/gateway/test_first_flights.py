@@ -11,7 +11,7 @@ from tests.gateway.test_early_data import Tap, running
 from twingateway.gateway.peering.uplink import UplinkCarrier
 from twingateway.testing.joined import until
 
-pytestmark = pytest.mark.real_sockets
+pytestmark = pytest.mark.hurried
 
 #: The bit of a packet's first byte that tells those of a handshake from those of a link.
 LONG_HEADER = 0x80

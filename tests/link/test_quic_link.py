@@ -14,6 +14,8 @@ from twingateway.link import quic_link
 from twingateway.link.server_identity import ServerIdentity
 from twingateway.ports.link import CONTROL_STREAM
 
+pytestmark = pytest.mark.hurried
+
 
 def write_hello(link) -> None:
     link.write(link.open_stream(), b"hello")

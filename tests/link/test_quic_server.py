@@ -21,6 +21,8 @@ from twingateway.link.server_identity import ServerIdentity
 from twingateway.link.tickets import TicketStore
 from twingateway.ports.link import Knocking
 
+pytestmark = pytest.mark.hurried
+
 
 def write_hello(link) -> None:
     link.write(link.open_stream(), b"hello")
