@@ -105,7 +105,7 @@ class Oracle:
     def watch(self, root: Gateway) -> None:
         """Listen to what the root shows, in this life of it."""
         publish = root.events.publish
-        self._look()
+        self.look()
 
         def observed(*events: Event) -> None:
             for event in events:
@@ -113,7 +113,6 @@ class Oracle:
                     self._see(event)
                     if event.stored.register.key.section is Section.LIFECYCLE:
                         self._lose_what_was_shown()
-            self._look()
             publish(*events)
 
         root.events.publish = observed  # type: ignore[method-assign]
@@ -168,12 +167,13 @@ class Oracle:
             known = [register.value for register in granted if isinstance(register.value, int)]
             self._shown[device] = min(shown, max(known, default=0))
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """The root's disk may have changed."""
         self.edits.look(self._world.cloud.disk, self._world.now)
 
     def root_died(self, *, repaired: bool) -> None:
         """The root's process has ended; `repaired`: it found out in this life that it is an older copy."""
-        self._look()
+        self.look()
         self._lose_what_was_shown()
         self.writes.root_died(self._world.now)
         if repaired:

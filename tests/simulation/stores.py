@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tests.simulation.machines import Step
 from twingateway.ports.journal import Filing
@@ -17,16 +17,19 @@ SLOWEST = 0.015
 
 
 class SlowStore(MemoryStore):
-    """A crash before a commit's step loses it; after it, it is durable and nobody was told."""
+    """A crash before a commit's step loses it; after it, it is durable and nobody was told, but for `on_commit`."""
 
-    def __init__(self, node: str, disk: MemoryDisk, step: Step, chance: random.Random) -> None:
+    def __init__(
+        self, node: str, disk: MemoryDisk, step: Step, on_commit: Callable[[str], None], chance: random.Random
+    ) -> None:
         super().__init__(disk, chance.randbytes)
-        self._node, self._step, self._chance = node, step, chance
+        self._node, self._step, self._on_commit, self._chance = node, step, on_commit, chance
 
     async def commit(self, changes: Changes) -> None:
         await self._step(self._node, "before a commit")
         await asyncio.sleep(self._chance.uniform(0.0, SLOWEST))
         await super().commit(changes)
+        self._on_commit(self._node)
         await self._step(self._node, "after a commit")
 
     async def receive(self, filings: Sequence[Filing]) -> list[JournalEntry]:

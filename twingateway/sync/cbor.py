@@ -6,7 +6,6 @@ refused. Nothing is allocated from a claimed length: the decoder grows as bytes 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from io import BytesIO
 from math import isfinite
 from typing import Any
@@ -20,20 +19,14 @@ from twingateway.twin.value import MAX_DEPTH, Value
 MAX_INTEGER = 2**63 - 1
 
 
-class _NoTags(Mapping[int, Any]):
+class _NoTags(dict[int, Any]):
     """Stands where the decoder looks for a tag's meaning: no tag has one here."""
 
-    def __getitem__(self, tag: int) -> Any:
+    def __missing__(self, tag: int) -> Any:
         raise CBORDecodeError(f"tag {tag}")
 
-    def __iter__(self) -> Iterator[int]:
-        return iter(())
 
-    def __len__(self) -> int:
-        return 1  # an empty mapping would be taken for none
-
-
-_NO_TAGS = _NoTags()
+_NO_TAGS = _NoTags({-1: None})  # which is no tag; an empty mapping would be taken for none
 
 
 def encode(item: object) -> bytes:
