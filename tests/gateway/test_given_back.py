@@ -230,6 +230,19 @@ async def test_how_far_an_override_of_an_older_copy_came_since_takes_no_place_fr
         assert root.gateway.inbound.judge(edge, replace(override(99, 30), version=Version(1, 1, 81))) is None
 
 
+async def test_an_override_of_a_former_grant_refuses_none_of_the_present_one() -> None:
+    """It came to the region only when its device had been moved: the root gave the new holder the one before."""
+    async with bench("region", root=False) as b:
+        b.parent()
+        other, _ = b.child("other")
+        take(b, lifecycle("edge", "aa", 8, 1))
+        take(b, override(99, 31), origin="edge")
+        take(b, lifecycle("other", "bb", 9, 2))
+        given = Override(OverrideId("line", 98), 98, "olaf", "edge", ZERO, 0, said=Version(1, 1, 30))
+        late = register("speed", given.to_value(), 5, section=Section.OVERRIDE, epoch=2)
+        assert b.gateway.inbound.judge(other, late) is None
+
+
 async def test_a_region_gives_back_what_only_it_was_told_before_it_passes_the_claim_on() -> None:
     async with bench("region", root=False) as b:
         _, up = b.parent()

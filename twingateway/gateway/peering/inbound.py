@@ -92,9 +92,12 @@ class Inbound:
         return _form_refusal(register) or self._replaced(register)
 
     def _replaced(self, register: Register) -> Refusal | None:
-        """How far an override has come since its store was put back is no news: a later one is known here."""
+        """How far an override has come since its store was put back is no news: a later one is known here, under the
+        same grant. What one of another grant left is void."""
         known = self._table.get(register.key) if register.key.section is Section.OVERRIDE else None
-        if known is None or said_at(register) >= said_at(known.register):
+        if known is None or known.register.version[:2] != register.version[:2]:
+            return None
+        if said_at(register) >= said_at(known.register):
             return None
         return Refusal("replaced", f"a later override of {register.key.name} is known here")
 
