@@ -55,13 +55,15 @@ def running(site: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
         process.communicate()
 
 
-def test_a_node_from_init_to_sigterm(running: tuple[subprocess.Popen[str], str], cli: Run) -> None:
+def test_a_node_from_init_to_sigterm(running: tuple[subprocess.Popen[str], str], site: Path, cli: Run) -> None:
     process, url = running
     with httpx2.Client(base_url=url, trust_env=False, timeout=PATIENCE) as client:
         assert client.get("/readyz").json() == {"status": "ready"}
         twin = cli("get", "twin", "thermostat", "--api", url)
         assert twin.exit_code == 0, twin.output
         assert "holder:    node-1" in twin.stdout
+        copied = cli("backup", site / "node.yaml", site / "copy")
+        assert copied.exit_code == 0, copied.output
         waits = cli("set", "thermostat", "setpoint=21.5", "--wait", "300ms", "--api", url)
         assert waits.exit_code == ExitCode.UNFINISHED, waits.output
         refused = cli("set", "thermostat", "temperature=3", "--wait", "60s", "--api", url)

@@ -116,45 +116,86 @@ async def test_a_store_that_was_damaged_is_told_and_read_once_however_often_file
     assert sum("was read for its journal" in each["event"] for each in logs) == 1
 
 
-async def test_the_service_manager_hears_of_each_step_of_a_process(tmp_path: Path) -> None:
-    file = write(tmp_path, "")
+class Watched:
+    """A node as a process of its own, and what it tells its service manager."""
+
+    def __init__(self, file: Path, told: socket.socket, process: asyncio.subprocess.Process) -> None:
+        self.file = file
+        self.process = process
+        self._told = told
+
+    async def until(self, word: str) -> None:
+        loop = asyncio.get_running_loop()
+        while (await loop.sock_recv(self._told, 4096)).decode().partition("\n")[0] != word:
+            pass
+
+    async def reload(self) -> None:
+        """Returns when it is ready again."""
+        self.process.send_signal(signal.SIGHUP)
+        await self.until("RELOADING=1")
+        await self.until("READY=1")
+
+    async def stop(self) -> list[str]:
+        """The lines of its log."""
+        self.process.terminate()
+        await self.until("STOPPING=1")
+        _, log = await self.process.communicate()
+        return log.decode().splitlines()
+
+
+@asynccontextmanager
+async def watched(file: Path) -> AsyncIterator[Watched]:
     told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    told.bind(str(tmp_path / "notify"))
+    told.bind(str(file.parent / "notify"))
     told.setblocking(False)
-    loop = asyncio.get_running_loop()
-    heard: list[str] = []
-
-    async def until(word: str) -> None:
-        while True:
-            heard.append((await loop.sock_recv(told, 4096)).decode().partition("\n")[0])
-            if heard[-1] == word:
-                return
-
-    environ = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"}
+    environ = {**os.environ, "NOTIFY_SOCKET": str(file.parent / "notify"), "WATCHDOG_USEC": "200000"}
     process = await started(file, env=environ)
     try:
         async with asyncio.timeout(PATIENCE):
-            await until("READY=1")
-            await until("WATCHDOG=1")
-            file.write_text("node: {name: lone, nmae: twice}\napi: 5\n")
-            for _ in range(2):
-                process.send_signal(signal.SIGHUP)
-                await until("RELOADING=1")
-                await until("READY=1")
-                write(tmp_path, "")
-            process.terminate()
-            await until("STOPPING=1")
-            _, log = await process.communicate()
+            node = Watched(file, told, process)
+            await node.until("READY=1")
+            yield node
     finally:
         told.close()
         if process.returncode is None:
             process.kill()
             await process.wait()
-    assert process.returncode == 0
-    said = {line["event"]: line for line in map(json.loads, log.decode().splitlines())}
+
+
+async def test_the_service_manager_hears_of_each_step_of_a_process(tmp_path: Path) -> None:
+    file = write(tmp_path, "")
+    async with watched(file) as node:
+        await node.until("WATCHDOG=1")
+        file.write_text("node: {name: lone, nmae: twice}\napi: 5\n")
+        await node.reload()
+        write(tmp_path, "")
+        await node.reload()
+        log = await node.stop()
+    assert node.process.returncode == 0
+    said = {line["event"]: line for line in map(json.loads, log)}
     refused = said["the files are not used; going on as before"]
     assert [problem.partition(": ")[2].partition(":")[0] for problem in refused["problems"]] == ["node.nmae", "api"]
     assert "beginning anew with the files as they are now" in said
+
+
+async def test_the_log_is_written_as_the_files_say_that_are_in_use(tmp_path: Path) -> None:
+    file = write(tmp_path, "")
+    async with watched(file) as node:
+        write(tmp_path, "log: {level: error, format: console}\n")
+        await node.reload()
+        write(tmp_path, "log: {level: info}\napi: 5\n")
+        await node.reload()
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            webhooks = f'webhooks: {{address: "127.0.0.1:{taken.getsockname()[1]}"}}\n'
+            write(tmp_path, "log: {level: info}\n" + webhooks)
+            await node.reload()
+        log = await node.stop()
+    events = [json.loads(line)["event"] if line.startswith("{") else line for line in log]
+    assert events[:3] == ["ready", "beginning anew with the files as they are now", "stopping"]
+    assert "the files are not used; going on as before" in events[3], "an error, for a person"
+    assert events[4:] == ["what was read cannot be run; beginning with what was before"], "in the form of what failed"
 
 
 async def test_a_node_whose_terminal_is_closed_ends_in_good_order(tmp_path: Path) -> None:

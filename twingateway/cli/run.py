@@ -33,13 +33,12 @@ def run(
     import gc
 
     from twingateway.config.load import load_node
-    from twingateway.node.logs import configure_logs
-    from twingateway.node.process import run_node
+    from twingateway.node.process import run_node, use_logs
     from twingateway.plugins.registry import AdapterRegistry
 
     registry = AdapterRegistry.installed()
     loaded = load_node(file, registry)
-    configure_logs(loaded.config.log.level, loaded.config.log.format)
+    use_logs(loaded)
     gc.set_threshold(*GC_THRESHOLDS)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(run_node(loaded, registry))

@@ -10,7 +10,8 @@ import structlog
 
 
 def configure_logs(level: str, form: Literal["auto", "console", "json"]) -> None:
-    """Set up structlog, and let warnings of libraries that use `logging` through in the same form."""
+    """Set up structlog, and let warnings of libraries that use `logging` through in the same form. Set up again,
+    it holds for loggers that exist already: none keeps what it was made with."""
     console = sys.stderr.isatty() if form == "auto" else form == "console"
     number = logging.getLevelNamesMapping()[level.upper()]
     shared: list[structlog.typing.Processor] = [
@@ -27,7 +28,7 @@ def configure_logs(level: str, form: Literal["auto", "console", "json"]) -> None
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
-        cache_logger_on_first_use=True,
+        cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(

@@ -15,6 +15,7 @@ import structlog
 
 from twingateway.config.load import LoadedNode, load_node
 from twingateway.errors import InvalidDocument, TwinGatewayError
+from twingateway.node.logs import configure_logs
 from twingateway.node.run import Node
 from twingateway.node.service_manager import ServiceManager
 from twingateway.plugins.registry import AdapterRegistry
@@ -22,10 +23,15 @@ from twingateway.plugins.registry import AdapterRegistry
 log = structlog.get_logger("node")
 
 
+def use_logs(loaded: LoadedNode) -> None:
+    """Write the log as this file says."""
+    configure_logs(loaded.config.log.level, loaded.config.log.format)
+
+
 async def run_node(loaded: LoadedNode, registry: AdapterRegistry) -> None:
     """Run until SIGTERM or SIGINT. A second signal ends the process at once."""
     manager = ServiceManager(os.environ)
-    node = Node(loaded, registry, lambda bound: manager.ready())
+    node = Node(loaded, registry, lambda bound: manager.ready(), use_logs)
     loop, hung_up = asyncio.get_running_loop(), asyncio.Event()
 
     def on_end() -> None:

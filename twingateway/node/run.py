@@ -70,12 +70,18 @@ class _Damaged:
 
 
 class Node:
-    """Runs until `stop` is called. `on_ready` is told where its parts can be reached."""
+    """Runs until `stop` is called. `on_ready` is told where its parts can be reached, `on_use` of each file that it
+    begins anew with, also when that is the one from before again."""
 
     def __init__(
-        self, loaded: LoadedNode, registry: AdapterRegistry, on_ready: Callable[[Bound], None] | None = None
+        self,
+        loaded: LoadedNode,
+        registry: AdapterRegistry,
+        on_ready: Callable[[Bound], None] | None = None,
+        on_use: Callable[[LoadedNode], None] | None = None,
     ) -> None:
         self._loaded = loaded
+        self._on_use = on_use
         self._next: LoadedNode | None = None
         self._former: LoadedNode | None = None
         """What was run before, until what is begun is ready."""
@@ -144,6 +150,8 @@ class Node:
     def _use(self, loaded: LoadedNode) -> None:
         self._loaded, self._next = loaded, None
         self._protocol = ParentProtocol(loaded.config)
+        if self._on_use is not None:
+            self._on_use(loaded)
 
     async def _set_store_aside(self, error: StoreCorrupt) -> None:
         """Raises `error` again when the last time was just before: then it is not the file."""
