@@ -20,6 +20,7 @@ from twingateway.errors import (
 from twingateway.gateway.state.ledger import Draft
 from twingateway.testing.joined import until
 from twingateway.twin.ack import Ack, AckState
+from twingateway.twin.desired import Origin
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.register import RegisterKey, Section, Version
 from twingateway.twin.value import Value
@@ -49,6 +50,41 @@ async def test_a_patch_merges_and_tells_the_version_of_what_it_changed() -> None
         assert max(written.desired.values()) == b.gateway.queries.desired(PUMP)[1]
         await b.gateway.commands.patch(PUMP, desired(extra=None))
         assert "extra" not in values(b)
+
+
+async def settle(b: Bench, version: Version, state: AckState, observed: Value = None) -> None:
+    """The holder says what became of the speed."""
+    ack = Ack(version, state, observed=observed).to_value()
+    await b.gateway.ledger.write([Draft(RegisterKey(PUMP, Section.ACK, "speed"), ack)])
+
+
+async def test_an_equal_value_is_wanted_anew_when_it_failed() -> None:
+    async with bench() as b:
+        await created(b)
+        for state in (AckState.FAILED, AckState.REJECTED):
+            written = await b.gateway.commands.patch(PUMP, desired(speed=1))
+            assert set(written.desired) == {"speed"}
+            await settle(b, written.desired["speed"], state)
+        written = await b.gateway.commands.patch(PUMP, desired(speed=1))
+        assert set(written.desired) == {"speed"}, "it is tried again"
+        assert not (await b.gateway.commands.patch(PUMP, desired(speed=1))).desired, "it is being tried"
+
+
+async def test_an_equal_value_is_wanted_anew_when_the_device_shows_another_one_since() -> None:
+    async with bench() as b:
+        await created(b)
+        commands, speed = b.gateway.commands, RegisterKey(PUMP, Section.REPORTED, "speed")
+        written = await commands.patch(PUMP, desired(speed=1))
+        await settle(b, written.desired["speed"], AckState.APPLIED, observed=1.0001)
+        assert not (await commands.patch(PUMP, desired(speed=1))).desired, "nothing is known but that"
+        await b.gateway.ledger.write([Draft(speed, 1.0001)])
+        assert not (await commands.patch(PUMP, desired(speed=1))).desired, "the device shows what it took"
+        await b.gateway.ledger.write([Draft(speed, 0)])
+        written = await commands.patch(PUMP, desired(speed=1), origin=Origin("dora"))
+        assert set(written.desired) == {"speed"}
+        await b.gateway.ledger.write([Draft(speed, 1)])
+        await settle(b, written.desired["speed"], AckState.APPLIED)
+        assert not (await commands.patch(PUMP, desired(speed=1))).desired, "an ack need not say what was observed"
 
 
 @pytest.mark.parametrize(

@@ -241,11 +241,28 @@ class Commands:
     ) -> dict[str, Value]:
         current = self._table.values(device, section)
         changes = section_patch(current, patch)
-        if section is Section.DESIRED:  # a value with terms is wanted anew by whoever names it
+        if section is Section.DESIRED:  # a value with terms, or of no effect, is wanted anew by whoever names it
             named = [name for name, value in patch.items() if value is not None and name not in changes]
-            changes.update({n: current[n] for n in named if terms or terms_of(self._table.value(device, section, n))})
+            anew = [
+                name
+                for name in named
+                if terms
+                or terms_of(self._table.value(device, section, name))
+                or self._is_void(device, name, current[name])
+            ]
+            changes.update({name: current[name] for name in anew})
         ref = self._queries.model_ref(device)
         return {name: self._checked(device, ref, section, name, value) for name, value in changes.items()}
+
+    def _is_void(self, device: DeviceId, name: str, value: Value) -> bool:
+        """Whether a desired value came to an end and is not what the device has, as far as is known here: it failed,
+        or the device, which had it, shows another value since (it lost power, or somebody stood before it)."""
+        ack = self._queries.ack(device, name)
+        if ack is None or ack.state is not AckState.APPLIED:
+            return ack is not None and ack.state in (AckState.FAILED, AckState.REJECTED)
+        had = value if ack.observed is None else ack.observed
+        shown = self._table.value(device, Section.REPORTED, name)
+        return shown is not None and not same(shown, had)
 
     def _replacement(
         self, device: DeviceId, section: Section, wanted: Mapping[str, Value], terms: Terms
