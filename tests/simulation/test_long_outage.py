@@ -98,7 +98,7 @@ def test_whole_nodes_keep_to_their_bounds_and_are_fresh_again_at_once() -> None:
     assert outcome.faults == []
     assert outcome.most_waiting_registers <= plan.devices + 2, "one for each property, and the node's own"
     assert outcome.evicted > 0
-    assert outcome.in_gaps + outcome.in_history == outcome.updates + plan.devices
+    assert outcome.in_gaps + outcome.in_history == outcome.updates + 2 * plan.devices
 
 
 def test_a_state_that_is_not_back_in_time_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
