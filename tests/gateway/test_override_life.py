@@ -552,6 +552,22 @@ async def test_an_edge_that_was_restored_follows_nothing_that_is_over() -> None:
         await both.applied(70)
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_one_whose_base_is_on_no_disk_any_more_is_judged(restarted: bool) -> None:
+    async with joined() as both:
+        key = RegisterKey(PUMP, Section.OVERRIDE, SPEED)
+        based = Override(OverrideId("line", 1), 99, "olaf", "edge", Version(1, 1, 1 << 40), 0)
+        if restarted:
+            both.root.repair._running = True
+        await both.holder.ledger.write([Draft(key, based.to_value())])
+        if restarted:
+            await until(lambda: key in both.cloud.disk.registers)
+            await both.restart(both.cloud)
+        await both.applied(99)
+        await quiet(both)
+        assert both.written == [99]
+
+
 async def test_the_root_refuses_what_the_model_does_not_allow() -> None:
     async with joined() as both:
         key = RegisterKey(PUMP, Section.OVERRIDE, SPEED)

@@ -147,7 +147,9 @@ class Verdicts:
                 if self._repair.running:
                     return False
                 override, desired = override_of(self._table, device, name), self._desired(device, name)
-                if override is not None and self._can_judge(device, override):
+                if override is not None and self._can_judge(device):
+                    if self._may_lack(device, override):
+                        return False
                     verdict, _ = verdict_of(self._table, device, name)
                     judgement = judge(override, desired, verdict, self._wishes.policy(device, name))
                     fault = self._fault(device, name, override)
@@ -162,12 +164,15 @@ class Verdicts:
             log.exception("an override could not be judged", device=str(device), property=name)
         return True
 
-    def _can_judge(self, device: DeviceId, override: Override) -> bool:
+    def _may_lack(self, device: DeviceId, override: Override) -> bool:
+        """Whether what it was based on may come yet: who is linked is heard soon, and then that is lost."""
+        is_known = override.base <= greatest_of_root(self._table, device)
+        return not is_known and self._grants is not None and not self._grants.has_heard_holder(device)
+
+    def _can_judge(self, device: DeviceId) -> bool:
         """Whether everything is known that counts; whatever is missing brings the override here again when it comes:
         the model, the registers that a restored root is given back, the holder."""
         if not self._queries.exists(device) or self._grants is None or not self._grants.is_certain(device):
-            return False
-        if override.base > greatest_of_root(self._table, device):
             return False
         ref = self._queries.model_ref(device)
         if ref is not None and self._models.find(device.namespace, ref) is None:
