@@ -9,6 +9,8 @@ import structlog
 
 from tests.api.site import in_process, problem_of, served
 
+pytestmark = pytest.mark.hurried
+
 TOKEN = "s3cret-tökén"
 GIVEN = {"Authorization": f"Bearer {TOKEN}".encode()}
 

@@ -10,6 +10,8 @@ import pytest
 from tests.api.site import in_process, problem_of, served
 from twingateway.api.body import MAX_BODY
 
+pytestmark = pytest.mark.hurried
+
 
 @pytest.mark.parametrize(
     ("body", "status", "code"),

@@ -8,6 +8,7 @@ import socket
 import pytest
 
 from tests.api.site import Event, follow, node_with_pump, problem_of, served
+from tests.fair_time import PATIENCE
 from twingateway.api import events as stream_module
 from twingateway.api import server as server_module
 from twingateway.errors import DeviceReplyInvalid, DeviceTimeout
@@ -17,6 +18,8 @@ from twingateway.testing.joined import MemoryNode, until
 from twingateway.twin.event_kind import EventKind
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.register import Section
+
+pytestmark = pytest.mark.hurried
 
 PUMP = DeviceId("default", "pump")
 
@@ -298,7 +301,7 @@ async def test_one_who_reads_nothing_is_dropped_by_the_kernel(monkeypatch):
         writer.write(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
         await until(lambda: site.gateway.events._listeners)
         writer.transport.pause_reading()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while site.gateway.events._listeners:
                 site.pump.say(note="x" * 50_000)
                 site.pump.say(note="y" * 50_000)

@@ -16,6 +16,8 @@ from twingateway.twin.entry import ALARM, HISTORY, JournalEntry
 from twingateway.twin.parse_model import parse_model
 from twingateway.twin.quality import MARKS, Quality, Reason
 
+pytestmark = pytest.mark.hurried
+
 NOON = int(datetime(2026, 1, 31, 12, tzinfo=UTC).timestamp() * 1000)
 
 

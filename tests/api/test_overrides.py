@@ -6,10 +6,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
+
 from tests.api.site import Site, in_process, node_with_pump, problem_of
 from tests.gateway.overriding import PUMP, model
 from twingateway.errors import DeviceUnreachable
 from twingateway.testing.joined import MemoryNode, until
+
+pytestmark = pytest.mark.hurried
 
 SPEED = "/twins/pump/overrides/speed"
 DESIRE = {"spec": {"desiredProperties": {"speed": 10}}}

@@ -13,6 +13,8 @@ from twingateway.errors import DeviceUnreachable, InvalidConfig
 from twingateway.testing.joined import until
 from twingateway.twin.identity import DeviceId
 
+pytestmark = pytest.mark.hurried
+
 
 async def test_stopping_answers_those_who_wait_and_ends_the_streams():
     node = node_with_pump()

@@ -17,6 +17,8 @@ from twingateway.adapter import WebhookRequest, WebhookResponse
 from twingateway.api.webhooks import WebhookServer
 from twingateway.errors import InvalidConfig, InvalidValue, MalformedText, Problem
 
+pytestmark = pytest.mark.hurried
+
 SECRET = "correct horse"
 BODY = b'{"power": 5}'
 MAX_BODY = 1024
