@@ -13,22 +13,20 @@ class KeepAlive:
     which to ask, if that is to be more often than the peer demands."""
 
     def __init__(self, interval: float, now: float, sooner: float | None = None) -> None:
-        self._interval = interval
-        self._asking = interval if sooner is None else min(sooner, interval or sooner)
-        self._heard_at = now
-        self._pinged_at = now
+        asking = interval if sooner is None else min(sooner, interval or sooner)
+        self._patience = _PATIENCE * interval
+        self._ping_every = _PING_EVERY * asking
+        self.dead_at: float | None = now + self._patience if interval else None
+        """When the peer is to be given up, None for never."""
+        self.ping_at: float | None = now + self._ping_every if asking else None
+        """When to ask, None for never."""
 
     def heard(self, now: float) -> None:
         """Anything at all arrived."""
-        self._heard_at = max(self._heard_at, now)
+        if self.dead_at is not None:
+            self.dead_at = max(self.dead_at, now + self._patience)
 
     def pinged(self, now: float) -> None:
-        self._pinged_at = now
-
-    @property
-    def dead_at(self) -> float | None:
-        return self._heard_at + _PATIENCE * self._interval if self._interval else None
-
-    @property
-    def ping_at(self) -> float | None:
-        return self._pinged_at + _PING_EVERY * self._asking if self._asking else None
+        """It was asked."""
+        if self.ping_at is not None:
+            self.ping_at = now + self._ping_every

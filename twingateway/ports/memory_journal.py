@@ -50,7 +50,7 @@ class MemoryJournal:
             cursor = (entry.namespace, journal_id, entry.class_name)
             seq = self.cursors.get(cursor, 0) + 1
             self.cursors[cursor] = seq + entry.count - 1
-            self._file(replace(filing, entry=replace(entry, journal_id=journal_id, seq=seq)))
+            self._file(replace(entry, journal_id=journal_id, seq=seq), filing)
 
     def receive(self, filings: Iterable[Filing]) -> list[JournalEntry]:
         taken = []
@@ -60,14 +60,14 @@ class MemoryJournal:
             if cursor not in self.cursors:
                 self._meet(came)
             for entry in after(came, self.cursors.get(cursor, 0)):
-                self._file(replace(filing, entry=entry))
+                self._file(entry, filing)
                 self.cursors[cursor] = entry.last
                 if entry.gap == LOST:
                     self.lost.update((*cursor, seq) for seq in range(entry.seq, entry.last + 1))
                 taken.append(entry)
             if not came.gap and (*cursor, came.seq) in self.lost:
                 self.lost.remove((*cursor, came.seq))
-                self._file(filing)
+                self._file(came, filing)
                 taken.append(came)
         return taken
 
@@ -205,10 +205,13 @@ class MemoryJournal:
             self.history_size -= sum(_size_of_point(point) for point in points if point.time < oldest)
         return len(points) - len(keep)
 
-    def _file(self, filing: Filing) -> None:
-        entry = replace(filing.entry, value=copied(filing.entry.value))
+    def _file(self, entry: JournalEntry, filing: Filing) -> None:
+        if isinstance(entry.value, (list, dict)):
+            entry = replace(entry, value=copied(entry.value))
         if filing.queue:
-            queue = self.queues.setdefault(entry.class_name, MemoryQueue())
+            queue = self.queues.get(entry.class_name)
+            if queue is None:
+                queue = self.queues[entry.class_name] = MemoryQueue()
             queue.last_position += 1
             placed = Placed(queue.last_position, entry, size_of(entry))
             queue.waiting[queue.last_position] = (placed, filing.stamp)

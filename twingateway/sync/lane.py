@@ -139,8 +139,8 @@ class Lane:
         due = inf
         if self.receiver.has_answer or sender.large or (small and not silent):
             due = flush_at
-            if self.datagrams and small * _BYTES_PER_REGISTER >= self.datagrams:
-                due = min(due, self._now)
+            if self.datagrams and small * _BYTES_PER_REGISTER >= self.datagrams and self._now < due:
+                due = self._now
         if self._announcements and self.low_holds:
             due = min(due, max(self._announce_at, flush_at))
         if silent:
@@ -148,7 +148,9 @@ class Lane:
         elif sender.active:
             if silent_from is not None and silent_from < due:
                 due = silent_from
-            due = min(due, sender.next_due(flush_at))
+            next_due = sender.next_due(flush_at)
+            if next_due < due:
+                due = next_due
         return None if due == inf else due
 
     # --- out ----------------------------------------------------------------------------------------------------

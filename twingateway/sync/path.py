@@ -28,12 +28,25 @@ MAX_COPIES = 5
 
 
 class Path:
-    __slots__ = ("_resolved", "_run", "_runs", "burst", "copies", "every", "loss", "rtt", "rtt_variation")
+    __slots__ = (
+        "_resolved",
+        "_run",
+        "_runs",
+        "burst",
+        "copies",
+        "every",
+        "loss",
+        "resend_after",
+        "rtt",
+        "rtt_variation",
+    )
 
     def __init__(self, former: Path | None = None) -> None:
         """`former`: of the link before this one."""
         self.rtt: float | None = None
         self.rtt_variation = 0.0
+        self.resend_after = _resend_after(_INITIAL_RTT)
+        """Seconds after which an unseen frame counts as lost."""
         self.loss: float = 0.0 if former is None else former.loss
         self.burst: float = 1.0 if former is None else former.burst
         self._resolved: int = 0 if former is None else min(former._resolved, _KNOWN)
@@ -42,11 +55,6 @@ class Path:
         self.copies = self._wanted()
         self.every = FLUSH
         """Seconds between frames while busy."""
-
-    @property
-    def resend_after(self) -> float:
-        """Seconds after which an unseen frame counts as lost: 1.25 RTT and what acknowledging may take."""
-        return 1.25 * (_INITIAL_RTT if self.rtt is None else self.rtt) + 2 * FLUSH
 
     @property
     def gap(self) -> float:
@@ -71,9 +79,10 @@ class Path:
     def sample(self, rtt: float) -> None:
         if self.rtt is None:
             self.rtt, self.rtt_variation = rtt, rtt / 2
-            return
-        self.rtt_variation += (abs(self.rtt - rtt) - self.rtt_variation) / 4
-        self.rtt += (rtt - self.rtt) * _RTT_GAIN
+        else:
+            self.rtt_variation += (abs(self.rtt - rtt) - self.rtt_variation) / 4
+            self.rtt += (rtt - self.rtt) * _RTT_GAIN
+        self.resend_after = _resend_after(self.rtt)
 
     def resolved(self, lost: bool) -> None:
         """The next frame, in the order of sending, arrived or did not."""
@@ -90,6 +99,11 @@ class Path:
     def _wanted(self) -> int:
         copies = copies_for(self.loss)
         return copies if self._resolved >= _KNOWN else max(copies, 2)
+
+
+def _resend_after(rtt: float) -> float:
+    """1.25 RTT and what acknowledging may take."""
+    return 1.25 * rtt + 2 * FLUSH
 
 
 def copies_for(loss: float) -> int:

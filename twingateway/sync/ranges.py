@@ -39,31 +39,33 @@ class Ranges:
 
     def add(self, first: int, last: int) -> list[Interval]:
         """Add an interval; what of it was new, ascending. Numbers below `floor` are ignored."""
-        first = max(first, self.floor)
+        firsts, lasts = self._firsts, self._lasts
+        if first < self.floor:
+            first = self.floor
         if first > last:
             return []
-        within = bisect_right(self._firsts, first) - 1
-        if within >= 0 and last <= self._lasts[within]:
+        within = bisect_right(firsts, first) - 1
+        if within >= 0 and last <= lasts[within]:
             return []
         # The intervals left..right-1 overlap the new one or touch it.
-        left = bisect_left(self._lasts, first - 1)
-        right = bisect_right(self._firsts, last + 1)
+        left = bisect_left(lasts, first - 1)
+        right = bisect_right(firsts, last + 1)
         fresh: list[Interval] = []
         position = first
         for at in range(left, right):
-            if position < self._firsts[at]:
-                fresh.append((position, self._firsts[at] - 1))
-            position = max(position, self._lasts[at] + 1)
+            if position < firsts[at]:
+                fresh.append((position, firsts[at] - 1))
+            position = max(position, lasts[at] + 1)
         if position <= last:
             fresh.append((position, last))
         if left < right:
-            first = min(first, self._firsts[left])
-            last = max(last, self._lasts[right - 1])
-        self._firsts[left:right] = [first]
-        self._lasts[left:right] = [last]
-        if len(self._firsts) > self._limit:
-            self.floor = self._lasts[0] + 1
-            del self._firsts[0], self._lasts[0]
+            first = min(first, firsts[left])
+            last = max(last, lasts[right - 1])
+        firsts[left:right] = [first]
+        lasts[left:right] = [last]
+        if len(firsts) > self._limit:
+            self.floor = lasts[0] + 1
+            del firsts[0], lasts[0]
         return fresh
 
     def newest(self, count: int) -> list[Interval]:
