@@ -24,6 +24,8 @@ def test_an_authority_and_a_node(cli: Run, tmp_path: Path) -> None:
     assert 29 <= (certificate.not_valid_after_utc - certificate.not_valid_before_utc).days <= 31
     for name in ("cloud-1.crt", "cloud-1.key", "ca.crt"):
         assert str(folder / name) in result.stdout
+    assert result.stderr == ""
+    assert "no other node can use it as its parent" in cli("pki", "issue", folder, "edge-1").stderr
 
 
 def test_nothing_is_replaced_unless_forced(cli: Run, tmp_path: Path) -> None:
@@ -48,6 +50,7 @@ def test_revoking_counts_the_certificates(cli: Run, tmp_path: Path) -> None:
     done = cli("pki", "revoke", tmp_path, "edge-1", "--namespace", "plant-7")
     assert done.exit_code == 0
     assert done.stdout.startswith("1 certificate of edge-1 revoked")
+    assert "identity.crl" in done.stdout
 
 
 def test_without_an_authority_nothing_is_issued(cli: Run, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def site(cli: Run, tmp_path: Path) -> Iterator[Path]:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         _edit(tmp_path / "node.yaml", "127.0.0.1:8080", "127.0.0.1:0")
-        _edit(tmp_path / "devices/thermostat.yaml", "port: 502", f"port: {nobody.getsockname()[1]}")
+        _edit(tmp_path / "devices/thermostat.yaml", "port: 5020", f"port: {nobody.getsockname()[1]}")
         yield tmp_path
 
 

@@ -64,6 +64,22 @@ def test_a_state_is_told_in_words(ask: Run, node: FakeNode) -> None:
     assert lifecycle.endswith(" hvac lifecycle state = live, held by edge-2")
 
 
+def test_an_override_and_what_became_of_it_are_told_in_words(ask: Run, node: FakeNode) -> None:
+    about = {"twin": "hvac", "property": "speed", "time": 1700000000000}
+    override = {"id": "ab12-1.1", "value": 40.0, "actor": "olaf", "node": "edge-1", "ack": {"state": "applied"}}
+    verdict = {"override": "ab12-1.1", "outcome": "lost", "by": "dora", "stands": "1.1.7"}
+    told = [("override", override), ("verdict", verdict), ("verdict", {"outcome": "open"}), ("override", None)]
+    _stream(node, *(_event(number, kind, **about, value=value) for number, (kind, value) in enumerate(told, 6)))
+    node.problem("GET", "/events", 401, "A token is needed", "send it")
+    lines = [line.split(" hvac ")[1] for line in ask("watch").stdout.splitlines()]
+    assert lines == [
+        "override speed = 40.0 by olaf at edge-1, applied",
+        "verdict speed = lost by dora: the cloud's value stands",
+        "verdict speed = open: a person is to decide",
+        "override speed = null",
+    ]
+
+
 def test_the_quality_of_a_twins_values_is_told_in_words(ask: Run, node: FakeNode) -> None:
     bad = {"quality": "bad", "reason": {"code": "device-timeout", "message": "no answer", "since": 5}}
     but = {"quality": "good", "bad": {"level": {"code": "device-refused", "message": "level: refused", "since": 5}}}

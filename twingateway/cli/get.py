@@ -199,10 +199,14 @@ def events(
 def _event_row(entry: dict[str, Any]) -> Row:
     when, node = shown_time(entry["time"]), entry["node"]
     if "gap" in entry:
-        return when, node, None, "gap", f"{entry['count']} entries are missing: {entry['gap']}"
+        return when, node, None, "gap", f"{_missing(entry['count'])}: {entry['gap']}"
     value = entry["value"]
     message = value["message"] if isinstance(value, dict) and "message" in value else shown(value)
     return when, node, entry["twin"], entry["name"], message
+
+
+def _missing(count: int) -> str:
+    return "1 entry is missing" if count == 1 else f"{count} entries are missing"
 
 
 def _show(data: list[Any], form: Form, headings: tuple[str, ...], rows: Iterable[Row]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +17,7 @@ app = typer.Typer(
         "  twingateway pki init pki\n"
         "  twingateway pki issue pki cloud-1 --host cloud.example.org\n"
         "  twingateway pki issue pki edge-1\n"
-        "Then copy NAME.crt, NAME.key and ca.crt to each node; ca.key stays where it is."
+        "Then copy NAME.crt, NAME.key, ca.crt and ca.crl to each node; ca.key stays where it is."
     ),
 )
 
@@ -77,6 +78,8 @@ def issue(
     print(f"{made.certificate}  identity.certificate (valid until {made.expires:%Y-%m-%d})")
     print(f"{made.key}  identity.key")
     print(f"{made.ca}  identity.ca")
+    if not host:
+        print("without --host: no other node can use it as its parent", file=sys.stderr)
 
 
 @app.command("revoke")
@@ -86,4 +89,5 @@ def revoke(directory: Directory, name: Name, namespace: Namespace = "default") -
 
     done = withdraw(directory, name, namespace=namespace)
     plural = "certificate" if done.certificates == 1 else "certificates"
-    print(f"{done.certificates} {plural} of {done.name} revoked; copy {done.revocations} to every node")
+    print(f"{done.certificates} {plural} of {done.name} revoked")
+    print(f"{done.revocations}  copy it to every node that others connect to, as its identity.crl")

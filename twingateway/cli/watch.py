@@ -24,6 +24,13 @@ from twingateway.twin.event_kind import EventKind
 SILENCE = 40.0
 #: Events whose value is a state, and what there is to say about it.
 _STATES = frozenset({"ack", "presence", "lifecycle", "reach"})
+#: What the outcome of an override means.
+_VERDICTS = {
+    "accepted": "it is the desired value now",
+    "lost": "the cloud's value stands",
+    "open": "a person is to decide",
+    "withdrawn": "it was taken back",
+}
 #: Seconds before a lost connection is tried again: doubling from the first to the second.
 BACK_OFF = (0.5, 10.0)
 
@@ -125,9 +132,18 @@ def _quality(data: dict[str, Any]) -> str:
 
 
 def _value(value: Any, event: str) -> str:
-    """Of a state the word, who holds the device, and why; anything else as it is."""
+    """Of a state the word, who holds the device, and why; of an override what is set, by whom and how far it is;
+    of a verdict what it means; anything else as it is."""
     if value is None:
         return "null"
+    if event == EventKind.OVERRIDE and isinstance(value, dict) and "value" in value:
+        by, at = value.get("actor"), value.get("node")
+        words = [shown(value["value"]), by and f"by {shown(by)}", at and f"at {shown(at)}"]
+        ack = value.get("ack", {})
+        return ", ".join(filter(None, [" ".join(filter(None, words)), ack.get("state"), ack_note(ack)]))
+    if event == EventKind.VERDICT and isinstance(value, dict) and value.get("outcome") in _VERDICTS:
+        by = value.get("by")
+        return f"{value['outcome']}{f' by {shown(by)}' if by else ''}: {_VERDICTS[value['outcome']]}"
     if event not in _STATES or not isinstance(value, dict) or "state" not in value:
         return shown(value)
     holder = value.get("holder")

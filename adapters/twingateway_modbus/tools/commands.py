@@ -19,7 +19,9 @@ from twingateway_modbus.tools.importing import Foreign
 if TYPE_CHECKING:
     from twingateway_modbus.tools.listening import Certificate
 
-app = typer.Typer(no_args_is_help=True, help="Modbus devices: look at them, try them, simulate them.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Modbus devices: look at them, try them, simulate them."
+)
 
 _Target = Annotated[
     str,

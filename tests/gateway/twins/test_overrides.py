@@ -68,7 +68,10 @@ async def test_of_two_edits_at_the_same_time_the_policy_chooses_and_the_loser_is
         assert told.name == "conflict"
         assert (told.value["cloud"]["value"], told.value["cloud"]["actor"]) == (50, "carol")
         assert (told.value["edge"]["value"], told.value["edge"]["actor"]) == (99, "olaf")
-        assert told.value["winner"] == policy.removesuffix("-wins")
+        wins = policy.removesuffix("-wins")
+        assert told.value["winner"] == wins
+        said = f"was set to 50 at the cloud by carol and to 99 at edge by olaf: {wins} wins"
+        assert told.value["message"] == f"{SPEED} {said}"
 
 
 @pytest.mark.parametrize("winner", ["cloud", "edge"])
@@ -92,3 +95,4 @@ async def test_a_manual_conflict_stays_open_until_a_person_decides(winner: str, 
         open_, decided = await both.events(both.cloud, "conflict", "conflict-open")
         assert (open_.name, decided.name) == ("conflict-open", "conflict")
         assert (decided.value["winner"], decided.value["by"]) == (winner, "dora")
+        assert decided.value["message"].endswith(f"{winner} wins, decided by dora")

@@ -39,6 +39,7 @@ from twingateway.twin.identity import DeviceId
 from twingateway.twin.override import Override, OverrideId
 from twingateway.twin.register import ZERO, RegisterKey, Section, StoredRegister, Version
 from twingateway.twin.value import Value
+from twingateway.validation.explain import shown as in_words
 from twingateway.validation.model import Direction
 from twingateway.validation.normalise import normalise
 
@@ -117,7 +118,8 @@ class Overrides:
             former = open_overrides(self._table, device).get(name)
             if former is not None:
                 detail["replaces"] = str(former.id)
-            await self._keep(device, name, override, "override", f"{name} was set to a local value", detail, actor)
+            message = f"{name} was set to the local value {in_words(override.value)}"
+            await self._keep(device, name, override, "override", message, detail, actor)
             return override
 
     async def withdraw(

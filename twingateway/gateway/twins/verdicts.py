@@ -47,6 +47,7 @@ from twingateway.twin.identity import DeviceId
 from twingateway.twin.override import Override, OverrideId
 from twingateway.twin.register import ZERO, Register, RegisterKey, Section, StoredRegister, Version
 from twingateway.twin.value import Value
+from twingateway.validation.explain import shown as in_words
 from twingateway.validation.model import Direction
 from twingateway.validation.normalise import normalise
 
@@ -269,8 +270,10 @@ class Verdicts:
         }
         if by:
             detail["by"] = by
-        ending = f"{winner} wins" if winner else "a person is to decide"
-        message = f"{name} was set at the cloud{_by(cloud_actor)} and at {override.node}{_by(edge_actor)}: {ending}"
+        ending = f"{winner} wins{f', decided{_by(by)}' if by else ''}" if winner else "a person is to decide"
+        at_cloud = f"{in_words(plain(held))} at the cloud{_by(cloud_actor)}"
+        at_edge = f"{in_words(override.value)} at {override.node}{_by(edge_actor)}"
+        message = f"{name} was set to {at_cloud} and to {at_edge}: {ending}"
         return message, detail
 
     def _desired(self, device: DeviceId, name: str) -> Register | None:
