@@ -283,6 +283,23 @@ async def test_a_move_takes_an_open_override_along() -> None:
         assert both.written == [99]
 
 
+async def test_whoever_is_given_a_device_asks_whether_it_holds_what_was_applied() -> None:
+    async with joined("manual") as both:
+        await undecided(both)
+        both.cut()
+        await both.holder.overrides.withdraw(PUMP, SPEED, "olaf")
+        await until(lambda: both.written == [99, 50])
+        other = await moved_to(both, "other")
+        await until(lambda: other.machines["pump"].written == [(SPEED, 99)])
+        await both.root.commands.move(PUMP, "edge")
+        both.pump.say(speed=99)
+        both.heal()
+        await until(lambda: both.holder.ownership.held(PUMP))
+        await both.calm(lambda: both.state(both.edge) == both.state(both.cloud) == "undecided")
+        await until(lambda: "handed-over" not in str(both.root.queries.overrides(PUMP)))
+        assert both.written == [99, 50]
+
+
 @pytest.mark.parametrize("state", ["unjudged", "undecided"])
 async def test_a_move_to_the_root_itself_takes_it_along_too(state: str) -> None:
     both = Joined()
@@ -332,7 +349,7 @@ async def test_one_that_the_root_was_never_told_of_ends_with_a_move() -> None:
         await until(lambda: both.holder.ownership.held(PUMP))
         await both.calm()
         assert both.state(both.edge) is None
-        assert other.machines["pump"].written == []
+        assert other.machines["pump"].written == [(SPEED, 10)]
         with pytest.raises(NotHolder):
             await other.gateway.overrides.set(PUMP, SPEED, 5, "olaf")
 

@@ -129,10 +129,9 @@ class Oracle:
         self._lose_what_was_shown()
         disks = [each.disk for each in world.nodes.values()]
         for key, written in self._written.items():
-            last = written[-1]
-            is_replaced = self._replaced.get(last.node, -1.0) >= last.at
-            if is_replaced and not any(_says_written(disk, key, last.value) for disk in disks):
-                written[-1] = replace(last, lost=True)
+            is_replaced = self._replaced.get(written[-1].node, -1.0) >= written[-1].at
+            if is_replaced and not any(self._says_written(disk, key) for disk in disks):
+                written[-1] = replace(written[-1], lost=True)
         lost = self.edits.replaced(disks, root_at=world.now if node == ROOT else None)
         gone = [
             write
@@ -376,7 +375,14 @@ class Oracle:
         if self.holder_by_root(key[0]) == last.node:
             return False
         others = (node.disk for name, node in self._world.nodes.items() if name != last.node)
-        return not any(_says_written(disk, key, last.value) for disk in others)
+        return not any(self._says_written(disk, key) for disk in others)
+
+    def _says_written(self, disk: MemoryDisk, key: Key) -> bool:
+        """Whether a disk says of the last write of a property that it was made, or may have been: of a value that was
+        there before, and came back when an override ended, only one that has heard of the override."""
+        *before, last = (each.value for each in self._written[key])
+        ended = self.edits.find(key, before[-1]) if last in before else None
+        return _says_written(disk, key, last, 0 if ended is None else ended.value)
 
     def _is_of_former(self, key: Key, last: Written) -> bool:
         """Its node had not been told that the device was another's, and does not hold it now as it did then."""
@@ -426,8 +432,9 @@ def _has(disk: MemoryDisk, write: Write) -> bool:
     return stored is not None and plain(stored.register.value) == write.value
 
 
-def _says_written(disk: MemoryDisk, key: Key, value: Value) -> bool:
-    """Whether a disk says that this value was written to the device last, or may have been."""
+def _says_written(disk: MemoryDisk, key: Key, value: Value, over: int) -> bool:
+    """Whether a disk says that this value was written to the device last, or may have been, and knows of the override
+    `over` or a later one, if it is not 0."""
     device, name = DeviceId("default", key[0]), key[1]
     registers = {s: disk.registers.get(RegisterKey(device, s, name)) for s in COMPARED}
     desired, ack, override = (registers[s] for s in (Section.DESIRED, Section.ACK, Section.OVERRIDE))
@@ -436,6 +443,8 @@ def _says_written(disk: MemoryDisk, key: Key, value: Value) -> bool:
     if desired is not None and plain(desired.register.value) == value and attempt is not None:
         return attempt.version == desired.register.version and told.get("code") != OVERRIDDEN
     held = None if override is None else Override.read(override.register.value)
+    if over and not (held is not None and isinstance(held.value, int) and held.value >= over):
+        return False
     return told.get("observed") == value or (held is not None and held.value == value and held.attempted)
 
 

@@ -71,8 +71,9 @@ class Driver(ABC):
         raise not_writable(name)
 
     async def read_back(self, name: str) -> Value:
-        """One property, now; how the host finds out, before its first write of it and after a crash in the middle of
-        one, whether there is anything to write. Raises DeviceError; DeviceRefused, at once, if it has no way to."""
+        """One property, now; how the host finds out, before its first write of it, after a crash in the middle of
+        one, and when its node is given the device, whether there is anything to write. Raises DeviceError;
+        DeviceRefused, at once, if it has no way to."""
         values = await self.read()
         if name not in values:
             raise DeviceRefused(f"{name} cannot be read back")

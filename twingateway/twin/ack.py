@@ -6,6 +6,7 @@ whether a state may follow another.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 
 from twingateway.twin.record import record
@@ -27,8 +28,11 @@ FINAL = frozenset({AckState.APPLIED, AckState.REJECTED, AckState.FAILED, AckStat
 
 #: Code of a value that is not at the device because a local override is.
 OVERRIDDEN = "overridden"
+#: Code of what was applied under an earlier grant of the device: it is to be asked whether it holds it still.
+HANDED_OVER = "handed-over"
 
-#: What may follow what, for one desired version. An applied one is delivered again when it was overridden since.
+#: What may follow what, for one desired version. An applied one is delivered again when it was overridden since, or
+#: when the device was handed over without it.
 FOLLOWS: dict[AckState, frozenset[AckState]] = {
     AckState.PENDING: frozenset(AckState) - {AckState.PENDING},
     AckState.DELIVERED: frozenset(AckState) - {AckState.PENDING},
@@ -56,6 +60,16 @@ class Ack:
     def settled(self) -> bool:
         """Nothing more will happen unless the device or a person acts: final, or delivered but unconfirmable."""
         return self.state in FINAL or (self.state is AckState.DELIVERED and self.code == "unconfirmed")
+
+    @property
+    def is_handed_over(self) -> bool:
+        return self.state is AckState.APPLIED and self.code == HANDED_OVER
+
+    def handed_over(self) -> Ack:
+        """What it is worth when its device is granted anew, to this node or another."""
+        if self.state is not AckState.APPLIED:
+            return self
+        return replace(self, code=HANDED_OVER, message="the device was not asked since it was handed over")
 
     def to_value(self) -> dict[str, Value]:
         document: dict[str, Value] = {

@@ -250,6 +250,64 @@ async def test_after_a_crash_behind_the_attempt_the_device_itself_says_whether_i
         assert r.driver.written == ([] if had_written else [("speed", 20)])
 
 
+async def handed_over(r: Rig) -> None:
+    """speed=20 was applied by another holder, as this one is told when it is given the device."""
+    version = await r.desire()
+    await r.settled()
+    ack = Ack(version, AckState.APPLIED, observed=20).handed_over()
+    r.driver.written.clear()
+    r.driver.reads = 0
+    await r.b.gateway.ledger.write([Draft(RegisterKey(PUMP, Section.ACK, "speed"), ack.to_value())])
+
+
+@pytest.mark.parametrize("holds", [True, False])
+async def test_a_device_that_was_handed_over_is_asked_whether_it_holds_what_was_applied(holds: bool) -> None:
+    async with rig() as r:
+        await handed_over(r)
+        r.driver.values["speed"] = 20 if holds else 7
+        r.actuator.nudge()
+        await r.said(AckState.APPLIED, "")
+        assert r.driver.written == ([] if holds else [("speed", 20)])
+        r.driver.values["speed"] = 8
+        r.actuator.nudge()
+        await turns()
+        assert r.driver.reads == 1, "it is asked once"
+
+
+async def test_what_was_applied_before_is_believed_where_the_device_cannot_say() -> None:
+    async with rig() as r:
+        await handed_over(r)
+        r.driver.blind = True
+        r.actuator.nudge()
+        await r.said(AckState.APPLIED, "")
+        assert r.driver.written == []
+
+
+async def test_a_device_that_was_handed_over_while_it_is_off_is_asked_when_it_is_back() -> None:
+    async with rig() as r:
+        await handed_over(r)
+        r.driver.values["speed"] = 7
+        r.driver.unreadable = DeviceUnreachable("it is off")
+        r.actuator.nudge()
+        await until(lambda: r.driver.reads == 1)
+        await turns()
+        assert r.ack() is not None
+        assert r.ack().is_handed_over  # type: ignore[union-attr]
+        r.driver.unreadable = None
+        r.actuator.returned()
+        await r.said(AckState.APPLIED, "")
+        assert r.driver.written == [("speed", 20)]
+
+
+async def test_a_new_value_for_a_device_that_was_handed_over_is_read_back_first() -> None:
+    async with rig() as r:
+        await handed_over(r)
+        r.driver.values["speed"] = 30
+        version = await r.desire(value=30)
+        await until(lambda: (ack := r.ack()) is not None and ack.version == version and ack.settled)
+        assert r.driver.written == []
+
+
 async def test_an_outcome_that_nobody_can_read_is_failed_and_not_repeated() -> None:
     disk, driver = MemoryDisk(), FakeDriver()
     crashed(disk, attempted=True)

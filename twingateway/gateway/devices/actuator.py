@@ -4,7 +4,8 @@
 For one of them the steps are: checks → ack `delivered` and attempt, durable together → write → final ack.
 What this process has not written before, and a write whose outcome is unknown, is read back first, and written only
 if the device differs: so nothing that it holds is written again after a restart, a move or the loss of a store,
-whatever of that was on record.
+whatever of that was on record. Of what was applied before a device was handed over (moved, or its holder's store
+replaced) the device is asked, too, whether it still holds it.
 A property that has to wait (device off, transient error) never holds up its neighbours. Of several the most urgent
 goes first. A value with a ttl is written only while it is known that time is left of it; with none left it is
 `expired`.
@@ -37,7 +38,7 @@ from twingateway.gateway.devices.reporter import Reporter
 from twingateway.gateway.devices.wishes import Wish, Wishes
 from twingateway.gateway.state.clock import Clock
 from twingateway.ports.store import Attempt
-from twingateway.twin.ack import OVERRIDDEN, Ack, AckState
+from twingateway.twin.ack import HANDED_OVER, OVERRIDDEN, Ack, AckState
 from twingateway.twin.desired import Desired
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.register import RegisterKey, Section, Version
@@ -180,17 +181,7 @@ class Actuator:
     def _pending(self) -> list[Wish]:
         if not self._held(self._device):
             return []
-        undone = [wish for name in self._done if (wish := self._undone(name)) is not None]
-        return [*self._wishes.open(self._device), *undone]
-
-    def _undone(self, name: str) -> Wish | None:
-        """What was applied once, as the root says that was told so by this node before its store was replaced by an
-        older copy; and before the root said it, an older value was written."""
-        wish = self._wishes.current(self._device, name)
-        if wish is None or wish.value is None or self._done[name] in (wish.mark, wish.override):
-            return None
-        ack = self._wishes.ack(self._device, wish)
-        return wish if ack is not None and ack.state is AckState.APPLIED else None
+        return self._wishes.open(self._device)
 
     async def _advance(self, wish: Wish) -> None:
         """One step for one wish; leaves it where it has to wait."""
@@ -206,29 +197,61 @@ class Actuator:
         if wish.value is None:
             await self._wishes.forget(self._device, wish.name)
             return
-        if await self._is_said_already(wish):
+        said = await self._said_already(wish)
+        if said is not None and not said.is_handed_over:
             return
         try:
             wanted = Desired(wish.value) if wish.is_override else Desired.from_value(wish.value)
             value = self._judge(wish.name, wanted.value)
         except (InvalidValue, TooLarge) as error:
-            await self._say(wish, _rejected(wish.version, error))
+            await self._say(
+                wish, _rejected(wish.version, error) if said is None else replace(said, code="", message="")
+            )
             return
-        if await self._is_in_time(wish, wanted.terms.ttl):
+        if said is not None:
+            await self._ask(wish, value, said)
+        elif await self._is_in_time(wish, wanted.terms.ttl):
             await self._proceed(wish, value, wanted.terms.ttl)
 
-    async def _is_said_already(self, wish: Wish) -> bool:
-        """An override covers what is desired; its outcome is that of the desired value it becomes."""
+    async def _said_already(self, wish: Wish) -> Ack | None:
+        """What is the outcome, if that is known. An override covers what is desired; its outcome is that of the
+        desired value it becomes."""
         overruled = self._wishes.overrules(self._device, wish)
         if overruled is not None:
             await self._wishes.say_desired(self._device, wish.name, self._timed(overruled))
         ack = self._wishes.ack(self._device, wish)
         if ack is not None and ack.settled:
-            return wish.name not in self._done or self._undone(wish.name) is None
+            return ack
         inherited = self._wishes.inherited(self._device, wish)
         if inherited is not None:
             await self._say(wish, inherited)
-        return inherited is not None
+        return inherited
+
+    async def _ask(self, wish: Wish, value: Value, said: Ack) -> None:
+        """Whether the device still holds what it took before it was handed over: who held it may have written it since
+        without anybody hearing of that. What cannot be read back is believed, unless this process wrote another."""
+        if value is None or not self._reporter.is_online or not self._is_due(wish):
+            return
+        try:
+            async with asyncio.timeout(ASK_TIMEOUT):
+                observed = await self._driver.read_back(wish.name)
+        except (DeviceError, TimeoutError) as error:
+            if isinstance(error, DeviceError) and error.transient:
+                self._retry_later(wish)
+                return
+            observed = said.observed
+            holds_it = self._done.get(wish.name, wish.mark) in (wish.mark, wish.override)
+        else:
+            self._touched.add(wish.name)
+            holds_it = self._driver.matches(wish.name, value, observed)
+        if not self._is_wanted(wish):
+            return
+        if holds_it:
+            await self._say(wish, Ack(wish.version, AckState.APPLIED, observed=observed))
+        else:
+            message = "the device was handed over without it"
+            await self._say(wish, Ack(wish.version, AckState.DELIVERED, HANDED_OVER, message))
+            self._nudged.set()
 
     async def _is_in_time(self, wish: Wish, ttl: float | None) -> bool:
         """Whether there is anything to be done yet; what there is to say otherwise, is said. A value whose time is up
@@ -267,7 +290,7 @@ class Actuator:
         may be this value in an earlier version: its root was restored and gave it a new one."""
         if self._uncertain.get(wish.name) == wish.mark or self._wishes.was_attempted(self._device, wish):
             return _Doubt.BEGUN
-        if wish.name not in self._touched:
+        if wish.name not in self._touched or self._wishes.is_handed_over(self._device, wish.name):
             return _Doubt.UNKNOWN
         observed = self._taken.get(wish.name)
         is_it = observed is not None and self._driver.matches(wish.name, value, observed)

@@ -249,7 +249,9 @@ class AdapterHost:
                 self._disown(device)
         elif self._ownership.is_taken(device):
             self._end(device)
-        elif device not in self._begun:
+        elif device in self._begun:
+            self._nudge(device)
+        else:
             self._start(configured)
 
     def _end(self, device: DeviceId) -> None:

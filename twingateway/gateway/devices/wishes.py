@@ -16,7 +16,7 @@ from twingateway.gateway.state.locks import DeviceLocks
 from twingateway.gateway.state.overridden import override_of, verdict_of
 from twingateway.gateway.state.table import TwinTable
 from twingateway.ports.store import Attempt
-from twingateway.twin.ack import OVERRIDDEN, Ack, AckState
+from twingateway.twin.ack import HANDED_OVER, OVERRIDDEN, Ack, AckState
 from twingateway.twin.conflict import Source, followed
 from twingateway.twin.desired import origin_of, terms_of
 from twingateway.twin.identity import DeviceId
@@ -109,16 +109,26 @@ class Wishes:
         return None if value is None else Ack.from_value(value)
 
     def inherited(self, device: DeviceId, wish: Wish) -> Ack | None:
-        """The outcome of a desired value that was written as an override already."""
-        override = None if wish.is_override else self._origin(device, wish)
+        """The outcome of a desired value that was written as an override already; until the device, having been
+        handed over, was found without it."""
+        said = self.ack(device, wish)
+        is_asked = said is not None and said.code == HANDED_OVER
+        override = None if wish.is_override or is_asked else self._origin(device, wish)
         return None if override is None or override.ack is None or not override.ack.settled else override.ack
 
     def observed(self, device: DeviceId, name: str) -> Value:
         """What the device was last seen to take; None if that is not known."""
+        ack = self._last_ack(device, name)
+        return ack.observed if ack is not None and ack.state is AckState.APPLIED and not ack.is_handed_over else None
+
+    def is_handed_over(self, device: DeviceId, name: str) -> bool:
+        """What the device is said to have taken last, it took under an earlier grant, and was not asked since."""
+        ack = self._last_ack(device, name)
+        return ack is not None and ack.is_handed_over
+
+    def _last_ack(self, device: DeviceId, name: str) -> Ack | None:
         ack, override = self.desired_ack(device, name), override_of(self._table, device, name)
-        if override is not None and (ack is None or ack.code == OVERRIDDEN):
-            ack = override.ack
-        return ack.observed if ack is not None and ack.state is AckState.APPLIED else None
+        return override.ack if override is not None and (ack is None or ack.code == OVERRIDDEN) else ack
 
     def was_attempted(self, device: DeviceId, wish: Wish) -> bool:
         """It was begun as an override."""
@@ -209,7 +219,8 @@ class Wishes:
         if wish.value is None:
             return said is not None
         ack = self.ack(device, wish)
-        return ack is None or not ack.settled or self.overrules(device, wish) is not None
+        is_done = ack is not None and ack.settled and not ack.is_handed_over
+        return not is_done or self.overrules(device, wish) is not None
 
     async def _update(
         self, device: DeviceId, wish: Wish, change: Callable[[Override], Override], overruled: Ack | None = None

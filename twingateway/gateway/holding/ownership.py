@@ -31,7 +31,7 @@ from twingateway.gateway.holding.claims import (
     send_claims,
     word,
 )
-from twingateway.gateway.holding.given_back import as_it_is, widened
+from twingateway.gateway.holding.given_back import handed_over, widened
 from twingateway.gateway.holding.grants import Grants
 from twingateway.gateway.holding.notes import draw_up, was_told
 from twingateway.gateway.peering import wire
@@ -264,12 +264,11 @@ class Ownership:
         lifecycles = [r for rs in devices.values() for r in rs if r.key == lifecycle_key(r.key.device)]
         self._ledger.apply(lifecycles, origin=peer.name, then=lambda: None)
         registers = [
-            as_it_is(widened(r, self._table, self._ledger), self._table, self._ledger)
+            handed_over(widened(r, self._table, self._ledger))
             for rs in devices.values()
             for r in rs
             if r.key.section in HOLDER_SECTIONS and self._is_older(r)
         ]
-        registers += self._in_doubt(registers)
 
         store_id = self._peers.store_id
 
@@ -279,6 +278,8 @@ class Ownership:
 
         log.info("taking back what was told before", devices=len(devices), registers=len(registers))
         self._ledger.take_back(registers, then=durable)
+        for device in filter(self.runs, devices):
+            self._tell_watchers(device)
 
     def _is_older(self, told: Register) -> bool:
         """Not what the device itself said since this process began, unless it left off while another node held it and
@@ -292,20 +293,6 @@ class Ownership:
         if told.key in self._ledger.being_written(device):
             return False
         return ours is None or (self._is_past(ours) and told.version > ours.register.version)
-
-    def _in_doubt(self, told: list[Register]) -> list[Register]:
-        """Overrides that are later than what was told, of properties that were given something else since, as their
-        acks say: how far they have come is void."""
-        taken, doubted = {register.key for register in told}, []
-        for ack in told:
-            key = ack.key._replace(section=Section.OVERRIDE)
-            ours = self._ledger.newest(key)
-            if ack.key.section is not Section.ACK or ack.value is None or ours is None or key in taken:
-                continue
-            override = Override.read(ours.value)
-            if override is not None and Ack.from_value(ack.value).state is AckState.APPLIED:
-                doubted.append(replace(ours, value=replace(override, ack=None).to_value()))
-        return doubted
 
     def _is_past(self, ours: StoredRegister) -> bool:
         device, section, _ = ours.register.key
@@ -434,7 +421,7 @@ class Ownership:
         is_first = epoch == 1 or was_told(self._table, device, Section.PRESENCE, (incarnation, epoch))
         lifecycle = self._table.get(lifecycle_key(device))
         came = (0, 0) if lifecycle is None or self._grants is not None else tenure(lifecycle.register)
-        self._ledger.mint_again(device, HOLDER_SECTIONS, came)
+        self._ledger.mint_again(device, HOLDER_SECTIONS, came, handed_over)
         if not is_first:  # what was said before, by another or with another store, and not given back, is void
             granted = Version(incarnation, epoch, 0)
             self._ledger.report(draw_up(self._table, self._ledger, device, Section.PRESENCE, granted))

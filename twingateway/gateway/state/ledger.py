@@ -133,10 +133,6 @@ class Ledger:
         """The last lsn from before this process."""
         return self._numbers.start
 
-    def forked_at(self, number: int) -> int | None:
-        """As `Numbers.forked_at`."""
-        return self._numbers.forked_at(number)
-
     @property
     def position(self) -> int:
         """Every event at or below this lsn has been published."""
@@ -182,9 +178,16 @@ class Ledger:
         self._offer(early, None)
         return minted
 
-    def mint_again(self, device: DeviceId, sections: Iterable[Section], begun: tuple[int, int]) -> None:
+    def mint_again(
+        self,
+        device: DeviceId,
+        sections: Iterable[Section],
+        begun: tuple[int, int],
+        change: Callable[[Register], Register],
+    ) -> None:
         """Give this node's registers of a device versions under its present incarnation and epoch, where they have
-        older ones; also those that are still on their way into the store. Overrides from before `begun` are over."""
+        older ones, and the values that `change` gives them; also those that are still on their way into the store.
+        Overrides from before `begun` are over."""
         newest = {
             stored.register.key: stored.register
             for section in sections
@@ -196,7 +199,7 @@ class Ledger:
                 if known is None or pending.register.version > known.version:
                     newest[key] = pending.register
         self._report(
-            Draft(key, register.value, register.time)
+            Draft(key, change(register).value, register.time)
             for key, register in newest.items()
             if register.version[:2] != self.basis(key) and not self._is_over(register, begun)
         )

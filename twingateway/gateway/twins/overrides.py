@@ -271,4 +271,4 @@ class Overrides:
 def _require_room(name: str, override: Override) -> None:
     """Raises TooLarge if it would not fit its register once the device has reported it back."""
     applied = Ack(override.base, AckState.APPLIED, observed=override.value)
-    normalise(replace(override.with_ack(applied), attempted=True).to_value(), name)
+    normalise(replace(override.with_ack(applied.handed_over()), attempted=True).to_value(), name)
