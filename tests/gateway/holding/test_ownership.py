@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -31,6 +32,19 @@ async def test_the_first_claimant_is_granted_the_first_epoch_and_told() -> None:
         await until(lambda: LIFECYCLE in b.outbox(edge))
         assert b.lifecycle() == {"state": "live", "holder": "edge", "store": "aa", "epoch": 1}
         assert b.durable(LIFECYCLE) == b.lifecycle(), "a grant is durable before anyone hears of it"
+
+
+async def test_what_a_holder_is_to_have_gets_its_fresh_numbers_in_the_transaction_of_the_grant() -> None:
+    """Else a crash between the two would leave numbers below what the holder was told before that it has."""
+    async with bench() as b:
+        edge, _ = b.child("edge")
+        [desired] = await b.gateway.ledger.write([Draft(SPEED, 5)])
+        b.gateway.sessions.control(edge, "claim", claim("edge", "pump"))
+        await until(lambda: SPEED in b.outbox(edge))
+        commits = [{stored.register.key: stored.lsn for stored in commit.registers} for commit in b.store.commits]
+        [granting] = [lsns for lsns in commits if LIFECYCLE in lsns]
+        assert granting[SPEED] > desired.lsn
+        assert b.gateway.table.get(SPEED) == replace(desired, lsn=granting[SPEED])
 
 
 async def test_of_two_claimants_at_once_one_is_granted_and_one_is_refused() -> None:

@@ -13,7 +13,7 @@ The root judges each claim by one table (`Grants.judge`):
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -164,9 +164,7 @@ class Grants:
 
     def tell_again(self, device: DeviceId) -> None:
         """The device's holder is to have everything that the root wrote."""
-        self._ledger.renumber(
-            stored for section in ROOT_SECTIONS for stored in list(self._table.section(device, section).values())
-        )
+        self._ledger.renumber(self._entering(device))
 
     # --- judging -------------------------------------------------------------------------------------------------
 
@@ -259,9 +257,14 @@ class Grants:
             draft = Draft(lifecycle_key(claim.device), self._granted(claim, current))
             by_version.setdefault(Version(known.incarnation, known.epoch, 0), []).append(draft)
         for version, drafts in by_version.items():
-            await self._ledger.write(drafts, version=version)
-        for claim in claims:
-            self.tell_again(claim.device)
+            devices = [draft.key.device for draft in drafts]
+            entering = [stored for device in devices for stored in self._entering(device, but=(lifecycle_key(device),))]
+            await self._ledger.write(drafts, version=version, again=entering)
+
+    def _entering(self, device: DeviceId, but: Container[RegisterKey] = ()) -> list[StoredRegister]:
+        """What the root wrote of a device, which its holder is to have (`but` what is just being written)."""
+        written = (self._table.section(device, section).values() for section in ROOT_SECTIONS)
+        return [stored for section in written for stored in section if stored.register.key not in but]
 
     def _was_all_given(self, claim: Claim) -> bool:
         """Nothing came since that the former store had said: a frame can be late."""
@@ -364,7 +367,6 @@ class Grants:
                 await asyncio.sleep(RETRY_SECONDS)
         counts = {"registers": len(registers), "kept": len(kept)}
         log.info("adopted from a claimant", device=str(device), node=claim.holder, **counts)
-        self.tell_again(device)
         self._judge_again(replace(claim, root=ZERO, known=ZERO))
 
     def _is_news(self, claim: Claim, before: dict[str, Value], registers: list[Register]) -> bool:
@@ -410,7 +412,8 @@ class Grants:
             value[DOUBT] = True  # a former holder can know more than the root, the present one alone everything
         try:
             mended = [Draft(lifecycle_key(device), value), *drafts.values()]
-            await self._ledger.write(mended, version=version, vital=True)
+            entering = self._entering(device, but={draft.key for draft in mended})
+            await self._ledger.write(mended, version=version, vital=True, again=entering)
         except (StoreError, Unavailable) as error:
             log.warning("an adoption waits for the store", device=str(device), reason=error.message)
             return False

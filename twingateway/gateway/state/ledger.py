@@ -229,19 +229,23 @@ class Ledger:
         attempts: Sequence[Attempt] = (),
         journal: Sequence[Filing] = (),
         vital: bool = False,
+        again: Iterable[StoredRegister] = (),
     ) -> list[StoredRegister]:
         """Mint, commit (with `journal`, in one transaction; what is `vital` also while the store has little space),
         then show and send. Raises StoreError or Unavailable; then nothing happened. Who is cancelled while waiting
         does not know what happened.
 
-        `version` overrides incarnation and epoch (its seq is ignored): a grant begins a new epoch.
+        `version` overrides incarnation and epoch (its seq is ignored): a grant begins a new epoch. `again`: other
+        registers that enter a peer's scope by this one, and get fresh lsns in the same transaction: their old ones
+        may be below what that peer was told that it has, since they were none of its business.
         """
-        minted = self._mint(drafts, version)
-        self._unsettled.add(minted)
+        minted, entering = self._mint(drafts, version), [stored.register for stored in again]
+        fresh = list(map(StoredRegister, entering, self._numbers.lsns(len(entering))))
+        self._unsettled.add(minted + fresh)
         self._unpublished.add(minted)
         self._pending.update((stored.register.key, stored) for stored in minted)
-        committing = self._committer.submit(minted, attempts=attempts, journal=journal, vital=vital)
-        committing.add_done_callback(lambda done: self._settle(minted, durable=done.exception() is None))
+        committing = self._committer.submit(minted + fresh, attempts=attempts, journal=journal, vital=vital)
+        committing.add_done_callback(lambda done: self._settle(minted, fresh, durable=done.exception() is None))
         try:
             await asyncio.shield(committing)
         except asyncio.CancelledError:
@@ -249,13 +253,16 @@ class Ledger:
             raise
         return minted
 
-    def _settle(self, minted: list[StoredRegister], *, durable: bool) -> None:
+    def _settle(self, minted: list[StoredRegister], fresh: list[StoredRegister], *, durable: bool) -> None:
         """Also for a writer that was cancelled meanwhile: what is durable must be shown and sent."""
         try:
             if durable:
-                self._offer(self._show(minted), None)
+                shown, entering = self._show(minted), [each for each in fresh if self._is_current(each.register)]
+                for stored in entering:
+                    self._table.renumber(stored)
+                self._offer(shown + entering, None)
         finally:
-            self._unsettled.remove(minted, durable=durable)
+            self._unsettled.remove(minted + fresh, durable=durable)
             self._unpublished.remove(minted)
             for stored in minted:
                 if self._pending.get(stored.register.key) is stored:
