@@ -98,6 +98,37 @@ async def test_a_holder_that_was_put_back_hears_so_from_the_root_though_the_node
         assert edge.machines["pump"].written == [("speed", speed) for speed in range(1, 21)]
 
 
+async def test_a_holder_that_was_put_back_after_it_had_another_store_hears_so_from_the_node_between() -> None:
+    """The root was away, and the region has met the other store since."""
+    cloud, region, edge = nodes = tree()
+    async with running(*nodes):
+        await quiet(*nodes)
+        old = backup(edge)
+    async with running(*nodes):
+        await quiet(*nodes)
+    async with running(*nodes):
+        await quiet(*nodes)
+        for link in cloud.listener.links:
+            link.drop()
+        region.path.cut = True
+        await edge.gateway.overrides.set(PUMP, "speed", 7, "olaf")
+        await until(lambda: "applied" in str(region.gateway.queries.overrides(PUMP)))
+        await region.gateway.committer.submit()
+    edge.disk = MemoryDisk()
+    async with region.running(cloud), edge.running(region):
+        await until(lambda: "speed" in edge.gateway.table.section(PUMP, Section.OVERRIDE))
+        store = edge.gateway.peers.store_id
+        await until(lambda: region.disk.peers["edge"].store_id == store)
+    edge.disk = old
+    async with running(*nodes):
+        await until(lambda: edge.gateway.repair.repairs == 1)
+        region.path.cut = False
+        await quiet(*nodes)
+        await until(lambda: all(value(node, Section.DESIRED, "speed") is not None for node in nodes))
+        await until(lambda: all(value(node, Section.OVERRIDE, "speed") is not None for node in nodes))
+        assert edge.machines["pump"].written == [("speed", 7)]
+
+
 async def deleted_since(cloud: MemoryNode, edge: MemoryNode, nodes: list[MemoryNode]) -> MemoryDisk:
     """The root's store as it was; the pump was deleted then, and the edge has heard of it."""
     await quiet(*nodes)

@@ -35,7 +35,7 @@ from twingateway.gateway.holding.claims import (
     refuse,
     registers_of,
 )
-from twingateway.gateway.holding.histories import Histories
+from twingateway.gateway.holding.histories import Histories, numbers_said
 from twingateway.gateway.holding.restored import DECIDED, MADE, MOVED_IN, ONLY_MOVED, RESTORED, Restored
 from twingateway.gateway.peering import wire
 from twingateway.gateway.peering.peers import Line, Peer, Peers
@@ -315,7 +315,7 @@ class Grants:
         """To a holder that comes with the store that it was granted its devices with: numbers that it must know to
         have issued, unless that store is an older copy of itself."""
         for _, line, holder, of_one in self._reached(claims):
-            numbers = self.histories.numbers_said(of_one)
+            numbers = numbers_said(self._table, self._ledger, of_one)
             if numbers:
                 line.send_control("said", {"node": holder, "store": of_one[0].store, "numbers": numbers})
 

@@ -4,7 +4,7 @@ and which of its registers it wrote since.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from twingateway.gateway.holding.claims import (
     COMMITTED_FIRST,
@@ -64,18 +64,6 @@ class Histories:
         forks = (self._numbers.forked_at(version.seq) for version in claim.of_root)
         return next((fork for fork in forks if fork is not None), None)
 
-    def numbers_said(self, claims: list[Claim]) -> list[int]:
-        """Of every stretch of numbers the highest: what another history issued is in a stretch of its own, or beyond
-        what both have in common."""
-        highest: dict[int, int] = {}
-        for claim in claims:
-            granted = self._ledger.basis(RegisterKey(claim.device, Section.PRESENCE, STATE))
-            for register in registers_of(self._table, claim.device, COMMITTED_FIRST):
-                if register.version[:2] == granted:
-                    stretch, seq = register.version.seq // BLOCK, register.version.seq
-                    highest[stretch] = max(seq, highest.get(stretch, 0))
-        return sorted(highest.values())
-
     def is_since(self, restored: Restored, register: Register) -> bool:
         """Whether this root wrote it after it was restored."""
         return restored.is_since(register.version, is_issued=self._numbers.is_issued(register.version.seq))
@@ -112,6 +100,19 @@ class Histories:
             if _began(value.get(MOVED_IN)) >= since:
                 value[DECIDED] = ONLY_MOVED
         return value
+
+
+def numbers_said(table: TwinTable, ledger: Ledger, claims: Iterable[Claim]) -> list[int]:
+    """Of what is here of the claimants' word under their present grants: of every stretch of numbers the highest. What
+    another history issued is in a stretch of its own, or beyond what both have in common."""
+    highest: dict[int, int] = {}
+    for claim in claims:
+        granted = ledger.basis(RegisterKey(claim.device, Section.PRESENCE, STATE))
+        for register in registers_of(table, claim.device, COMMITTED_FIRST):
+            if register.version[:2] == granted:
+                stretch, seq = register.version.seq // BLOCK, register.version.seq
+                highest[stretch] = max(seq, highest.get(stretch, 0))
+    return sorted(highest.values())
 
 
 def _began(value: Value) -> int:

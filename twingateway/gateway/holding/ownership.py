@@ -33,6 +33,7 @@ from twingateway.gateway.holding.claims import (
 )
 from twingateway.gateway.holding.given_back import handed_over, widened
 from twingateway.gateway.holding.grants import Grants
+from twingateway.gateway.holding.histories import numbers_said
 from twingateway.gateway.holding.notes import draw_up, was_told
 from twingateway.gateway.peering import wire
 from twingateway.gateway.peering.peers import Peer, Peers
@@ -192,8 +193,18 @@ class Ownership:
         told = ((device, self._with_newer(device, holder, [])) for device in unaware)
         for batch in wire.batches(told):
             self.passed_down("restore", {"node": holder, "devices": batch})
+        numbers = numbers_said(self._table, self._ledger, filter(self._is_granted, claims))
+        if numbers:  # this node may have more of its word than the root
+            self.passed_down("said", {"node": holder, "store": claims[0].store, "numbers": numbers})
         if self._peers.parent is not None:
             self._relay(self._peers.parent, [claim for claim in claims if claim.device not in unaware])
+
+    def _is_granted(self, claim: Claim) -> bool:
+        """As far as is known here, the claimant holds the device with the store that it has."""
+        lifecycle = self._table.value(*lifecycle_key(claim.device))
+        granted = lifecycle if isinstance(lifecycle, dict) else {}
+        ours = (granted.get("state"), granted.get("holder"), granted.get("store"))
+        return ours == ("live", claim.holder, claim.store)
 
     def _knows_more(self, claim: Claim) -> bool:
         """A holder that lost its store is to have first what it had said last here, of which the root may have heard
