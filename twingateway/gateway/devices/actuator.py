@@ -204,9 +204,8 @@ class Actuator:
             wanted = Desired(wish.value) if wish.is_override else Desired.from_value(wish.value)
             value = self._judge(wish.name, wanted.value)
         except (InvalidValue, TooLarge) as error:
-            await self._say(
-                wish, _rejected(wish.version, error) if said is None else replace(said, code="", message="")
-            )
+            outcome = _rejected(wish.version, error) if said is None else replace(said, code="", message="")
+            await self._say(wish, outcome)
             return
         if said is not None:
             await self._ask(wish, value, said)
@@ -228,8 +227,9 @@ class Actuator:
         return inherited
 
     async def _ask(self, wish: Wish, value: Value, said: Ack) -> None:
-        """Whether the device still holds what it took before it was handed over: who held it may have written it since
-        without anybody hearing of that. What cannot be read back is believed, unless this process wrote another."""
+        """Whether the device still holds what it took before it was handed over: who held it may have written it
+        since without anybody hearing of that. What cannot be read back is believed, unless this process wrote another
+        value."""
         if value is None or not self._reporter.is_online or not self._is_due(wish):
             return
         try:

@@ -10,7 +10,7 @@ The root answers with one register per device, `lifecycle/state`, replicated lik
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 

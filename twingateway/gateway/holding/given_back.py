@@ -1,7 +1,7 @@
 """What a holder is given back of what it had told before its store was replaced, as it is to take it.
 
 It says what the device held in the history that was lost, and what was left of its registers then. A store that was
-put back to an older copy may have acted, and its device have reported, since.
+put back to an older copy may have acted, and its device have reported, since; so may a former holder.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from twingateway.twin.register import Register, Section
 
 
 def handed_over(told: Register) -> Register:
-    """What a holder said of its device under another grant, as it is to be taken under the next: a write may have been
-    made since of which nobody who tells it had heard, so what was applied is to be asked for."""
+    """What a holder said of its device under another grant, as it is to be taken under the next: a write may have
+    been made since of which nobody who tells it had heard, so what was applied is to be asked for."""
     section, value = told.key.section, told.value
     if section is Section.ACK and value is not None:
         return replace(told, value=Ack.from_value(value).handed_over().to_value())

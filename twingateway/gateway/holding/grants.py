@@ -257,8 +257,7 @@ class Grants:
             draft = Draft(lifecycle_key(claim.device), self._granted(claim, current))
             by_version.setdefault(Version(known.incarnation, known.epoch, 0), []).append(draft)
         for version, drafts in by_version.items():
-            devices = [draft.key.device for draft in drafts]
-            entering = [stored for device in devices for stored in self._entering(device, but=(lifecycle_key(device),))]
+            entering = [each for draft in drafts for each in self._entering(draft.key.device, but=(draft.key,))]
             await self._ledger.write(drafts, version=version, again=entering)
 
     def _entering(self, device: DeviceId, but: Container[RegisterKey] = ()) -> list[StoredRegister]:

@@ -103,8 +103,8 @@ class Histories:
 
 
 def numbers_said(table: TwinTable, ledger: Ledger, claims: Iterable[Claim]) -> list[int]:
-    """Of what is here of the claimants' word under their present grants: of every stretch of numbers the highest. What
-    another history issued is in a stretch of its own, or beyond what both have in common."""
+    """Of what is here of the claimants' word under their present grants, of every stretch of numbers the highest:
+    what another history issued is in a stretch of its own, or beyond what both have in common."""
     highest: dict[int, int] = {}
     for claim in claims:
         granted = ledger.basis(RegisterKey(claim.device, Section.PRESENCE, STATE))

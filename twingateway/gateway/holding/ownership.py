@@ -39,10 +39,8 @@ from twingateway.gateway.peering import wire
 from twingateway.gateway.peering.peers import Peer, Peers
 from twingateway.gateway.state.ledger import Ledger, granted_epoch, tenure
 from twingateway.gateway.state.table import TwinTable
-from twingateway.twin.ack import Ack, AckState
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.kept import KEPT_NAME
-from twingateway.twin.override import Override
 from twingateway.twin.presence import STATE, Presence, PresenceState
 from twingateway.twin.register import Register, RegisterKey, Section, StoredRegister, Version
 
