@@ -243,11 +243,11 @@ async def _answered(
                     write.ended = world.now
 
 
-async def collect(world: World) -> None:
+def collect(world: World) -> None:
     """A node looks for tombstones that are of no use any more; otherwise it does so once a minute."""
     name = world.chance.choice(world.topology.nodes)
     if world.is_up(name):
-        await world.nodes[name].gateway.collection.collect()
+        world.ask(world.nodes[name].gateway.collection.collect(), name)
 
 
 # --- faults -------------------------------------------------------------------------------------------------------
