@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 
 import structlog
@@ -35,6 +35,7 @@ from twingateway.errors import (
 from twingateway.gateway.devices.lifetimes import Lifetimes
 from twingateway.gateway.devices.models import ModelBook
 from twingateway.gateway.devices.reporter import Reporter
+from twingateway.gateway.devices.retries import RETRY, Retries
 from twingateway.gateway.devices.wishes import Wish, Wishes
 from twingateway.gateway.state.clock import Clock
 from twingateway.ports.store import Attempt
@@ -53,8 +54,6 @@ ASK_AGAIN = 10.0
 WRITE_TIMEOUT = 30.0
 #: Seconds within which a device that nothing was asked of before may say what it holds; then it is written.
 ASK_TIMEOUT = 1.0
-#: Seconds before a write that failed for a passing reason is tried again: doubling from the first to the second.
-RETRY = (1.0, 30.0)
 
 
 class _Doubt(Enum):
@@ -63,15 +62,6 @@ class _Doubt(Enum):
     NONE = "it holds another"
     UNKNOWN = "nobody has asked"
     BEGUN = "a write of it was begun"
-
-
-@dataclass(frozen=True, slots=True)
-class _Retry:
-    """A wish that waits until `at` (monotonic seconds), `delay` after it failed."""
-
-    mark: str
-    at: float
-    delay: float
 
 
 class Actuator:
@@ -107,7 +97,7 @@ class Actuator:
         """By property: what the device took last, since the ack of the next version says nothing of it."""
         self._touched: set[str] = set()
         """Properties that were read or written before: of all others it is not known what the device holds."""
-        self._retries: dict[str, _Retry] = {}
+        self._retries = Retries(clock)
         self._looks: list[float] = []
         """When something about a ttl is to be looked at again (monotonic seconds)."""
         self._unsaid: dict[str, tuple[Wish, Ack]] = {}
@@ -173,10 +163,10 @@ class Actuator:
             if self._is_wanted(wish):
                 await self._advance(wish)
         except (StoreError, Unavailable):
-            self._retry_later(wish)
+            self._retries.put_off(wish.name, wish.mark)
         except Exception:
             log.exception("a desired value could not be carried out", device=str(self._device), property=wish.name)
-            self._retry_later(wish)
+            self._retries.put_off(wish.name, wish.mark)
 
     def _pending(self) -> list[Wish]:
         if not self._held(self._device):
@@ -230,14 +220,14 @@ class Actuator:
         """Whether the device still holds what it took before it was handed over: who held it may have written it
         since without anybody hearing of that. What cannot be read back is believed, unless this process wrote another
         value."""
-        if value is None or not self._reporter.is_online or not self._is_due(wish):
+        if value is None or not self._reporter.is_online or not self._retries.is_due(wish.name, wish.mark):
             return
         try:
             async with asyncio.timeout(ASK_TIMEOUT):
                 observed = await self._driver.read_back(wish.name)
         except (DeviceError, TimeoutError) as error:
             if isinstance(error, DeviceError) and error.transient:
-                self._retry_later(wish)
+                self._retries.put_off(wish.name, wish.mark)
                 return
             observed = said.observed
             holds_it = self._done.get(wish.name, wish.mark) in (wish.mark, wish.override)
@@ -280,7 +270,7 @@ class Actuator:
             why = self._reporter.error
             code, message = (why.code, why.message) if why else ("", "waiting for the device")
             await self._say(wish, Ack(version, AckState.DELIVERED, code, message))
-        elif self._is_due(wish):
+        elif self._retries.is_due(wish.name, wish.mark):
             doubt = self._doubt(wish, value)
             if await self._announce(wish) and self._is_wanted(wish):
                 await self._carry_out(wish, value, doubt, ttl)
@@ -394,7 +384,7 @@ class Actuator:
 
     def _after_error(self, wish: Wish, error: DeviceError) -> Ack:
         if error.transient:
-            self._retry_later(wish)
+            self._retries.put_off(wish.name, wish.mark)
             return Ack(wish.version, AckState.DELIVERED, error.code, error.message)
         return Ack(wish.version, AckState.FAILED, error.code, error.message, error.detail.get("observed"))
 
@@ -411,7 +401,7 @@ class Actuator:
         if not kept:
             self._nudged.set()
         elif ack.settled:
-            self._retries.pop(name, None)
+            self._retries.forget(name)
             self._uncertain.pop(name, None)
             self._taken.pop(name, None)
 
@@ -435,20 +425,10 @@ class Actuator:
         is_it = current is not None and wish.is_override and current.override == wish.override
         return (is_it or current == wish) and self._held(self._device)
 
-    def _retry_later(self, wish: Wish) -> None:
-        before = self._retries.get(wish.name)
-        again = before is not None and before.mark == wish.mark
-        delay = min(2 * before.delay, RETRY[1]) if before is not None and again else RETRY[0]
-        self._retries[wish.name] = _Retry(wish.mark, self._clock.now() + delay, delay)
-
-    def _is_due(self, wish: Wish) -> bool:
-        retry = self._retries.get(wish.name)
-        return retry is None or retry.mark != wish.mark or self._clock.now() >= retry.at
-
     def _until_retry(self, looked: float) -> float | None:
         """Seconds to the next retry, or look at a ttl, that was not due when the values were last looked at; None
         without one."""
-        later = [at for at in (*(retry.at for retry in self._retries.values()), *self._looks) if at > looked]
+        later = [at for at in (*self._retries.times(), *self._looks) if at > looked]
         return max(0.0, min(later) - self._clock.now()) + 0.001 if later else None
 
 
