@@ -46,6 +46,17 @@ def names(body: dict[str, Any]) -> list[str]:
     return sorted(f"{section}/{name}" for section, name, *_ in body["devices"][PUMP.name])
 
 
+async def test_what_is_given_back_late_of_a_device_that_was_deleted_is_none_of_the_one_created_since() -> None:
+    async with bench("edge", root=False) as b:
+        cloud, _ = b.parent()
+        await b.gateway.ownership.configure([PUMP])
+        anew = replace(lifecycle("edge", b.gateway.peers.store_id.hex(), 9, 1), version=Version(2, 1, 9))
+        take(b, anew)
+        restore(b, cloud, "edge", lifecycle("edge", "former store", 7, 1), override(99, 8), register("flow", 1, 6))
+        assert b.gateway.table.section(PUMP, Section.OVERRIDE) == {}
+        assert b.gateway.table.section(PUMP, Section.REPORTED) == {}
+
+
 async def test_what_is_given_back_before_the_lifecycle_is_known_is_not_of_an_ended_device() -> None:
     async with bench("edge", root=False) as b:
         cloud, line = b.parent()

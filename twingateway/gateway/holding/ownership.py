@@ -276,7 +276,7 @@ class Ownership:
             handed_over(widened(r, self._table, self._ledger))
             for rs in devices.values()
             for r in rs
-            if r.key.section in HOLDER_SECTIONS and self._is_older(r)
+            if r.key.section in HOLDER_SECTIONS and self._is_older(r) and not self._table.is_ended(r)
         ]
 
         store_id = self._peers.store_id
