@@ -250,12 +250,15 @@ class Oracle:
         return holder if isinstance(holder, str) else None
 
     def is_behind(self, node: str, device: str) -> bool:
-        """The root has given the device to another node, or created it anew, and this node does not know it."""
+        """The root has given the device to another node, or created it anew, and this node does not know it; nor
+        perhaps the root, which was put back to a copy from before that."""
         if self.holder_by_root(device) != node:
             return True
         key = lifecycle_key(DeviceId("default", device))
-        here, root = self._world.nodes[node].gateway.table.get(key), self._world.cloud.disk.registers[key]
-        return _granted_by(here) < _granted_by(root)
+        here = self._world.nodes[node].gateway.table.get(key)
+        return any(
+            _granted_by(here) < _granted_by(each.disk.registers.get(key)) for each in self._world.nodes.values()
+        )
 
     def _demand(self, holds: bool, problem: str) -> None:
         if not holds:

@@ -7,7 +7,7 @@ when it is seen; one that is withdrawn takes that back, for its whole line.
 Excuses, as PROTOCOL.md has them:
 
 - *An override that the root was never told of* ends with the store that held it, and with a move of its device, also
-  one that its node had not heard of yet.
+  one that its node had not heard of yet, or that a root which was put back to a copy from before does not know.
 - *With its device* every override ends, also one that is set where the deletion is not known yet.
 - *A root that is put back* may judge again what it has forgotten to have judged.
 """
