@@ -414,8 +414,19 @@ def test_a_recording_keeps_what_was_not_answered_and_tells_who_is_away(profile: 
 
 def test_a_recording_ends_well_by_ctrl_c(plant: Plant, profile: Path, tmp_path: Path) -> None:
     (tmp_path / "one.yaml").write_text(RANGE.replace("PORT", str(plant.port)).replace("1..3", "1..1"))
-    threading.Timer(1.0, signal.raise_signal, (signal.SIGINT,)).start()
-    recorded = run("modbus", "record", tmp_path / "one.yaml", "-o", tmp_path / "r.jsonl", "--seconds", "60s")
+    over = threading.Event()
+
+    def interrupt() -> None:
+        while len(plant.asked) < 3 and not over.wait(0.01):
+            pass
+        if not over.is_set():
+            signal.raise_signal(signal.SIGINT)
+
+    interrupting = threading.Thread(target=interrupt)
+    interrupting.start()
+    recorded = run("modbus", "record", tmp_path / "one.yaml", "-o", tmp_path / "r.jsonl", "--seconds", "300s")
+    over.set()
+    interrupting.join()
     assert recorded.exit_code == 0, recorded.output
     assert recorded.stdout.startswith(f"{len(list(read_recording(tmp_path / 'r.jsonl')))} exchanges in ")
 

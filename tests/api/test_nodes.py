@@ -18,6 +18,7 @@ async def test_a_node_shows_itself_its_parent_and_its_children():
     async with in_process(cloud) as above, in_process(edge, parent=cloud) as below:
         await until(lambda: above.gateway.queries.exists and len(above.gateway.queries.nodes()) == 2)
         await until(lambda: above.gateway.queries.nodes()[1].devices == 1)
+        await until(lambda: (quality := above.gateway.queries.nodes()[1].quality) and quality.frames_received)
         own, child = (await above.client.get("/nodes")).json()["items"]
         assert (own["name"], own["role"], own["state"]) == ("cloud", "root", "up")
         assert (child["name"], child["role"], child["state"], child["devices"]) == ("edge", "child", "up", 1)

@@ -31,7 +31,7 @@ ALL = os.environ.get("TWINGATEWAY_FLIPS") == "all"
 PARTS = 8 if ALL else 1
 STRIDE, STRIDE_OF_ZEROS = (1, 17) if ALL else (61, 4001)
 HEAD = 100
-pytestmark = pytest.mark.timeout(3600 if ALL else 600)
+pytestmark = pytest.mark.timeout(3600 if ALL else 1800)
 SPAN = Span(PUMP, "flow", 0, 1 << 50)
 
 

@@ -36,7 +36,7 @@ from twingateway.twin.register import Section, Version
 ALL = os.environ.get("TWINGATEWAY_CUT_POINTS") == "all"
 pytestmark = [
     pytest.mark.skipif(library() is None, reason="sqlite3 is built into the interpreter here"),
-    pytest.mark.timeout(3600 if ALL else 600),
+    pytest.mark.timeout(3600 if ALL else 1800),
 ]
 ROUNDS = 24 if ALL else 8
 #: How often chance decides what is left of what was not synced, at each cut point.

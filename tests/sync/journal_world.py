@@ -18,6 +18,7 @@ class Edge:
         self.disk = MemoryJournal()
         self.boots = 0
         self.truth = {}  # (journal id, class, seq) → value, of everything that was ever durable here
+        self.doubtful = {}  # of what went with the disk, while the receiver had it and had not committed it
         self.start()
 
     def start(self):
@@ -141,18 +142,22 @@ class World:
 
     def check(self, complete=True):
         """Exactly once, in order per journal and class, every seq told or in a gap."""
-        seen = {}
+        seen, known = {}, dict(self.edge.truth)
         for entry in self.cloud.filed:
+            for seq in range(entry.seq, entry.last + 1):
+                key = entry.journal_id, entry.class_name, seq
+                if key in self.edge.doubtful:
+                    known[key] = self.edge.doubtful[key]
             key = (entry.journal_id, entry.class_name)
             assert entry.seq == seen.get(key, 0) + 1, "each once, in order, nothing missing without a gap"
             seen[key] = entry.last
             assert entry.gap != LOST or self.cloud.restored, "only a store that was put back misses anything"
             if not entry.gap:
-                value = self.edge.truth[*key, entry.seq]
+                value = known[*key, entry.seq]
                 assert (entry.time, entry.value[0], entry.name) == (value, value, f"p{value % 3}")
         if complete:
             last = {}
-            for journal_id, class_name, seq in self.edge.truth:
+            for journal_id, class_name, seq in known:
                 last[journal_id, class_name] = max(seq, last.get((journal_id, class_name), 0))
             assert seen == last
 
