@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
-from tests.gateway.workbench import PUMP, Bench, bench, register, turns
+from tests.gateway.workbench import FULL, PUMP, Bench, bench, claim, register, turns
 from twingateway.gateway.peering import wire
 from twingateway.gateway.peering.inbound import Refusal
 from twingateway.gateway.peering.peers import Peer
 from twingateway.gateway.state.ledger import TENURE, Draft
+from twingateway.testing.joined import until
 from twingateway.twin.ack import Ack, AckState
+from twingateway.twin.conflict import Outcome, Verdict
 from twingateway.twin.kept import KEPT_NAME
 from twingateway.twin.override import Override, OverrideId
 from twingateway.twin.register import ZERO, Register, RegisterKey, Section, Version
@@ -295,6 +297,25 @@ async def test_a_region_that_knows_nothing_of_the_present_grant_passes_the_claim
         assert [body["store"] for body in up.of("claim")] == ["bb"]
 
 
+async def test_with_its_word_a_holder_is_given_what_the_root_made_of_it() -> None:
+    """Else it would act on its own word as soon as the device is granted, which may come alone."""
+    desired, verdict = RegisterKey(PUMP, Section.DESIRED, "speed"), RegisterKey(PUMP, Section.VERDICT, "speed")
+    async with bench() as root, bench("edge", root=False) as edge:
+        child, line = root.child("edge")
+        root.gateway.sessions.control(child, "claim", claim("edge", "pump", store="aa"))
+        await until(lambda: root.lifecycle().get("epoch") == 1)
+        take(root, override(99, 30), origin="edge")
+        lost = Verdict(OverrideId("line", 99), Outcome.LOST, 0).to_value()
+        await root.gateway.ledger.write([Draft(desired, 50), Draft(verdict, lost)])
+        root.gateway.sessions.control(child, "claim", claim("edge", "pump", store="bb"))
+        await until(lambda: line.of("restore"))
+        parent, _ = edge.parent()
+        await edge.gateway.ownership.configure([PUMP])
+        edge.gateway.ownership.on_restore(parent, line.of("restore")[0])
+        assert edge.value(Section.OVERRIDE, "speed") == root.value(Section.OVERRIDE, "speed")
+        assert (edge.value(desired.section, "speed"), edge.value(verdict.section, "speed")) == (50, lost)
+
+
 @pytest.mark.parametrize(("state", "shown"), [("offline", 6), ("online", 0)])
 async def test_what_a_device_said_here_before_it_fell_silent_does_not_count_if_another_heard_it_since(
     state: str, shown: int
@@ -309,3 +330,18 @@ async def test_what_a_device_said_here_before_it_fell_silent_does_not_count_if_a
         b.gateway.sessions.control(cloud, "claim-refused", refused)
         restore(b, cloud, "edge", register("flow", 6, 9))
         assert b.value(Section.REPORTED, "flow") == shown
+
+
+async def test_a_device_that_is_heard_again_counts_also_while_the_disk_is_too_full_to_say_so() -> None:
+    async with bench("edge", root=False) as b:
+        cloud, _ = b.parent()
+        await b.gateway.ownership.configure([PUMP])
+        flow, state = RegisterKey(PUMP, Section.REPORTED, "flow"), RegisterKey(PUMP, Section.PRESENCE, "state")
+        b.gateway.ledger.report([Draft(flow, 21), Draft(state, {"state": "offline", "since": 1})])
+        refused = {"node": "edge", "device": str(PUMP), "reason": "it is held by other"}
+        b.gateway.sessions.control(cloud, "claim-refused", refused)
+        b.store.error = FULL
+        b.gateway.ownership._statements.say({state: {"state": "online", "since": 2}})
+        await turns()
+        restore(b, cloud, "edge", register("flow", 6, 9))
+        assert b.value(Section.REPORTED, "flow") == 21

@@ -126,8 +126,8 @@ async def open_gateway(
     models = ModelBook(committer, peers, ledger, tasks, snapshot.models)
     grants = Grants(peers, table, ledger, numbers, tasks, locks) if is_root else None
     lives = Lifetimes(is_root, peers, ledger, clock, store.identity.boot_id)
-    ownership = Ownership(grants, peers, table, ledger)
     said = Statements(table, ledger, tasks)
+    ownership = Ownership(grants, peers, table, ledger, said)
     repair = Repair(store, numbers, table, ledger, peers, grants, tasks, said)
     queries = Queries(peers, table, models, lives, clock, namespace, is_root)
     property_of, age = PropertyFinder(queries, models, said), Age(clock, await store.journal_depths())

@@ -27,8 +27,8 @@ from twingateway.twin.value import Value
 
 HOLDER_SECTIONS = (Section.REPORTED, Section.ACK, Section.PRESENCE, Section.OVERRIDE)
 ROOT_SECTIONS = (Section.DESIRED, Section.TAGS, Section.VERDICT, Section.LIFECYCLE)
-#: What a holder is given back.
-GIVEN_BACK = (*HOLDER_SECTIONS, Section.LIFECYCLE)
+#: What of the root's a holder is given with that: it must not act on its own word without knowing what became of it.
+WITH_IT = (Section.DESIRED, Section.VERDICT)
 #: What of a holder's word nobody else can say again.
 SAID_ONCE = (Section.ACK, Section.OVERRIDE)
 #: What a holder commits before it is sent.
@@ -93,6 +93,15 @@ def epoch_of(lifecycle: Mapping[str, Value]) -> int:
 
 def registers_of(table: TwinTable, device: DeviceId, sections: Iterable[Section]) -> list[Register]:
     return [stored.register for section in sections for stored in table.section(device, section).values()]
+
+
+def given_back(table: TwinTable, device: DeviceId) -> list[Register]:
+    """What a holder is given back of a device; with the lifecycle, since who knows how the device came knows what of
+    its own is void, and with what the root wrote of the same properties."""
+    said = registers_of(table, device, HOLDER_SECTIONS)
+    names = {register.key.name for register in said if register.key.section in SAID_ONCE}
+    written = (register for register in registers_of(table, device, WITH_IT) if register.key.name in names)
+    return [*said, *registers_of(table, device, (Section.LIFECYCLE,)), *written]
 
 
 def greatest_of_root(table: TwinTable, device: DeviceId) -> Version:

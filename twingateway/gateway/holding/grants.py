@@ -21,7 +21,6 @@ import structlog
 
 from twingateway.errors import ProtocolViolation, StoreError, Unavailable
 from twingateway.gateway.holding.claims import (
-    GIVEN_BACK,
     HOLDER_SECTIONS,
     REFUSALS,
     ROOT_SECTIONS,
@@ -30,6 +29,7 @@ from twingateway.gateway.holding.claims import (
     Verdict,
     epoch_of,
     fields,
+    given_back,
     greatest_of_root,
     lifecycle_key,
     refuse,
@@ -305,9 +305,7 @@ class Grants:
     def _give_back(self, claims: list[Claim]) -> None:
         for _, line, holder, of_one in self._reached(claims):
             self._given.update((claim.device, (claim.store, self._said(claim.device))) for claim in of_one)
-            # The lifecycle goes with it: who knows how the device came knows what of its own is void.
-            told = ((c.device, registers_of(self._table, c.device, GIVEN_BACK)) for c in of_one)
-            for batch in wire.batches(told):
+            for batch in wire.batches((c.device, given_back(self._table, c.device)) for c in of_one):
                 line.send_control("restore", {"node": holder, "devices": batch})
 
     def _tell_what_was_said(self, claims: list[Claim]) -> None:

@@ -18,6 +18,7 @@ from twingateway.gateway.holding.claims import (
     ROOT_SECTIONS,
     SAID_ONCE,
     SHOWN,
+    WITH_IT,
     Claim,
     fields,
     greatest_of_root,
@@ -35,6 +36,7 @@ from twingateway.gateway.holding.given_back import handed_over, widened
 from twingateway.gateway.holding.grants import Grants
 from twingateway.gateway.holding.histories import numbers_said
 from twingateway.gateway.holding.notes import draw_up, was_told
+from twingateway.gateway.holding.statements import Statements
 from twingateway.gateway.peering import wire
 from twingateway.gateway.peering.peers import Peer, Peers
 from twingateway.gateway.state.ledger import Ledger, granted_epoch, tenure
@@ -57,11 +59,14 @@ _DROPPED = (Section.REPORTED, Section.ACK, Section.PRESENCE)
 class Ownership:
     """`grants` is None at a node that is not the root."""
 
-    def __init__(self, grants: Grants | None, peers: Peers, table: TwinTable, ledger: Ledger) -> None:
+    def __init__(
+        self, grants: Grants | None, peers: Peers, table: TwinTable, ledger: Ledger, statements: Statements
+    ) -> None:
         self._grants = grants
         self._peers = peers
         self._table = table
         self._ledger = ledger
+        self._statements = statements
         self._configured: set[DeviceId] = set()
         self._restored: dict[DeviceId, bytes] = {}
         """What was told before was taken back, into the store of this id."""
@@ -270,8 +275,9 @@ class Ownership:
             return
         own = self._own()
         devices = {device: registers for device, registers in devices.items() if device in own}
-        lifecycles = [r for rs in devices.values() for r in rs if r.key == lifecycle_key(r.key.device)]
-        self._ledger.apply(lifecycles, origin=peer.name, then=lambda: None)
+        of_root = (r for rs in devices.values() for r in rs if r.key.section in ROOT_SECTIONS)
+        written = [r for r in of_root if r.key.section in WITH_IT or r.key == lifecycle_key(r.key.device)]
+        self._ledger.apply(written, origin=peer.name, then=lambda: None)
         registers = [
             handed_over(widened(r, self._table, self._ledger))
             for rs in devices.values()
@@ -307,7 +313,7 @@ class Ownership:
         device, section, _ = ours.register.key
         if ours.lsn <= self._ledger.start:
             return True
-        presence = Presence.from_value(self._table.value(device, Section.PRESENCE, STATE))
+        presence = Presence.from_value(self._statements.value(RegisterKey(device, Section.PRESENCE, STATE)))
         is_heard = presence.state is PresenceState.ONLINE
         return section is Section.REPORTED and device in self._elsewhere and not is_heard
 
@@ -336,8 +342,8 @@ class Ownership:
         if lifecycle is None or self._peers.holder(device) != node:
             return told
         granted = (lifecycle.register.version.incarnation, granted_epoch(lifecycle.register))
-        state = lifecycle_key(device)
-        if any(granted < (tenure(r) if r.key == state else r.version[:2]) for r in told):
+        said = [r.version[:2] for r in told if r.key.section in HOLDER_SECTIONS]
+        if any(granted < began for began in (*said, *(tenure(r) for r in told if r.key == lifecycle_key(device)))):
             return told
         ours = registers_of(self._table, device, HOLDER_SECTIONS)
         return merged(told, (register for register in ours if register.version[:2] == granted))
