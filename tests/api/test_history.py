@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.site import Site, in_process, node_with_pump
+from tests.api.site import Site, in_process, node_with_pump, problem_of
 from twingateway.gateway.state.journal import JournalPolicy, WithHistory
 from twingateway.ports.journal import Filing
 from twingateway.ports.store import Changes
@@ -277,7 +277,9 @@ async def test_what_was_told_can_be_read_page_by_page() -> None:
             (3, {"n": 2}, "cloud"),
         ]
         assert rest["nextAfter"] is None
-        assert (await site.client.get("/journal/nothing")).json() == {"items": [], "nextAfter": None}
+        assert (await site.client.get("/journal/event")).json() == {"items": [], "nextAfter": None}
+        unknown = problem_of(await site.client.get("/journal/alarms"), 404, "not-found")
+        assert unknown["detail"] == "nothing is kept of a class 'alarms' (did you mean \"alarm\"?)"
 
 
 async def test_what_was_told_can_be_read_from_the_end() -> None:

@@ -48,6 +48,9 @@ async def test_a_model_of_another_name_than_the_url_or_none_at_all_is_refused():
             {**LAMP, "spec": {"properties": {"level": {"type": "odd"}}}},
         ):
             assert problem_of(await site.client.put(URL, json=nonsense), 422, "invalid-document")["problems"]
+        numbered = {**LAMP, "metadata": {"name": "lamp", "version": 1}}
+        problem = problem_of(await site.client.put(URL, json=numbered), 422, "invalid-document")
+        assert [each["path"] for each in problem["problems"]] == ["metadata.version"], "a version is a text"
         problem_of(await site.client.get(URL), 404, "unknown-model")
         problem_of(await site.client.get("/models/%20/versions/1"), 422, "invalid-parameter")
 

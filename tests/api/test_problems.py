@@ -70,6 +70,19 @@ async def test_wrong_parameters_are_named():
         problem_of(await site.client.get("/twins/a%20b"), 422, "invalid-value")
 
 
+async def test_a_parameter_that_is_not_known_is_refused_and_what_may_be_meant_is_said():
+    async with in_process() as site:
+        for method, path, meant in (
+            ("GET", "/twins?presense=online", '(did you mean "presence"?)'),
+            ("PATCH", "/twins/pump?tll=30s", '(did you mean "ttl"?)'),
+            ("GET", "/healthz?deep=yes", "there is no such parameter"),
+        ):
+            found = problem_of(await site.client.request(method, path, json={}), 422, "invalid-parameter")
+            assert meant in found["detail"]
+        assert (await site.client.get("/nodes?namespace=plant-7")).status_code == 200, "clients send it along"
+        assert (await site.client.get("/?namespace=plant-7")).status_code == 200, "the page reads it itself"
+
+
 async def test_a_fault_of_ours_tells_nothing_of_the_inside(monkeypatch):
     async with in_process() as site:
 

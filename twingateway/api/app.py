@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from twingateway.api import events, handlers, health, history, models, move, nodes, overrides, page, problems, twins
 from twingateway.api.access import BearerToken
 from twingateway.api.methods import HeadAsGet
+from twingateway.api.strict import only_known_parameters
 from twingateway.gateway.gateway import Gateway
 from twingateway.version import __version__
 
@@ -32,6 +33,7 @@ def create_app(gateway: Gateway, token: str | None = None) -> FastAPI:
         docs_url=None,  # both pages load their scripts from the internet
         redoc_url=None,
         redirect_slashes=False,
+        dependencies=[Depends(only_known_parameters)],
         generate_unique_id_function=lambda route: route.name,
         responses={"default": {"description": "A problem", "content": {problems.MEDIA_TYPE: {}}}},
     )

@@ -12,11 +12,12 @@ from fastapi import APIRouter, Path, Query
 from fastapi.responses import JSONResponse
 
 from twingateway.api.params import Device, TheGateway
-from twingateway.errors import InvalidDocument, Problem, UnknownTwin
+from twingateway.errors import InvalidDocument, NotFound, Problem, UnknownTwin
 from twingateway.gateway.twins.history import Step
 from twingateway.ports.journal import Placed, Span
 from twingateway.twin.duration import parse_duration
 from twingateway.twin.quality import described
+from twingateway.validation.explain import guess
 
 router = APIRouter(tags=["history"])
 
@@ -129,6 +130,8 @@ async def kept(
         found = await gateway.store.kept_before(class_name, after, limit + 1)
     else:
         found = await gateway.store.kept_page(class_name, after or 0, limit + 1)
+    if not found and after is None and class_name not in gateway.journal.policy.classes:
+        raise NotFound(f"nothing is kept of a class {class_name!r}{guess(class_name, gateway.journal.policy.order)}")
     items = [_shown(placed) for placed in found[:limit]]
     return JSONResponse({"items": items, "nextAfter": found[limit - 1].position if len(found) > limit else None})
 

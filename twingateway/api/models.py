@@ -64,7 +64,7 @@ async def put_model(
     metadata = document.get("metadata") if isinstance(document, dict) else None
     if isinstance(metadata, dict):
         stated = (metadata.get("name"), metadata.get("version"))
-        if None not in stated and stated != (name, version):
+        if all(isinstance(part, str) for part in stated) and stated != (name, version):
             message = f"the document is {stated[0]}@{stated[1]}, the URL {ModelRef(name, version)}"
             raise InvalidDocument(message, [Problem(message, "metadata", "match")])
     model, created = await gateway.commands.put_model(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
@@ -9,7 +11,7 @@ from twingateway.api.body import read_json
 from twingateway.api.describe import MOVE_BODY
 from twingateway.api.params import Device, IfMatch, TheGateway
 from twingateway.errors import InvalidDocument, Problem
-from twingateway.twin.identity import DeviceId
+from twingateway.twin.identity import NAME_PATTERN
 
 router = APIRouter(tags=["twins"])
 
@@ -24,5 +26,8 @@ async def move_twin(gateway: TheGateway, device: Device, if_match: IfMatch, requ
     if not isinstance(node, str):
         message = 'say to which node: {"node": "edge-2"}'
         raise InvalidDocument(message, [Problem(message, "node", "required")])
-    await gateway.commands.move(device, DeviceId.parse(node).name, if_match)
+    if not re.fullmatch(NAME_PATTERN, node):
+        message = f"{node[:128]!r} is no node's name"
+        raise InvalidDocument(message, [Problem(message, "node", "pattern")])
+    await gateway.commands.move(device, node, if_match)
     return JSONResponse(gateway.queries.twin(device), headers={"ETag": f'"{gateway.queries.version(device)}"'})
