@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.fair_time import PATIENCE
+from tests.node.sites import free_port
 from twingateway.adapter import Message
 from twingateway.broker import client as client_module
 from twingateway.broker.client import PahoBroker
@@ -97,8 +98,10 @@ async def test_a_handler_that_raises_does_not_hurt_the_next(client: PahoBroker) 
     assert [(await heard.next()).payload for _ in range(2)] == [b"1", b"2"]
 
 
-async def test_subscriptions_survive_a_broker_restart(broker: EmbeddedBroker) -> None:
-    address = broker.address
+async def test_subscriptions_survive_a_broker_restart() -> None:
+    address = "127.0.0.1", free_port()
+    broker = EmbeddedBroker(address)
+    await broker.start()
     client = PahoBroker(*address)
     heard = Heard()
     client.subscribe("before/start", heard)

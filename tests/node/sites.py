@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import random
 import socket
 import struct
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -82,13 +85,27 @@ class ModbusDevice:
         self.registers[address] = value
 
 
+#: Below those that systems give to whoever asks for any, be it for a connection that goes out.
+PORTS = range(10_240, 32_768)
+
+
 def free_port() -> int:
-    """A port that is free for UDP and for TCP."""
-    with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-        tcp.bind(("127.0.0.1", 0))
-        port = int(tcp.getsockname()[1])
-        udp.bind(("127.0.0.1", port))
-        return port
+    """A port that is free for UDP and for TCP, and stays so until it is used: no other process is given it."""
+    chance = random.SystemRandom()
+    while True:
+        port = chance.choice(PORTS)
+        with (
+            contextlib.suppress(OSError),
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as claim,
+            socket.socket() as tcp,
+            socket.socket(type=socket.SOCK_DGRAM) as udp,
+        ):
+            if sys.platform == "linux":
+                claim.bind(f"\0twingateway-tests-{port}")
+            tcp.bind(("127.0.0.1", port))
+            udp.bind(("127.0.0.1", port))
+            claim.detach()  # it ends with this process
+            return port
 
 
 def write_device(folder: Path, port: int) -> None:
