@@ -63,9 +63,9 @@ REGISTERS = 24
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """One write that a machine carried out. `grant`: under which its node held the device. `fenced`: by a node that
-    the root had taken the device from. `lost`: no disk says that it was made, since the node's was replaced and those
-    were that it had told."""
+    """One write that a machine carried out. `grant`: under which its node held the device when it began. `fenced`: by
+    a node that the root had taken the device from. `lost`: no disk says that it was made, since the node's was
+    replaced and those were that it had told."""
 
     at: float
     node: str
@@ -87,6 +87,8 @@ class Oracle:
         self.writes = Writes()
         self.entries = Entries()
         self.edits = LocalEdits(world.seed, self.writes)
+        self._begun: dict[tuple[str, str, str], tuple[int, int]] = {}
+        """By node, device and property: the grant that its last write was begun under."""
         self._written: defaultdict[Key, list[Written]] = defaultdict(list)
         self._replaced: dict[str, float] = {}
         """When each node's store was replaced last."""
@@ -188,8 +190,9 @@ class Oracle:
 
     def begun(self, node: str, device: str, name: str, value: Value) -> None:
         """A node is about to write."""
-        desired = self._world.nodes[node].gateway.table.value(DeviceId("default", device), Section.DESIRED, name)
-        override = override_of(self._world.nodes[node].gateway.table, DeviceId("default", device), name)
+        table, identity = self._world.nodes[node].gateway.table, DeviceId("default", device)
+        self._begun[node, device, name] = _granted_by(table.get(lifecycle_key(identity)))
+        desired, override = table.value(identity, Section.DESIRED, name), override_of(table, identity, name)
         told = [plain(desired), None if override is None else override.value]
         self._demand(value in told, f"{node} writes {device}.{name}={value} though it was told {told}")
 
@@ -197,8 +200,8 @@ class Oracle:
         """A write had its effect at a device."""
         world, key = self._world, (device, name)
         world.note(f"{node} wrote {device}.{name}={value}")
-        grant = _granted_by(world.nodes[node].gateway.table.get(lifecycle_key(DeviceId("default", device))))
-        this = Written(world.now, node, value, grant, fenced=self.holder_by_root(device) != node)
+        grant, is_taken = self._begun[node, device, name], self.holder_by_root(device) != node
+        this = Written(world.now, node, value, grant, fenced=is_taken)
         write = self.writes.find(key, value)
         if write is None and self.edits.find(key, value) is None:
             self._demand(False, f"{device}.{name}={value} was written, and nobody wanted it")
