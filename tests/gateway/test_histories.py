@@ -12,6 +12,7 @@ import pytest
 from twingateway.gateway.holding.claims import lifecycle_key
 from twingateway.gateway.holding.restored import Restored
 from twingateway.ports.memory_store import MemoryDisk
+from twingateway.ports.store import StoreIdentity
 from twingateway.testing.joined import FakeMachine, MemoryNode, until
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.register import ZERO, RegisterKey, Section, Version
@@ -170,6 +171,36 @@ async def test_what_a_former_holder_knows_of_the_lost_history_is_not_lost_on_its
                 await until(lambda: other.gateway.ownership.is_taken(PUMP))
 
 
+async def test_who_tells_a_root_that_it_was_put_back_is_heard_before_the_holder_by_that_copy() -> None:
+    cloud, edge, other = MemoryNode("cloud"), tree()[-1], rival()
+    async with running(cloud, edge):
+        await quiet(cloud, edge)
+        await apply(cloud, edge, 1)
+    async with running(cloud):
+        await cloud.gateway.commands.patch(PUMP, {"spec": {"desiredProperties": {"speed": 2}}})
+        old = backup(cloud)
+        await cloud.gateway.commands.move(PUMP, "other")
+        async with other.running(cloud):
+            await apply(cloud, other, 3)
+            await quiet(cloud, other)
+    cloud.disk = old
+    async with running(cloud):
+        renew = cloud.gateway.peers.renew
+
+        def renewing(identity: StoreIdentity) -> None:
+            other.path.cut = True  # it is not back before the edge is
+            renew(identity)
+
+        cloud.gateway.peers.renew = renewing  # type: ignore[method-assign]
+        async with other.running(cloud), edge.running(cloud):
+            edge.path.cut = True
+            await until(lambda: cloud.gateway.repair.repairs == 1)
+            edge.path.cut = False
+            await until(lambda: not edge.gateway.ownership.held(PUMP))
+            assert cloud.gateway.table.value(PUMP, Section.DESIRED, "speed") == 3
+    assert edge.machines["pump"].written == [("speed", 1)]
+
+
 @pytest.mark.parametrize("starts", [1, 2, 3])
 async def test_a_move_since_a_restore_brings_no_deleted_device_back_however_often_the_root_is_started(
     starts: int,
@@ -218,6 +249,31 @@ async def test_what_a_restored_root_granted_before_it_knew_is_not_taken_for_the_
             async with edge.running(cloud):
                 edge.gateway.ledger.record(refused)
                 await until(lambda: "claim-refused" in refused.codes)
+                assert other.gateway.ownership.held(PUMP)
+
+
+async def test_what_a_former_holder_knows_from_before_the_copy_is_no_news() -> None:
+    cloud, _, edge = tree()
+    other = rival()
+    async with running(cloud, edge):
+        await quiet(cloud, edge)
+    async with running(cloud):
+        await cloud.gateway.commands.move(PUMP, "other")
+        old = backup(cloud)
+        await cloud.gateway.commands.put(VALVE, "default")
+        async with edge.running(cloud):
+            lost = cloud.gateway.table.get(lifecycle_key(DeviceId("default", "valve")))
+            await until(lambda: edge.disk.peers["cloud"].lsn >= lost.lsn)
+    cloud.disk = old
+    async with running(cloud):
+        async with other.running(cloud):
+            await until(lambda: other.gateway.ownership.held(PUMP))
+        async with edge.running(cloud):
+            await until(lambda: cloud.gateway.repair.repairs == 1)
+            await until(lambda: not edge.gateway.ownership.held(PUMP))
+            assert cloud.gateway.peers.holder(PUMP) == "other"
+            async with other.running(cloud):
+                await until(lambda: "doubt" not in cloud.gateway.table.value(PUMP, Section.LIFECYCLE, "state"))  # type: ignore[operator]
                 assert other.gateway.ownership.held(PUMP)
 
 

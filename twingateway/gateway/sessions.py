@@ -99,6 +99,8 @@ class Sessions:
         self.reached(peer)
         if sent and peer.line is not None:  # what was said on that link, here and there, may never have arrived
             self._begin(peer, peer.line)
+            if peer.direction is Direction.CHILD:
+                self._ownership.hear_again(peer, peer.line)
 
     def _begin(self, peer: Peer, line: Line) -> None:
         """Say and ask what each end has to on a link that control messages go on from now on."""

@@ -427,6 +427,22 @@ async def test_who_goes_back_to_an_older_link_claims_there_again() -> None:
         assert len(older.of("claim")) == claimed + 1
 
 
+async def test_who_went_back_to_an_older_link_before_is_to_claim_again_when_the_newer_one_ends_with_the_answer() -> (
+    None
+):
+    async with bench() as b:
+        child, older = b.child("edge")
+        b.child("edge")
+        b.gateway.sessions.control(
+            child, "claim", {"node": "edge", "store": "aa", "devices": [["pump", 0, [0, 0, 0], False]]}
+        )
+        await until(lambda: b.lifecycle().get("holder") == "edge")
+        assert older.of("claim-again") == []
+        b.unlink(child)
+        assert child.line is older
+        assert older.of("claim-again") == [{"node": "edge"}]
+
+
 async def test_what_the_root_refused_stays_refused_on_a_new_link_whose_answer_is_lost() -> None:
     async with bench("edge", root=False) as b:
         cloud, _ = b.parent()

@@ -27,7 +27,6 @@ from twingateway.gateway.holding.claims import (
     SAID_ONCE,
     Claim,
     Verdict,
-    epoch_of,
     fields,
     given_back,
     greatest_of_root,
@@ -35,6 +34,7 @@ from twingateway.gateway.holding.claims import (
     refuse,
     registers_of,
 )
+from twingateway.gateway.holding.hearing import Claimants, Hearing
 from twingateway.gateway.holding.histories import Histories, numbers_said
 from twingateway.gateway.holding.restored import DECIDED, MADE, MOVED_IN, ONLY_MOVED, RESTORED, Restored
 from twingateway.gateway.peering import wire
@@ -73,6 +73,7 @@ class Grants:
     ) -> None:
         self._peers = peers
         self.histories = Histories(peers, table, ledger, numbers)
+        self.hearing = Hearing(locks, self._open, self._is_waited_for)
         self._table = table
         self._ledger = ledger
         self._tasks = tasks
@@ -144,6 +145,7 @@ class Grants:
                 raise ProtocolViolation(f"root-registers of {device}, which nobody asked for")
             self._answered[device, node] = max((register.version for register in registers), default=ZERO)
             self._tasks.start(self._adopt(claim, registers, peer), f"adopting {device}")
+        self.hearing.progressed()
 
     async def move(self, device: DeviceId, node: str, check: Callable[[], None]) -> None:
         """Reassign a device: its present holder is fenced, and `node` holds it as soon as it claims it. `check`
@@ -174,6 +176,12 @@ class Grants:
         if self._undecided and self._deciding is None:
             self._deciding = self._tasks.start(self._decide_all(), "claims")
 
+    def _open(self) -> Claimants:
+        return {(device, holder) for holder, device in self._undecided}
+
+    def _is_waited_for(self, claimed: Claimants) -> bool:
+        return self._deciding is not None or not claimed.isdisjoint(self._asked)
+
     async def _decide_all(self) -> None:
         try:
             while self._undecided:
@@ -187,6 +195,7 @@ class Grants:
                     await asyncio.sleep(RETRY_SECONDS)
         finally:
             self._deciding = None
+            self.hearing.progressed()
 
     async def _decide_soon(self, claims: list[Claim]) -> bool:
         """False if the store refused the grants; they are undecided still."""
@@ -398,9 +407,9 @@ class Grants:
         version = Version(incarnation, known.epoch + 1, 0)
         restored = Restored.of(before) or Restored(0, version[:2], ZERO)
         value = {name: each for name, each in value.items() if name not in (DOUBT, DECIDED)}
-        lost = [register for register in registers if not self.histories.is_since(restored, register)]
+        lost = [register for register in registers if not self.histories.is_own(restored, register)]
         value[RESTORED] = restored.told(lost, version[:2]).to_value()
-        value["epoch"] = self._epoch_above(device, incarnation, value, adopted)
+        value["epoch"] = self.histories.epoch_above(device, incarnation, value, adopted)
         if value.get("holder") != adopted.get("holder"):
             value[TENURE] = value["epoch"]
         if decided is not None:
@@ -416,22 +425,11 @@ class Grants:
             return False
         return True
 
-    def _epoch_above(
-        self, device: DeviceId, incarnation: int, value: dict[str, Value], adopted: dict[str, Value]
-    ) -> Value:
-        """The holder's epoch, beyond what another holder was granted or said meanwhile."""
-        told = (r.version for r in registers_of(self._table, device, HOLDER_SECTIONS))
-        greatest = max((version.epoch for version in told if version.incarnation == incarnation), default=0)
-        epoch, other = epoch_of(value), epoch_of(adopted)
-        if (value.get("holder"), value.get("store")) != (adopted.get("holder"), adopted.get("store")):
-            epoch = max(epoch, other + 1)
-        return epoch if epoch >= greatest else greatest + 1
-
     def _adopted(self, device: DeviceId, before: dict[str, Value], registers: list[Register]) -> dict[str, Value]:
         """The lifecycle: that of the lost history if more of it is known now than was."""
         restored, key = Restored.of(before), lifecycle_key(device)
         for register in registers:
-            if register.key != key or restored is None or self.histories.is_since(restored, register):
+            if register.key != key or restored is None or self.histories.is_own(restored, register):
                 continue
             if register.version > restored.lifecycle:
                 return fields(register)

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterable
 
 from twingateway.gateway.holding.claims import (
     COMMITTED_FIRST,
+    HOLDER_SECTIONS,
     Claim,
+    epoch_of,
     fields,
     lifecycle_key,
     registers_of,
@@ -68,6 +70,11 @@ class Histories:
         """Whether this root wrote it after it was restored."""
         return restored.is_since(register.version, is_issued=self._numbers.is_issued(register.version.seq))
 
+    def is_own(self, restored: Restored, register: Register) -> bool:
+        """Whether this root wrote it in its present history, be it before the copy was made."""
+        is_known = restored.seq > 0 and self._numbers.is_issued(register.version.seq)
+        return is_known or self.is_since(restored, register)
+
     def written_since(self, device: DeviceId) -> dict[RegisterKey, Draft]:
         """What people wrote after the root was restored is newer than anything that it wrote before. What came of an
         override is not kept: it is judged anew, if it was not before."""
@@ -84,6 +91,17 @@ class Histories:
         """What clients wrote of it that has a value."""
         registers = registers_of(self._table, device, WRITTEN)
         return [register.key for register in registers if register.value is not None]
+
+    def epoch_above(
+        self, device: DeviceId, incarnation: int, value: dict[str, Value], adopted: dict[str, Value]
+    ) -> Value:
+        """The holder's epoch, beyond what another holder was granted or said meanwhile."""
+        told = (r.version for r in registers_of(self._table, device, HOLDER_SECTIONS))
+        greatest = max((version.epoch for version in told if version.incarnation == incarnation), default=0)
+        epoch, other = epoch_of(value), epoch_of(adopted)
+        if (value.get("holder"), value.get("store")) != (adopted.get("holder"), adopted.get("store")):
+            epoch = max(epoch, other + 1)
+        return epoch if epoch >= greatest else greatest + 1
 
     def doubtful(self, lifecycle: StoredRegister, since: int) -> dict[str, Value]:
         """The value of a lifecycle register when it is found that this root was put back; `since`: the last seq from

@@ -38,7 +38,7 @@ from twingateway.gateway.holding.histories import numbers_said
 from twingateway.gateway.holding.notes import draw_up, was_told
 from twingateway.gateway.holding.statements import Statements
 from twingateway.gateway.peering import wire
-from twingateway.gateway.peering.peers import Peer, Peers
+from twingateway.gateway.peering.peers import Line, Peer, Peers
 from twingateway.gateway.state.ledger import Ledger, granted_epoch, tenure
 from twingateway.gateway.state.table import TwinTable
 from twingateway.twin.identity import DeviceId
@@ -181,6 +181,7 @@ class Ownership:
             self._object(peer, claims, objection)
             return
         if self._grants is not None and self._grants.histories.is_forked(claims):
+            self._grants.hearing.put_off(lambda: self.on_claim(peer, body))
             return
         if self._peers.route(holder, peer):
             self._reached(holder)
@@ -244,8 +245,14 @@ class Ownership:
             del self._objected[holder]
             peer.line.send_control("claim-again", {"node": holder})
 
+    def hear_again(self, child: Peer, line: Line) -> None:
+        """What was answered to the claims of this child may have gone with the link that it was answered on, while
+        the child itself was on this one already."""
+        for node in sorted(child.below):
+            line.send_control("claim-again", {"node": node})
+
     def on_claim_again(self, peer: Peer, body: Any) -> None:
-        """A claim that was refused because this node seemed to be elsewhere may succeed now."""
+        """A claim that was refused because this node seemed to be elsewhere may succeed; or the answer is lost."""
         if not self.passed_down("claim-again", body):
             self._claim(peer, self._own())
 

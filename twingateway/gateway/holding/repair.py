@@ -1,8 +1,9 @@
 """What happens when a peer knows more of this store than the store itself: it is an older copy, restored.
 
 The store takes a new identity, so that both sides compare everything anew; a root doubts its own registers until the
-holders were asked (see grants); a holder is given back what it had told, and a new epoch, since its store id is
-new. Nothing of this needs a person; a crash in the middle starts it again, and a store that refuses is asked again.
+holders were asked (see grants), and hears out who told it so before all others: that one may hold what the copy gives
+to another. A holder is given back what it had told, and a new epoch, since its store id is new. Nothing of this needs
+a person; a crash in the middle starts it again, and a store that refuses is asked again.
 """
 
 from __future__ import annotations
@@ -91,6 +92,7 @@ class Repair:
             grants = self._grants
             if grants is not None:
                 await _insist(lambda: grants.doubt(forked_at))
+                await grants.hearing.hear_out()
             self._peers.renew(await _insist(self._store.renew_identity))
             await self._reach_again()
             self.repairs += 1
