@@ -145,6 +145,13 @@ async def test_a_certificate_that_is_not_there_is_named_by_its_section_with_what
     assert "twingateway pki issue" in error.message
 
 
+async def test_a_folder_for_the_store_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("no folder")
+    error = await failing(lone(tmp_path, 'store: {path: "data/deeper/{name}.db"}\n'))
+    assert isinstance(error, StoreError)
+    assert error.message == f"{tmp_path}/data/deeper cannot be created: Not a directory"
+
+
 async def test_two_nodes_do_not_share_a_store(tmp_path: Path) -> None:
     file = lone(tmp_path, "")
     async with running(file):

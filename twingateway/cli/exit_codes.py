@@ -29,7 +29,7 @@ MEANING: dict[ExitCode, str] = {
     ExitCode.OK: "done",
     ExitCode.INVALID: "a document, configuration or value is not valid",
     ExitCode.USAGE: "the command line is not valid",
-    ExitCode.NOT_FOUND: "there is no such twin, model or adapter",
+    ExitCode.NOT_FOUND: "there is no such twin, model, node or adapter",
     ExitCode.CONFLICT: "the node refuses: other content or version, read-only, not the root",
     ExitCode.DEVICE_REFUSED: "the device refused, or did not do what was asked",
     ExitCode.DEVICE_GONE: "the device cannot be reached or does not answer",

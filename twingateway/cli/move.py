@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
 from twingateway.cli.client import DEFAULT_API, Api, ApiOption, NamespaceOption, TokenOption
+from twingateway.errors import NotFound
+from twingateway.validation.explain import guess
 
 
 def move(
     device: Annotated[str, typer.Argument(metavar="DEVICE", help="The twin's name.")],
     node: Annotated[str, typer.Argument(metavar="NODE", help="The node that is to hold it.")],
+    unseen: Annotated[bool, typer.Option("--unseen", help="Also if nobody has heard of that node yet.")] = False,
     api: ApiOption = DEFAULT_API,
     token_file: TokenOption = None,
     namespace: NamespaceOption = None,
@@ -25,13 +27,18 @@ def move(
 
     Examples:
       twingateway move hvac edge-2
+      twingateway move hvac edge-3 --unseen
     """
     from urllib.parse import quote
 
     caller = Api(api, token_file, namespace)
+    if not unseen:
+        known = [each["name"] for each in caller.pages("/nodes")]
+        if node not in known:
+            hint = guess(node, known) if len(known) > 1 else ""
+            raise NotFound(
+                f"no node {node} was ever seen here{hint}, and nobody would run {device} until it claims it; "
+                "nothing was changed. With --unseen it is given the device all the same"
+            )
     caller.send("POST", f"/twins/{quote(device, safe='')}/move", body={"node": node})
     print(f"{device} is given to {node}; it holds the device once it claims it")
-    if all(each["name"] != node for each in caller.pages("/nodes")):
-        print(
-            f"warning: no node {node} was ever seen here; nobody runs {device} until one claims it", file=sys.stderr
-        )

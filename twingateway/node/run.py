@@ -166,7 +166,6 @@ class Node:
         config = self._loaded.config
         check_identity(config)
         path = config.store_path
-        path.parent.mkdir(parents=True, exist_ok=True)
         async with AsyncExitStack() as stack:
             store = await open_store(path, config.store.spare)
             stack.push_async_callback(store.close)
