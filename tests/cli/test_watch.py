@@ -57,7 +57,8 @@ def test_a_state_is_told_in_words(ask: Run, node: FakeNode) -> None:
     state = {"twin": "hvac", "property": "state", "time": 1700000000000}
     value = {"state": "offline", "since": 5, "code": "device-timeout", "message": "no answer"}
     owner = {"state": "live", "holder": "edge-2", "store": "", "epoch": 2}
-    _stream(node, _event(6, "presence", **state, value=value), _event(7, "lifecycle", **state, value=owner))
+    kept = _event(8, "presence", **{**state, "property": "kept"}, value={"reported": ["power"]})
+    _stream(node, _event(6, "presence", **state, value=value), _event(7, "lifecycle", **state, value=owner), kept)
     node.problem("GET", "/events", 401, "A token is needed", "send it")
     presence, lifecycle = ask("watch").stdout.splitlines()
     assert presence.endswith(" hvac presence state = offline, device-timeout: no answer")
@@ -102,6 +103,8 @@ def test_after_a_break_it_goes_on_where_it_was(ask: Run, node: FakeNode) -> None
     assert [(each["event"], each["value"]) for each in events] == [("reported", 1), ("reported", 2)]
     asked = [each.headers.get("last-event-id") for each in node.asked]
     assert asked == [None, "ab12-6", "ab12-6", "ab12-5", "ab12-9"]
+    assert result.stderr.startswith("following http://")
+    assert result.stderr.count("connected again") == 2
     assert "the node is stopping; trying again in 0.02 s" in result.stderr
     assert "the node ended the stream; trying again in 0.01 s" in result.stderr
 

@@ -19,6 +19,7 @@ from twingateway.cli.get import ack_note
 from twingateway.cli.output import shown, shown_time
 from twingateway.errors import NotFound, Unavailable
 from twingateway.twin.event_kind import EventKind
+from twingateway.twin.presence import STATE
 
 #: Seconds without a sign of life (the API sends one every 15) after which the connection counts as lost.
 SILENCE = 40.0
@@ -60,7 +61,9 @@ def watch(
         _tell_if_missing(caller, name)
     wanted = {"twin": name, "kind": [kind.value for kind in kinds or ()]}
     for event, data in _follow(caller, wanted):
-        print(show(event, data), flush=True)
+        line = show(event, data)
+        if line:
+            print(line, flush=True)
 
 
 def _tell_if_missing(caller: Api, name: str) -> None:
@@ -77,9 +80,12 @@ def _follow(caller: Api, wanted: dict[str, Any]) -> Iterator[tuple[str, dict[str
     """(event, data), across connections. Raises what the first connection raises; later what no waiting cures."""
     seen, pause = "", BACK_OFF[0]
     while True:
+        news = f"following {caller.url}; Ctrl-C ends it" if not seen else "connected again"
         try:
             for position, event, text in _listen(caller, wanted, seen):
-                seen, pause = position, BACK_OFF[0]
+                if news:
+                    print(news, file=sys.stderr)
+                news, seen, pause = "", position, BACK_OFF[0]
                 if text:
                     yield event, json.loads(text)
             reason = "the node ended the stream"
@@ -115,6 +121,9 @@ def _json_line(event: str, data: dict[str, Any]) -> str:
 
 
 def _text_line(event: str, data: dict[str, Any]) -> str:
+    """Empty for what nodes tell each other beside a device's state, which people hear of as quality and notices."""
+    if event == EventKind.PRESENCE and data.get("property") != STATE:
+        return ""
     when = shown_time(data.get("time", 0))
     subject = shown(data.get("twin", ""))
     if event == "notice":
