@@ -101,6 +101,8 @@ async def test_steps_sum_up() -> None:
         second = await ask(site, **window, limit=1, after=first["nextAfter"])
         assert second["items"] == page["items"][1:]
         assert second["nextAfter"] is None
+        unsaid = await ask(site, step="10s", to=NOON + 27_123)
+        assert [item["time"] for item in unsaid["items"]] == [NOON, NOON + 20_000], "multiples of the step"
 
 
 async def test_where_a_value_was_not_to_be_relied_on_there_is_none_but_the_reason() -> None:

@@ -56,9 +56,9 @@ async def history(
     Without `step` each value as it was reported, of quality `good`; several may have one time. From where it was not
     to be relied on any more there is an item of quality `bad` with its `reason`, without a value (at `from`, if it
     was so then), and where it became good again without being reported, the value once more. With `step`, counted
-    from `from`, for each step with any of it: `count` (of all that was reported), `min`, `mean` and `max` (of what
-    are numbers, else null), and `bad`, the milliseconds for which the value was. Quality is as the device's own node
-    saw it.
+    from `from` (if that is left out, from a multiple of the step), for each step with any of it: `count` (of all that
+    was reported), `min`, `mean` and `max` (of what are numbers, else null), and `bad`, the milliseconds for which the
+    value was. Quality is as the device's own node saw it.
 
     `nextAfter` of null: that was all. History is kept at the root and at nodes with an API, for as long as the model
     (or the node's file) says, counted from now or, if that is earlier, from the property's newest point; what is
@@ -67,15 +67,17 @@ async def history(
     if not gateway.queries.exists(device):
         raise UnknownTwin(f"there is no twin {device.short}")
     until = _moment(end, "to") if end is not None else time.time_ns() // 1_000_000 + 1
+    width = None if step is None else _step(step)
     since = _moment(start, "from") if start is not None else until - LAST_HOUR
+    if width is not None and start is None:
+        since -= since % width
     span = Span(device, property, since, until)
     shown: dict[str, Any] = {"twin": device.name, "property": property, "from": since, "to": until}
-    if step is None:
+    if width is None:
         readings, behind = await gateway.history.readings(span, _after(after), limit)
         shown["items"] = [{"time": each.time, "value": each.value, **described(each.reason)} for each in readings]
         shown["nextAfter"] = None if behind is None else "{}-{}".format(*behind)
         return JSONResponse(shown)
-    width = _step(step)
     if after is not None:  # steps go on from the end of the last one
         span = Span(device, property, _moment(after, "after") + width, until)
     found = await gateway.history.steps(span, width, limit + 1)
