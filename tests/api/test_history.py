@@ -13,6 +13,7 @@ from twingateway.ports.journal import Filing
 from twingateway.ports.store import Changes
 from twingateway.testing.joined import until
 from twingateway.twin.entry import ALARM, HISTORY, JournalEntry
+from twingateway.twin.identity import DeviceId
 from twingateway.twin.parse_model import parse_model
 from twingateway.twin.quality import MARKS, Quality, Reason
 
@@ -294,4 +295,15 @@ async def test_what_was_told_can_be_read_from_the_end() -> None:
             asked["after"] = pages[-1]["nextAfter"]
             pages.append((await site.client.get("/journal/alarm", params=asked)).json())
         assert [[item["value"] for item in page["items"]] for page in pages] == [[4, 3], [2, 1], [0]]
+
+        pump = DeviceId("default", "pump")
+        for device, n in ((pump, 5), (DeviceId("acme", "pump"), 6), (DeviceId("default", "fan"), 7), (pump, 8)):
+            await site.gateway.journal.append(ALARM, device, "hot", n, NOON)
+        for params, expected in (
+            ({"twin": "pump", "first": "newest"}, [8, 6, 5]),
+            ({"twin": "pump", "namespace": "default"}, [5, 8]),
+            ({"namespace": "acme"}, [6]),
+        ):
+            page = (await site.client.get("/journal/alarm", params=params)).json()
+            assert [item["value"] for item in page["items"]] == expected
         assert (await site.client.get("/journal/alarm", params={"first": "latest"})).status_code == 422

@@ -152,29 +152,38 @@ def _told(number: int, **more: Any) -> dict[str, Any]:
     return {"journal": "ab", "seq": number, "node": "edge-1", "namespace": "default", "time": 1700000000000, **more}
 
 
+_ALL = ["claim-refused", "unassigned", "gap", "hot"]
+
+
 @pytest.mark.parametrize(
-    ("options", "shown", "pages"),
+    ("options", "shown", "asked"),
     [
-        ([], ["claim-refused", "unassigned", "gap", "hot"], [None, ["3"]]),
-        (["--last", "3"], ["unassigned", "gap", "hot"], [None, ["3"]]),
-        (["--last", "2"], ["gap", "hot"], [None]),
-        (["hvac"], ["claim-refused", "hot"], [None, ["3"]]),
-        (["hvac", "--last", "1"], ["hot"], [None]),
-        (["--namespace", "acme"], ["hot"], [None, ["3"]]),
+        ([], _ALL, {"limit": ["100"]}),
+        (["--last", "3"], ["unassigned", "gap", "hot"], {"limit": ["3"]}),
+        (["hvac", "--namespace", "acme"], _ALL, {"limit": ["100"], "twin": ["hvac"], "namespace": ["acme"]}),
+        (["--last", "100000"], _ALL, {"limit": ["10000"]}),
     ],
 )
 def test_events_are_asked_for_from_the_newest_until_there_are_enough(
-    ask: Run, node: FakeNode, options: list[str], shown: list[str], pages: list[list[str] | None]
+    ask: Run, node: FakeNode, options: list[str], shown: list[str], asked: dict[str, list[str]]
 ) -> None:
     refused = _told(1, twin="hvac", name="claim-refused", value={"message": "held by edge-2", "node": "edge-1"})
     moved = _told(2, twin="fan", name="unassigned", value={"message": "given to edge-2"})
-    alarm = _told(4, twin="hvac", name="hot", value=91.5) | {"namespace": "acme"}
+    alarm = _told(4, twin="hvac", name="hot", value=91.5)
     node.answer("GET", "/journal/event", {"items": [alarm, _told(3, gap="ttl", count=7)], "nextAfter": 3})
     node.answer("GET", "/journal/event", {"items": [moved, refused], "nextAfter": None})
     told = json.loads(ask("get", "events", *options, "-o", "json").stdout)
     assert [each.get("name", "gap") for each in told] == shown
-    assert [asked.query.get("after") for asked in node.asked] == pages
-    assert {asked.query["first"][0] for asked in node.asked} == {"newest"}
+    first, second = node.asked
+    assert first.query == {"first": ["newest"], **asked}
+    assert second.query == {"first": ["newest"], "after": ["3"], **asked}
+
+
+def test_no_more_pages_are_asked_for_than_are_needed(ask: Run, node: FakeNode) -> None:
+    told = [_told(2, twin="hvac", name="hot", value=1), _told(1, twin="hvac", name="hot", value=0)]
+    node.answer("GET", "/journal/event", {"items": told, "nextAfter": 1})
+    ask("get", "events", "--last", "2")
+    assert len(node.asked) == 1
 
 
 def test_an_event_is_one_line_and_a_gap_says_what_is_missing(ask: Run, node: FakeNode) -> None:

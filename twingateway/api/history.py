@@ -13,8 +13,9 @@ from fastapi.responses import JSONResponse
 
 from twingateway.api.params import Device, TheGateway
 from twingateway.errors import InvalidDocument, NotFound, Problem, UnknownTwin
+from twingateway.gateway.gateway import Gateway
 from twingateway.gateway.twins.history import Step
-from twingateway.ports.journal import Placed, Span
+from twingateway.ports.journal import About, Placed, Span
 from twingateway.twin.duration import parse_duration
 from twingateway.twin.quality import described
 from twingateway.validation.explain import guess
@@ -120,6 +121,8 @@ async def kept(
     first: Annotated[
         First, Query(description="From which end: the last ten are `first=newest&limit=10`.")
     ] = First.OLDEST,
+    twin: Annotated[str | None, Query(description="Only what is about the twin of this name.")] = None,
+    namespace: Annotated[str | None, Query(description="Only what is of this tenant; of all if left out.")] = None,
     limit: Annotated[int, Query(ge=1, le=MOST)] = 1000,
     after: Annotated[
         int | None, Query(ge=0, lt=1 << 63, description="`nextAfter` of the page before, from the same end.")
@@ -128,14 +131,21 @@ async def kept(
     """Entries that this node keeps (its own and what has arrived from nodes below), in the order in which they came,
     each once, or the last one first. An entry is known everywhere by `journal` and `seq`. A gap record (`gap` says
     why) stands for `count` entries that are not told. Of the class `history` only gap records are listed here."""
+    about = About(namespace, twin)
     if first is First.NEWEST:
-        found = await gateway.store.kept_before(class_name, after, limit + 1)
+        found = await gateway.store.kept_before(class_name, after, limit + 1, about)
     else:
-        found = await gateway.store.kept_page(class_name, after or 0, limit + 1)
-    if not found and after is None and class_name not in gateway.journal.policy.classes:
-        raise NotFound(f"nothing is kept of a class {class_name!r}{guess(class_name, gateway.journal.policy.order)}")
+        found = await gateway.store.kept_page(class_name, after or 0, limit + 1, about)
+    if not found and class_name not in gateway.journal.policy.classes:
+        await _require_any(gateway, class_name)
     items = [_shown(placed) for placed in found[:limit]]
     return JSONResponse({"items": items, "nextAfter": found[limit - 1].position if len(found) > limit else None})
+
+
+async def _require_any(gateway: Gateway, class_name: str) -> None:
+    """Raises NotFound if nothing is kept of a class that this node does not know: its name was mistyped."""
+    if not await gateway.store.kept_page(class_name, 0, 1):
+        raise NotFound(f"nothing is kept of a class {class_name!r}{guess(class_name, gateway.journal.policy.order)}")
 
 
 def _shown(placed: Placed) -> dict[str, Any]:

@@ -186,13 +186,9 @@ def events(
     from itertools import islice
     from urllib.parse import quote
 
-    page = last if twin is None and namespace is None else _PAGE
     path = f"/journal/{quote(class_name, safe='')}"
-    kept = Api(api, token_file).pages(path, first="newest", limit=min(page, _PAGE))
-    wanted = (
-        entry for entry in kept if twin in (None, entry.get("twin")) and namespace in (None, entry["namespace"])
-    )
-    found = list(islice(wanted, last))[::-1]
+    kept = Api(api, token_file, namespace).pages(path, first="newest", twin=twin, limit=min(last, _PAGE))
+    found = list(islice(kept, last))[::-1]
     _show(found, output, ("TIME", "NODE", "TWIN", "EVENT", "MESSAGE"), map(_event_row, found))
 
 

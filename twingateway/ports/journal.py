@@ -46,6 +46,18 @@ class Placed:
 
 
 @dataclass(frozen=True, slots=True)
+class About:
+    """Which of the entries that are kept: of one tenant, about devices of one name, or (None) whichever. A gap record
+    is about no device."""
+
+    namespace: str | None = None
+    device: str | None = None
+
+
+ALL = About()
+
+
+@dataclass(frozen=True, slots=True)
 class Depth:
     """What waits in one class. `oldest`: Unix milliseconds of its first entry, `oldest_stamp` and `newest_stamp`: of
     the first and last; 0 while nothing waits."""
@@ -123,11 +135,11 @@ class JournalStore(Protocol):
         `max_bytes` wait, for so many that a tenth of that is free. Returns how many entries went."""
         ...
 
-    async def kept_page(self, class_name: str, after: int, limit: int) -> list[Placed]:
+    async def kept_page(self, class_name: str, after: int, limit: int, about: About = ALL) -> list[Placed]:
         """What is kept behind position `after`, in the order in which it came."""
         ...
 
-    async def kept_before(self, class_name: str, before: int | None, limit: int) -> list[Placed]:
+    async def kept_before(self, class_name: str, before: int | None, limit: int, about: About = ALL) -> list[Placed]:
         """What is kept before position `before` (None: to the end), the newest first."""
         ...
 

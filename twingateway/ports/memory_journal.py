@@ -5,9 +5,10 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from operator import attrgetter
 
-from twingateway.ports.journal import MOST_JOURNALS, Bucket, Depth, Filing, Placed, Point, Span
+from twingateway.ports.journal import MOST_JOURNALS, About, Bucket, Depth, Filing, Placed, Point, Span
 from twingateway.twin.entry import EVICTED, EXPIRED, HISTORY, LOST, JournalEntry, after, gap_for
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.value import Value
@@ -145,15 +146,16 @@ class MemoryJournal:
         waiting.clear()
         waiting.update(in_order)
 
-    def kept_page(self, class_name: str, behind: int, limit: int) -> list[Placed]:
+    def kept_page(self, class_name: str, behind: int, limit: int, about: About) -> list[Placed]:
         kept = self.kept.get(class_name, [])
-        first = bisect_right(kept, behind, key=_POSITION)
-        return kept[first : first + limit]
+        later = islice(kept, bisect_right(kept, behind, key=_POSITION), None)
+        return list(islice((placed for placed in later if _is_about(placed, about)), limit))
 
-    def kept_before(self, class_name: str, before: int | None, limit: int) -> list[Placed]:
+    def kept_before(self, class_name: str, before: int | None, limit: int, about: About) -> list[Placed]:
         kept = self.kept.get(class_name, [])
         end = len(kept) if before is None else bisect_left(kept, before, key=_POSITION)
-        return kept[max(0, end - limit) : end][::-1]
+        earlier = (kept[place] for place in range(end - 1, -1, -1))
+        return list(islice((placed for placed in earlier if _is_about(placed, about)), limit))
 
     def prune_kept(self, class_name: str, most: int) -> int:
         kept = self.kept.get(class_name, [])
@@ -228,6 +230,10 @@ class MemoryJournal:
             self.history_size += _size_of_point(point)
         else:
             self.kept.setdefault(entry.class_name, []).append(Placed(self.counter, entry, size_of(entry)))
+
+
+def _is_about(placed: Placed, about: About) -> bool:
+    return about.namespace in (None, placed.entry.namespace) and about.device in (None, placed.entry.device)
 
 
 def copied(value: Value) -> Value:

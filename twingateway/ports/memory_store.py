@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from twingateway.errors import StoreError, StoreFull
-from twingateway.ports.journal import NEWEST, Bucket, Depth, Filing, Placed, Point, Span
+from twingateway.ports.journal import ALL, NEWEST, About, Bucket, Depth, Filing, Placed, Point, Span
 from twingateway.ports.memory_journal import MemoryJournal, copied
 from twingateway.ports.store import (
     Attempt,
@@ -141,11 +141,11 @@ class MemoryStore:
         self._require_writable()
         return self._disk.journal.evict(class_name, max_bytes, before)
 
-    async def kept_page(self, class_name: str, after: int, limit: int) -> list[Placed]:
-        return self._disk.journal.kept_page(class_name, after, limit)
+    async def kept_page(self, class_name: str, after: int, limit: int, about: About = ALL) -> list[Placed]:
+        return self._disk.journal.kept_page(class_name, after, limit, about)
 
-    async def kept_before(self, class_name: str, before: int | None, limit: int) -> list[Placed]:
-        return self._disk.journal.kept_before(class_name, before, limit)
+    async def kept_before(self, class_name: str, before: int | None, limit: int, about: About = ALL) -> list[Placed]:
+        return self._disk.journal.kept_before(class_name, before, limit, about)
 
     async def prune_kept(self, class_name: str, most: int) -> int:
         self._require_writable()

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from twingateway.errors import StoreCorrupt
-from twingateway.ports.journal import MOST_JOURNALS, Depth, Filing, Placed
+from twingateway.ports.journal import MOST_JOURNALS, About, Depth, Filing, Placed
 from twingateway.store import history
 from twingateway.store.bulk import Bulk
 from twingateway.store.rows import Row, checksum, encode_value, sealed, verified
@@ -60,8 +60,9 @@ FROM journal_queue WHERE class = ? AND position <= ? GROUP BY namespace, journal
 """
 _UP_TO = f"{QUEUED} WHERE class = ? AND position <= ?"
 _GAPS_UP_TO = f"{_UP_TO} AND gap <> ''"
-_KEPT_PAGE = f"{KEPT} WHERE class = ? AND position > ? ORDER BY position LIMIT ?"
-_KEPT_BEFORE = f"{KEPT} WHERE class = ? AND position <= ? ORDER BY position DESC LIMIT ?"
+_ABOUT = "(?4 IS NULL OR namespace = ?4) AND (?5 IS NULL OR device = ?5)"
+_KEPT_PAGE = f"{KEPT} WHERE class = ?1 AND position > ?2 AND {_ABOUT} ORDER BY position LIMIT ?3"
+_KEPT_BEFORE = f"{KEPT} WHERE class = ?1 AND position <= ?2 AND {_ABOUT} ORDER BY position DESC LIMIT ?3"
 #: The greatest that SQLite can give.
 _LAST_POSITION = (1 << 63) - 1
 _PRUNE_KEPT = """
@@ -151,13 +152,17 @@ def evict(connection: sqlite3.Connection, class_name: str, max_bytes: int, befor
     return int(gone)
 
 
-def kept_page(connection: sqlite3.Connection, class_name: str, behind: int, limit: int) -> list[Placed]:
-    return [kept(row) for row in connection.execute(_KEPT_PAGE, (class_name, behind, limit)).fetchall()]
+def kept_page(connection: sqlite3.Connection, class_name: str, behind: int, limit: int, about: About) -> list[Placed]:
+    chosen = (class_name, behind, limit, about.namespace, about.device)
+    return list(map(kept, connection.execute(_KEPT_PAGE, chosen).fetchall()))
 
 
-def kept_before(connection: sqlite3.Connection, class_name: str, before: int | None, limit: int) -> list[Placed]:
+def kept_before(
+    connection: sqlite3.Connection, class_name: str, before: int | None, limit: int, about: About
+) -> list[Placed]:
     last = _LAST_POSITION if before is None else before - 1
-    return [kept(row) for row in connection.execute(_KEPT_BEFORE, (class_name, last, limit)).fetchall()]
+    chosen = (class_name, last, limit, about.namespace, about.device)
+    return list(map(kept, connection.execute(_KEPT_BEFORE, chosen).fetchall()))
 
 
 def prune_kept(connection: sqlite3.Connection, class_name: str, most: int) -> int:

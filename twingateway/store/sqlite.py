@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from twingateway.errors import InvalidValue, StoreCorrupt, StoreError, StoreFull
-from twingateway.ports.journal import NEWEST, Bucket, Depth, Filing, Placed, Point, Span
+from twingateway.ports.journal import ALL, NEWEST, About, Bucket, Depth, Filing, Placed, Point, Span
 from twingateway.ports.store import Changes, Snapshot, StoreIdentity, passed_over
 from twingateway.store import history, journal, rows
 from twingateway.store.bulk import Bulk
@@ -214,11 +214,11 @@ class SqliteStore:
     async def evict(self, class_name: str, max_bytes: int, before: int) -> int:
         return await self._write(lambda connection: journal.evict(connection, class_name, max_bytes, before))
 
-    async def kept_page(self, class_name: str, after: int, limit: int) -> list[Placed]:
-        return await self._read(lambda connection: journal.kept_page(connection, class_name, after, limit))
+    async def kept_page(self, class_name: str, after: int, limit: int, about: About = ALL) -> list[Placed]:
+        return await self._read(lambda connection: journal.kept_page(connection, class_name, after, limit, about))
 
-    async def kept_before(self, class_name: str, before: int | None, limit: int) -> list[Placed]:
-        return await self._read(lambda connection: journal.kept_before(connection, class_name, before, limit))
+    async def kept_before(self, class_name: str, before: int | None, limit: int, about: About = ALL) -> list[Placed]:
+        return await self._read(lambda connection: journal.kept_before(connection, class_name, before, limit, about))
 
     async def prune_kept(self, class_name: str, most: int) -> int:
         return await self._write(lambda connection: journal.prune_kept(connection, class_name, most))

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from twingateway.errors import StoreFull
-from twingateway.ports.journal import Filing, Span
+from twingateway.ports.journal import About, Filing, Span
 from twingateway.ports.store import Changes, Store
 from twingateway.testing.medium import Medium
 from twingateway.twin.entry import EVENT, HISTORY, JournalEntry
@@ -224,6 +224,27 @@ class JournalContract:
         assert await store.prune_kept(EVENT, 2) == 0
         assert await store.kept_page(EVENT, 0, 100) == kept[3:]
         assert await store.kept_before(EVENT, None, 100) == kept[:2:-1]
+        await store.close()
+
+    async def test_of_what_is_kept_one_tenants_or_one_devices_can_be_asked_for(self, medium: Medium) -> None:
+        store = await medium.open()
+        both = [replace(entry(n, n), namespace=("a", "b")[n % 2], device=("x", "y", None)[n % 3]) for n in range(12)]
+        await store.commit(Changes(journal=filed(*both, queue=False, keep=True)))
+
+        async def told(about: About) -> list[Value]:
+            onward = [placed.entry.value for placed in await store.kept_page(EVENT, 0, 100, about)]
+            back = [placed.entry.value for placed in await store.kept_before(EVENT, None, 100, about)]
+            assert back == onward[::-1]
+            return onward
+
+        assert await told(About("a")) == [0, 2, 4, 6, 8, 10]
+        assert await told(About(None, "x")) == [0, 3, 6, 9]
+        assert await told(About("b", "y")) == [1, 7]
+        assert await told(About("c")) == []
+        last = await store.kept_before(EVENT, None, 2, About("a", "x"))
+        assert [placed.entry.value for placed in last] == [6, 0]
+        rest = await store.kept_page(EVENT, last[-1].position, 1, About("a", "x"))
+        assert rest == last[:1]
         await store.close()
 
     async def test_no_space_keeps_nothing_of_what_was_received(self, medium: Medium) -> None:
