@@ -36,6 +36,16 @@ def test_each_example_fits_its_schema_and_validates(write: Write, section: str) 
     Draft202012Validator(load(SCHEMAS[section])).validate(document.data)
 
 
+def test_the_example_of_the_library_says_what_it_says(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    section = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8").split("## As a library\n")[1]
+    [program] = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    write("devices/hvac-1.yaml", "kind: Devise\n")
+    exec(program, {})
+    about_file, about_twin = capsys.readouterr().out.splitlines()
+    assert about_file.startswith("devices/hvac-1.yaml:1: kind: ")
+    assert f"`{about_twin}`" in section
+
+
 def test_the_example_of_a_node_shows_every_section() -> None:
     [document] = load_text(EXAMPLES["Node"])
     assert document.data.keys() == load("node")["properties"].keys()
