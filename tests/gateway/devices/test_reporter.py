@@ -108,10 +108,12 @@ async def test_a_refusal_is_cleared_when_the_property_reports_well_again() -> No
 async def test_the_same_refusal_again_is_no_news() -> None:
     async with bench() as b:
         port = reporter(b)
-        for _ in range(5):
-            port.report({"flow": math.nan})
+        for value in (math.nan, math.nan, math.inf, -math.inf, 10**30):
+            port.report({"flow": value})
             await turns()
-        assert sum(getattr(event, "code", "") == "value-refused" for event in await b.events()) == 1
+        told = [event.detail["rule"] for event in await b.events() if getattr(event, "code", "") == "value-refused"]  # type: ignore[union-attr]
+        assert told == ["finite", "range"], "once for each rule: what is too high goes up and down every second"
+        assert presence(b, "refused")["flow"]["value"] == repr(10**30), "the newest one is shown"
 
 
 async def test_a_model_bounds_what_its_devices_report_and_lets_other_names_pass() -> None:

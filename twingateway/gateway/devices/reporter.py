@@ -235,7 +235,8 @@ class Reporter:
         if isinstance(known, dict) and {**known, "time": 0} == {**shown, "time": 0}:
             return
         self._refused[name] = {**shown, "time": self._clock.wall_ms()}
-        self._ledger.notice("value-refused", error.message, self._device, property=name, value=seen, rule=rule)
+        if not isinstance(known, dict) or known["rule"] != rule:
+            self._ledger.notice("value-refused", error.message, self._device, property=name, value=seen, rule=rule)
         self._write({REFUSED: dict(self._refused)})
 
     def _presence(self, presence: Presence) -> None:
