@@ -45,6 +45,15 @@ async def test_without_it_only_health_is(header):
             problem_of(answer, 401, "no-token")
             assert answer.headers["www-authenticate"] == "Bearer"
             assert TOKEN not in answer.text
+            wrong = "what was sent is not the node's API token"
+            assert (
+                wrong
+                in problem_of(
+                    await site.client.request(method, path, headers={"Authorization": "Bearer guessed"}),
+                    401,
+                    "no-token",
+                )["detail"]
+            )
         for path in ("/healthz", "/readyz"):
             assert (await site.client.get(path, headers=headers)).status_code == 200
 

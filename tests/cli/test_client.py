@@ -125,6 +125,19 @@ def test_a_missing_token_exits_with_its_own_code(ask: Run, node: FakeNode) -> No
     )
 
 
+def test_a_missing_or_a_wrong_token_says_how_one_is_given(ask: Run, node: FakeNode, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong"
+    wrong.write_text("guessed")
+    for given, said in (
+        ((), "the node asks for its API token: "),
+        (("--token-file", wrong), "this is not the API token of the node: "),
+    ):
+        node.problem("GET", "/twins", 401, "A token is needed", "as `Authorization: Bearer …`", code="no-token")
+        result = ask("get", "twins", *given)
+        assert result.exit_code == ExitCode.NOT_ALLOWED
+        assert result.stderr == f"error: {said}name its file with --token-file, or in TWINGATEWAY_TOKEN_FILE\n"
+
+
 def test_the_namespace_is_sent_only_if_it_is_given(ask: Run, node: FakeNode) -> None:
     node.answer("GET", "/models", {"items": []})
     ask("get", "models")

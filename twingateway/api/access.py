@@ -30,9 +30,9 @@ class BearerToken:
         if scope["type"] != "http" or scope["path"] in OPEN or self._knows_token(scope):
             await self._app(scope, receive, send)
             return
-        refusal = problem(
-            401, "A token is needed", "send the node's API token as `Authorization: Bearer …`", code="no-token"
-        )
+        is_sent = any(name == b"authorization" for name, _ in scope["headers"])
+        detail = "what was sent is not the node's API token" if is_sent else "send the node's API token"
+        refusal = problem(401, "A token is needed", f"{detail}, as `Authorization: Bearer …`", code="no-token")
         refusal.headers["WWW-Authenticate"] = "Bearer"
         await refusal(scope, receive, send)
 

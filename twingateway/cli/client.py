@@ -49,6 +49,8 @@ NamespaceOption = Annotated[
     typer.Option("--namespace", metavar="NAME", help="The tenant; by default the node's own.", rich_help_panel="API"),
 ]
 
+#: How a token is given here.
+_TOKEN = "name its file with --token-file, or in TWINGATEWAY_TOKEN_FILE"
 #: What is needed beyond a message to make an error again from its problem document.
 _SPECIAL: dict[str, Callable[[str, tuple[Problem, ...]], TwinGatewayError]] = {
     "invalid-value": lambda message, problems: InvalidValue(problems[0] if problems else Problem(message)),
@@ -170,6 +172,11 @@ def to_error(response: Response) -> TwinGatewayError:
         if isinstance(each, dict)
     )
     message = _message(response, document)
+    if code == "no-token":
+        sent = "authorization" in response.request.headers
+        message = (
+            f"{'this is not the API token of the node' if sent else 'the node asks for its API token'}: {_TOKEN}"
+        )
     if code in _SPECIAL:
         return _SPECIAL[code](message, problems)
     error = _BY_CODE.get(code) or _BY_STATUS.get(response.status_code, TwinGatewayError)
