@@ -141,6 +141,26 @@ async def test_what_comes_late_while_it_is_given_back_is_given_back_too() -> Non
         assert isinstance(b.gateway.inbound.judge(edge, override(100, 32)), Refusal)
 
 
+async def test_what_was_given_back_before_a_device_was_moved_away_is_given_back_again_when_it_returns() -> None:
+    async with bench() as b:
+        edge, line = b.child("edge")
+        b.gateway.sessions.control(edge, "claim", claim("edge", "pump"))
+        await turns()
+        take(b, override(98, 30), origin="edge")
+        b.gateway.sessions.control(edge, "claim", claim("edge", "pump", store="bb"))
+        await turns()
+        for node in ("other", "edge"):
+            await b.gateway.commands.move(PUMP, node)
+        done = claim("edge", "pump", store="bb") | {"devices": [["pump", 0, [0, 0, 0], True]]}
+        b.gateway.sessions.control(edge, "claim", done)
+        await turns()
+        assert ["override/speed" in names(body) for body in line.of("restore")] == [True, True]
+        assert b.lifecycle()["store"] == "", "the holder drops what it was given in a former tenure"
+        b.gateway.sessions.control(edge, "claim", done)
+        await turns()
+        assert b.lifecycle()["store"] == "bb"
+
+
 async def test_a_holder_takes_back_what_comes_late_unless_it_was_changed() -> None:
     async with bench("edge", root=False) as b:
         cloud, _ = b.parent()

@@ -163,6 +163,7 @@ class Grants:
             if RESTORED in known:
                 value.setdefault(DECIDED, ONLY_MOVED)
             await self._ledger.write([Draft(lifecycle_key(device), value)], version=version)
+            self._given.pop(device, None)  # who was given it in a former tenure drops that
 
     def tell_again(self, device: DeviceId) -> None:
         """The device's holder is to have everything that the root wrote."""
