@@ -129,15 +129,17 @@ async def test_what_comes_late_while_it_is_given_back_is_given_back_too() -> Non
         await turns()
         assert [names(body) for body in line.of("restore")] == [["lifecycle/state", "override/speed"]]
         take(b, override(99, 31), origin="edge")
-        b.gateway.sessions.control(edge, "claim", done)
-        await turns()
-        given = line.of("restore")[1]
+        for _ in range(2):  # the second crosses with what it is given then
+            b.gateway.sessions.control(edge, "claim", done | {"given": line.of("restore")[0]["given"]})
+            await turns()
+        given, again = line.of("restore")[1:]
         assert given["devices"]["pump"][0][3]["value"] == 99
+        assert again == given
         assert b.lifecycle()["store"] == "aa"
-        b.gateway.sessions.control(edge, "claim", done)
+        b.gateway.sessions.control(edge, "claim", done | {"given": given["given"]})
         await turns()
         assert b.lifecycle()["store"] == "bb"
-        assert len(line.of("restore")) == 2
+        assert len(line.of("restore")) == 3
         assert isinstance(b.gateway.inbound.judge(edge, override(100, 32)), Refusal)
 
 
@@ -152,13 +154,28 @@ async def test_what_was_given_back_before_a_device_was_moved_away_is_given_back_
         for node in ("other", "edge"):
             await b.gateway.commands.move(PUMP, node)
         done = claim("edge", "pump", store="bb") | {"devices": [["pump", 0, [0, 0, 0], True]]}
-        b.gateway.sessions.control(edge, "claim", done)
+        b.gateway.sessions.control(edge, "claim", done | {"given": line.of("restore")[0]["given"]})
         await turns()
         assert ["override/speed" in names(body) for body in line.of("restore")] == [True, True]
         assert b.lifecycle()["store"] == "", "the holder drops what it was given in a former tenure"
-        b.gateway.sessions.control(edge, "claim", done)
+        b.gateway.sessions.control(edge, "claim", done | {"given": line.of("restore")[1]["given"]})
         await turns()
         assert b.lifecycle()["store"] == "bb"
+
+
+async def test_the_mark_of_what_is_given_back_goes_down_with_it_and_up_with_the_claim() -> None:
+    async with bench("region", root=False) as region, bench("edge", root=False) as edge:
+        cloud, up = region.parent()
+        below, line = region.child("edge")
+        body = {"node": "edge", "devices": {"pump": []}, "given": {"pump": "its mark"}}
+        region.gateway.ownership.on_restore(cloud, body)
+        assert line.of("restore") == [body]
+        parent, out = edge.parent("region")
+        await edge.gateway.ownership.configure([PUMP])
+        edge.gateway.ownership.on_restore(parent, body)
+        await until(lambda: "given" in out.of("claim")[-1])
+        region.gateway.sessions.control(below, "claim", out.of("claim")[-1])
+        assert up.of("claim")[-1]["given"] == {"pump": "its mark"}
 
 
 async def test_a_holder_takes_back_what_comes_late_unless_it_was_changed() -> None:

@@ -12,11 +12,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from hashlib import blake2b
 from typing import Any
 
 from twingateway.errors import InvalidValue, ProtocolViolation
 from twingateway.gateway.peering import wire
 from twingateway.gateway.peering.peers import Peer
+from twingateway.gateway.state.ledger import tenure
 from twingateway.gateway.state.table import TwinTable
 from twingateway.twin.ack import Ack
 from twingateway.twin.identity import DeviceId
@@ -42,7 +44,8 @@ SHOWN = 500
 @dataclass(frozen=True, slots=True)
 class Claim:
     """One device claimed by one node. `root`: the greatest version of the root's that the claimant has; `known`: that
-    any node on the way has; `restored`: it has taken back what it had told before."""
+    any node on the way has. `restored`: it has taken back what it had told before; `given`: the root's mark of
+    that."""
 
     device: DeviceId
     holder: str
@@ -51,6 +54,7 @@ class Claim:
     root: Version
     restored: bool = False
     known: Version = ZERO
+    given: str = ""
 
     @property
     def of_root(self) -> tuple[Version, Version]:
@@ -104,6 +108,17 @@ def given_back(table: TwinTable, device: DeviceId) -> list[Register]:
     return [*said, *registers_of(table, device, (Section.LIFECYCLE,)), *written]
 
 
+def mark_of(table: TwinTable, device: DeviceId) -> str:
+    """Of what a holder is given back that nobody else can say again, in this tenure; empty for nothing. Who has the
+    mark has that."""
+    lifecycle = table.get(lifecycle_key(device))
+    registers = registers_of(table, device, SAID_ONCE)
+    said = sorted(f"{register.key.section}/{register.key.name} {register.version}" for register in registers)
+    if not said or lifecycle is None:
+        return ""
+    return blake2b(f"{tenure(lifecycle.register)} {said}".encode(), digest_size=8).hexdigest()
+
+
 def greatest_of_root(table: TwinTable, device: DeviceId) -> Version:
     """The greatest version of the root's for a device that is here."""
     return max((register.version for register in registers_of(table, device, ROOT_SECTIONS)), default=ZERO)
@@ -132,17 +147,19 @@ def refuse(peer: Peer, claim: Claim, reason: str, judged_by: Version | None = No
 
 def _claim_body(claims: list[Claim]) -> dict[str, Any]:
     """All claims are of one node: `{node, store, devices: [[name, epoch, root version, restored], …], ? known: {name:
-    root version}}`."""
+    root version}, ? given: {name: mark}}`."""
     devices = [[c.device.name, c.epoch, list(c.root), c.restored] for c in claims]
     known = {c.device.name: list(c.known) for c in claims if c.known > c.root}
     body = {"node": claims[0].holder, "store": claims[0].store, "devices": devices}
-    return body | {"known": known} if known else body
+    given = {c.device.name: c.given for c in claims if c.given}
+    return body | ({"known": known} if known else {}) | ({"given": given} if given else {})
 
 
 def parse_claims(namespace: str, body: Mapping[str, Any]) -> list[Claim]:
     try:
         holder, store = wire.parse_device(namespace, body["node"]).name, str(body["store"])[:SHOWN]
         known = {name: wire.parse_version(version) for name, version in body.get("known", {}).items()}
+        given = {name: str(mark)[:SHOWN] for name, mark in body.get("given", {}).items()}
         return [
             Claim(
                 wire.parse_device(namespace, name),
@@ -152,6 +169,7 @@ def parse_claims(namespace: str, body: Mapping[str, Any]) -> list[Claim]:
                 wire.parse_version(root),
                 restored is True,
                 known.get(name, ZERO),
+                given.get(name, ""),
             )
             for name, epoch, root, restored in body["devices"]
         ]

@@ -24,15 +24,14 @@ from twingateway.gateway.holding.claims import (
     HOLDER_SECTIONS,
     REFUSALS,
     ROOT_SECTIONS,
-    SAID_ONCE,
     Claim,
     Verdict,
     fields,
     given_back,
     greatest_of_root,
     lifecycle_key,
+    mark_of,
     refuse,
-    registers_of,
 )
 from twingateway.gateway.holding.hearing import Claimants, Hearing
 from twingateway.gateway.holding.histories import Histories, numbers_said
@@ -87,8 +86,6 @@ class Grants:
         """Claims that wait for registers of the root's, which the claimant was asked for."""
         self._answered: dict[tuple[DeviceId, str], Version] = {}
         """How much of the root's each claimant that was asked had, so that nobody is asked for the same twice."""
-        self._given: dict[DeviceId, tuple[str, dict[RegisterKey, Register]]] = {}
-        """By device: to which store its holder's word was given back, and what was."""
         ledger.watch(self._on_register, Section.LIFECYCLE)
 
     def is_certain(self, device: DeviceId) -> bool:
@@ -163,7 +160,6 @@ class Grants:
             if RESTORED in known:
                 value.setdefault(DECIDED, ONLY_MOVED)
             await self._ledger.write([Draft(lifecycle_key(device), value)], version=version)
-            self._given.pop(device, None)  # who was given it in a former tenure drops that
 
     def tell_again(self, device: DeviceId) -> None:
         """The device's holder is to have everything that the root wrote."""
@@ -220,8 +216,6 @@ class Grants:
         granted = list(by_verdict[Verdict.GRANT].values())
         await self._grant(granted)
         late = [claim for claim in granted if not self._was_all_given(claim)]
-        for claim in granted:
-            self._given.pop(claim.device, None)
         for verdict in (Verdict.GRANT, Verdict.KNOWN, Verdict.TELL):
             self._heard.update(by_verdict[verdict])
         for device in by_verdict[Verdict.TELL]:
@@ -277,12 +271,7 @@ class Grants:
 
     def _was_all_given(self, claim: Claim) -> bool:
         """Nothing came since that the former store had said: a frame can be late."""
-        store, given = self._given.get(claim.device, (claim.store, {}))
-        return store == claim.store and given == self._said(claim.device)
-
-    def _said(self, device: DeviceId) -> dict[RegisterKey, Register]:
-        """What a holder says once; all else its device says again."""
-        return {register.key: register for register in registers_of(self._table, device, SAID_ONCE)}
+        return claim.given == mark_of(self._table, claim.device)
 
     def _granted(self, claim: Claim, current: StoredRegister | None) -> dict[str, Value]:
         known = {} if current is None else fields(current.register)
@@ -314,9 +303,10 @@ class Grants:
 
     def _give_back(self, claims: list[Claim]) -> None:
         for _, line, holder, of_one in self._reached(claims):
-            self._given.update((claim.device, (claim.store, self._said(claim.device))) for claim in of_one)
+            marks = {claim.device.name: mark_of(self._table, claim.device) for claim in of_one}
             for batch in wire.batches((c.device, given_back(self._table, c.device)) for c in of_one):
-                line.send_control("restore", {"node": holder, "devices": batch})
+                given = {name: marks[name] for name in batch}
+                line.send_control("restore", {"node": holder, "devices": batch, "given": given})
 
     def _tell_what_was_said(self, claims: list[Claim]) -> None:
         """To a holder that comes with the store that it was granted its devices with: numbers that it must know to

@@ -51,7 +51,6 @@ log = structlog.get_logger("ownership")
 #: Claims that are relayed for one child at most.
 MAX_RELAYED = 100_000
 
-
 #: What a node forgets of a device that it does not run any more. An override that was not judged yet is none of that.
 _DROPPED = (Section.REPORTED, Section.ACK, Section.PRESENCE)
 
@@ -68,8 +67,8 @@ class Ownership:
         self._ledger = ledger
         self._statements = statements
         self._configured: set[DeviceId] = set()
-        self._restored: dict[DeviceId, bytes] = {}
-        """What was told before was taken back, into the store of this id."""
+        self._restored: dict[DeviceId, tuple[bytes, str]] = {}
+        """What was told before was taken back, into the store of this id; and the root's mark of that."""
         self._denied: dict[DeviceId, Version | None] = {}
         """Devices whose claim was refused, whatever an older register says."""
         self._elsewhere: set[DeviceId] = set()
@@ -154,13 +153,16 @@ class Ownership:
 
     def _own_claim(self, device: DeviceId) -> Claim:
         epochs = [register.version.epoch for register in registers_of(self._table, device, HOLDER_SECTIONS)]
+        store_id, mark = self._restored.get(device, (b"", ""))
+        is_restored = store_id == self._peers.store_id
         return Claim(
             device,
             self._peers.node,
             self._peers.store_id.hex(),
             max(epochs, default=0),
             greatest_of_root(self._table, device),
-            self._restored.get(device) == self._peers.store_id,
+            is_restored,
+            given=mark if is_restored else "",
         )
 
     def _is_ours(self, lifecycle: Register) -> bool:
@@ -278,7 +280,7 @@ class Ownership:
         node = body.get("node")
         if node != self._peers.node:
             for batch in wire.batches((d, self._with_newer(d, node, told)) for d, told in devices.items()):
-                self.passed_down("restore", {"node": node, "devices": batch})
+                self.passed_down("restore", {**body, "devices": batch})
             return
         own = self._own()
         devices = {device: registers for device, registers in devices.items() if device in own}
@@ -291,11 +293,10 @@ class Ownership:
             for r in rs
             if r.key.section in HOLDER_SECTIONS and self._is_older(r) and not self._table.is_ended(r)
         ]
-
-        store_id = self._peers.store_id
+        store_id, marks = self._peers.store_id, body["given"] if isinstance(body.get("given"), dict) else {}
 
         def durable() -> None:
-            self._restored.update(dict.fromkeys(devices, store_id))
+            self._restored.update((device, (store_id, str(marks.get(device.name, "")))) for device in devices)
             self._claim(peer, devices)
 
         log.info("taking back what was told before", devices=len(devices), registers=len(registers))
