@@ -443,6 +443,25 @@ async def test_who_went_back_to_an_older_link_before_is_to_claim_again_when_the_
         assert older.of("claim-again") == [{"node": "edge"}]
 
 
+async def test_what_a_node_claimed_with_a_store_that_it_lost_is_not_granted_once_the_device_is_free() -> None:
+    async with bench() as b:
+        edge, _ = b.child("edge")
+        await b.gateway.commands.put(document("pump"), "default")
+        await b.gateway.commands.delete(PUMP)
+        b.gateway.sessions.control(edge, "claim", claim("edge", "pump", store="aa"))
+        await turns()
+        b.store.gate.clear()
+        creating = b.tasks.start(b.gateway.commands.put(document("pump"), "default"), "creating")
+        await turns()
+        b.gateway.sessions.control(edge, "claim", claim("edge", "pump", store="bb"))
+        await turns()
+        b.store.gate.set()
+        await creating
+        await until(lambda: b.lifecycle().get("store"))
+        await turns(100)
+        assert b.lifecycle()["store"] == "bb"
+
+
 async def test_what_the_root_refused_stays_refused_on_a_new_link_whose_answer_is_lost() -> None:
     async with bench("edge", root=False) as b:
         cloud, _ = b.parent()

@@ -80,6 +80,8 @@ class Grants:
         self._undecided: dict[tuple[str, DeviceId], Claim] = {}
         self._deciding: asyncio.Task[None] | None = None
         self._refused: dict[DeviceId, Claim] = {}
+        self._stores: dict[str, str] = {}
+        """The store that each node claimed with last: what it claimed with another one before is void."""
         self._heard: set[DeviceId] = set()
         """Devices whose holder has been heard by this process, and knew nothing that the root does not."""
         self._asked: dict[tuple[DeviceId, str], tuple[Claim, Peer]] = {}
@@ -112,13 +114,15 @@ class Grants:
 
     def on_claims(self, claims: list[Claim]) -> None:
         for claim in claims:
+            self._stores[claim.holder] = claim.store
             self._undecided[claim.holder, claim.device] = claim
         self._go_on()
 
     def _judge_again(self, claim: Claim) -> None:
         """A claim of before; what the claimant said since counts."""
-        self._undecided.setdefault((claim.holder, claim.device), claim)
-        self._go_on()
+        if self._stores.get(claim.holder, claim.store) == claim.store:
+            self._undecided.setdefault((claim.holder, claim.device), claim)
+            self._go_on()
 
     def require_few(self, claims: list[Claim], peer: Peer) -> None:
         """Raises ProtocolViolation if a child would hold more with these, or wait for more, than it may."""
@@ -362,8 +366,7 @@ class Grants:
             self._ledger.apply(newest.values(), origin=peer.name, then=lambda: None)
             while not await self._begin_epoch(claim, before, kept, registers):
                 await asyncio.sleep(RETRY_SECONDS)
-        counts = {"registers": len(registers), "kept": len(kept)}
-        log.info("adopted from a claimant", device=str(device), node=claim.holder, **counts)
+        log.info("adopted", device=str(device), node=claim.holder, registers=len(registers), kept=len(kept))
         self._judge_again(replace(claim, root=ZERO, known=ZERO))
 
     def _is_news(self, claim: Claim, before: dict[str, Value], registers: list[Register]) -> bool:
