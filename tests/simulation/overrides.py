@@ -173,7 +173,7 @@ class LocalEdits:
             if edit.write is None:
                 edit.write = self.writes.ask(edit.key, edit.value, now)
             # A root that was put back may take what is of a device that was another's, or another one, before that.
-            is_doubtful = again or (edit.behind and self.root_replaced >= edit.asked)
+            is_doubtful = again or (self.is_void(edit) and self.root_replaced >= edit.asked)
             edit.write.outcome, edit.write.ended = (UNKNOWN, inf) if is_doubtful else (DONE, now)
         elif verdict.outcome is Outcome.WITHDRAWN:
             self._take_back(edit)
