@@ -245,6 +245,17 @@ async def test_what_replaced_an_override_is_taken_back_also_while_the_device_is_
         assert told["value"] == (97 if is_late else 99)
 
 
+async def test_what_is_passed_on_with_a_grant_is_kept_under_the_number_that_it_is_passed_on_with() -> None:
+    """Else it counts as told, after a crash, to who was told of what has lower numbers."""
+    async with bench("region", root=False) as b:
+        desired = register("speed", 2, 5, section=Section.DESIRED)
+        take(b, desired, lifecycle("edge", "aa", 8, 1))
+        await b.gateway.committer.submit()
+        shown = b.gateway.table.get(desired.key)
+        assert shown is not None
+        assert b.store._disk.registers[desired.key].lsn == shown.lsn
+
+
 async def test_a_region_adds_what_its_child_said_last() -> None:
     async with bench("region", root=False) as b:
         cloud, _ = b.parent()

@@ -277,8 +277,8 @@ class Ledger:
         granting = Counter(s.register.key.device for s in applied if s.register.key.section is Section.LIFECYCLE)
         self._granting += granting
         self._unsettled.add(applied)
+        self._committer.add(applied)  # before what follows from them, which may be of the same registers
         self._show(applied)
-        self._committer.add(applied)
 
         def durable() -> None:
             self._granting -= granting
