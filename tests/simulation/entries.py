@@ -2,8 +2,9 @@
 
 The record of a local override is one, too; of these those of one property are in order.
 
-Excuse. An entry is at every moment on the disk of the node that took it last, and is deleted below when it is durable
-above. If that disk is replaced by an older copy or an empty one, nobody else needs to have what was on it.
+Excuse. An entry, or the gap record that stands for it, is at every moment on the disk of the node that took it last,
+and is deleted below when it is durable above. If that disk is replaced by an older copy or an empty one, nobody else
+needs to have what was on it.
 """
 
 from __future__ import annotations
@@ -29,9 +30,15 @@ class Entries:
     done: defaultdict[tuple[str, str, str], list[int]] = field(default_factory=lambda: defaultdict(list))
     excused: set[int | None] = field(default_factory=set)
 
-    def replaced(self, before: MemoryDisk, after: MemoryDisk) -> list[int]:
-        """A disk was replaced: the entries that may have gone with it."""
+    def replaced(self, before: MemoryDisk, after: MemoryDisk, disks: Iterable[MemoryDisk]) -> list[int]:
+        """A disk was replaced: the entries that may have gone with it, also those for which it had a gap record;
+        `disks`: all that there are now."""
         gone = {number_of(entry) for entry in _on(before)} - {number_of(entry) for entry in _on(after)} - {None}
+        known = {number_of(entry) for disk in (before, *disks) for entry in _on(disk)}
+        given_up = {(entry.node, entry.class_name) for entry in _on(before) if entry.gap}
+        for key, numbers in self.done.items():
+            if key[:2] in given_up:
+                gone |= {*numbers} - known
         self.excused |= gone
         return sorted(gone)
 

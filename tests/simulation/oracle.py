@@ -15,10 +15,10 @@ made; there are these:
   back from what it had written before the copy: of that it may prefer what a node below has, though that is older.
 - *Who is given a device knows what was written to it only if the root had heard of it*: a value that was written just
   before a move may be written again after it.
-- *What the device holds is not asked for*: where the last write of a device was lost with the root's and its holder's
-  copies (or was of a node that was cut off, or told to nobody before the device was moved), the twin says what both
-  copies say. So it is where what was written was wanted before, and what made it wanted again (an override was taken
-  back) is lost.
+- *What the device holds is asked for only when it is granted, and before it is written*: where its last write is not
+  known to a holder that was put back, and nobody else remembers that it was (or was of a node that was cut off), the
+  twin says what the copies say. So it is where what was written was wanted before, and what made it wanted again (an
+  override was taken back) is lost.
 - *What was shown before its commit* (reported values are) and is in no process and on no disk any more that told it
   or was told it, or only in those of a former holder when the device is moved, is not shown again, until the
   device is read again.
@@ -140,7 +140,7 @@ class Oracle:
             for key in list(self.writes.by_key)
             for write in self.writes.lose(key, lambda write: any(_has(disk, write) for disk in disks))
         ]
-        numbers = self.entries.replaced(before, world.nodes[node].disk)
+        numbers = self.entries.replaced(before, world.nodes[node].disk, disks)
         if gone or lost or numbers:
             world.note(f"  gone with it: {[f'{each.key}={each.value}' for each in [*gone, *lost]]} entries {numbers}")
 
@@ -376,13 +376,6 @@ class Oracle:
         before = [each.at for each in self._written[key][:-1] if each.value == last.value]
         return before[0] if before else inf
 
-    def _is_told_to_nobody(self, key: Key, last: Written) -> bool:
-        """Its node does not hold the device any more, and nobody else had heard of the write."""
-        if self.holder_by_root(key[0]) == last.node:
-            return False
-        others = (node.disk for name, node in self._world.nodes.items() if name != last.node)
-        return not any(self._says_written(disk, key) for disk in others)
-
     def _says_written(self, disk: MemoryDisk, key: Key) -> bool:
         """Whether a disk says of the last write of a property that it was made, or may have been: of a value that was
         there before, and came back when an override ended, only one that has heard of the override."""
@@ -406,7 +399,6 @@ class Oracle:
             last.fenced
             or last.lost
             or self._is_of_former(key, last)
-            or self._is_told_to_nobody(key, last)
             or any(first <= replaced <= last.at <= ended for replaced, ended in self._unnoticed[last.node])
             or (edit is not None and self.edits.is_void(edit))
             or (write is not None and write.outcome != DONE)
