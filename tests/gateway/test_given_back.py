@@ -16,7 +16,7 @@ from twingateway.gateway.state.ledger import TENURE, Draft
 from twingateway.testing.joined import until
 from twingateway.twin.ack import Ack, AckState
 from twingateway.twin.conflict import Outcome, Verdict
-from twingateway.twin.kept import KEPT_NAME
+from twingateway.twin.kept import KEPT_NAME, SLICES, slice_of
 from twingateway.twin.override import Override, OverrideId
 from twingateway.twin.register import ZERO, Register, RegisterKey, Section, Version
 from twingateway.twin.value import Value
@@ -176,6 +176,20 @@ async def test_the_mark_of_what_is_given_back_goes_down_with_it_and_up_with_the_
         await until(lambda: "given" in out.of("claim")[-1])
         region.gateway.sessions.control(below, "claim", out.of("claim")[-1])
         assert up.of("claim")[-1]["given"] == {"pump": "its mark"}
+
+
+async def test_what_is_given_back_beside_a_note_is_added_to_the_slice_that_speaks_of_it() -> None:
+    first, second = (next(name for name in map(str, range(1000)) if slice_of(name) == part) for part in SLICES[:2])
+    async with bench("edge", root=False) as b:
+        cloud, _ = b.parent()
+        await b.gateway.ownership.configure([PUMP])
+        nothing: Value = {"floor": "1.1.5", "reported": [], "ack": [], "override": []}
+        notes = [register(part, nothing, 6, section=Section.PRESENCE) for part in SLICES[:2]]
+        gone = override(97, 5, name="gone")
+        restore(b, cloud, "edge", override(98, 7, name=first), override(99, 8, name=second), gone, *notes)
+        for part, name in zip(SLICES, (first, second), strict=False):
+            note: Any = b.value(Section.PRESENCE, part)
+            assert note["override"] == [name]
 
 
 async def test_a_holder_takes_back_what_comes_late_unless_it_was_changed() -> None:

@@ -487,6 +487,27 @@ async def test_a_holder_that_lost_its_store_is_given_the_override_back(edge: boo
         assert both.written == ([99] if edge else [99, 50])
 
 
+async def test_a_holder_that_lost_its_store_and_is_given_the_override_back_twice_has_it() -> None:
+    async with joined("manual") as both:
+        await both.stop(both.edge)
+        both.edge.disk = MemoryDisk()
+        await both.start(both.edge)
+        await both.calm(lambda: both.holder.ownership.held(PUMP))  # what is left of it then is noted
+        await undecided(both)
+        await both.stop(both.edge)
+        both.edge.disk = MemoryDisk()
+        both.cloud.disk.full = True  # so that it is given back its word, and not granted the device
+        await both.start(both.edge)
+        await until(lambda: both.state(both.edge) is not None)
+        await both.holder.committer.submit()
+        await both.restart(both.edge)
+        await until(lambda: both.holder.ownership._own_claim(PUMP).restored)
+        both.cloud.disk.full = False
+        await both.calm(lambda: both.holder.ownership.held(PUMP))
+        assert (both.state(both.cloud), both.state(both.edge)) == ("undecided", "undecided")
+        assert both.written == [99]
+
+
 async def test_nothing_is_judged_while_the_root_is_being_repaired_but_then() -> None:
     async with joined() as both:
         both.root.repair._running = True

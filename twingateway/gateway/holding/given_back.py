@@ -6,12 +6,13 @@ put back to an older copy may have acted, and its device have reported, since; s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from twingateway.gateway.state.ledger import Ledger
 from twingateway.gateway.state.table import TwinTable
 from twingateway.twin.ack import Ack
-from twingateway.twin.kept import NOTE_NAMES, Kept
+from twingateway.twin.kept import NOTE_NAMES, Kept, slice_of
 from twingateway.twin.override import Override
 from twingateway.twin.register import Register, Section
 
@@ -28,13 +29,16 @@ def handed_over(told: Register) -> Register:
     return replace(told, value=override.with_ack(override.ack.handed_over()).to_value())
 
 
-def widened(told: Register, table: TwinTable, ledger: Ledger) -> Register:
+def widened(told: Register, beside: Sequence[Register], table: TwinTable, ledger: Ledger) -> Register:
     """The note of what is left of a device's registers was made before this process began: what the device said
-    since is there as well."""
+    since is there as well, and what is given back `beside` the note, as far as that is no older. Of that this store
+    may have taken back some before, with numbers of its own, which say nothing beside the note's floor."""
     kept = Kept.of(told) if told.key.name in NOTE_NAMES else None
     if kept is None:
         return told
     device, start = told.key.device, ledger.start
-    since = {s: {n for n, each in table.section(device, s).items() if each.lsn > start} for s in kept.names}
-    names = {s: listed | since[s] for s, listed in kept.names.items()}
+    left = [each.register.key for s in kept.names for each in table.section(device, s).values() if each.lsn > start]
+    left += [r.key for r in beside if r.value is not None and not kept.is_gone(r.key, r.version)]
+    told_here = [key for key in left if kept.part in (None, slice_of(key.name))]
+    names = {s: listed | {key.name for key in told_here if key.section is s} for s, listed in kept.names.items()}
     return replace(told, value=replace(kept, names=names).to_value())

@@ -288,7 +288,7 @@ class Ownership:
         written = [r for r in of_root if r.key.section in WITH_IT or r.key == lifecycle_key(r.key.device)]
         self._ledger.apply(written, origin=peer.name, then=lambda: None)
         registers = [
-            handed_over(widened(r, self._table, self._ledger))
+            handed_over(widened(r, rs, self._table, self._ledger))
             for rs in devices.values()
             for r in rs
             if r.key.section in HOLDER_SECTIONS and self._is_older(r) and not self._table.is_ended(r)
