@@ -10,7 +10,29 @@ import pytest
 
 from tests.gateway.overriding import PUMP, SPEED, Joined, joined
 from twingateway.errors import DeviceUnreachable
+from twingateway.ports.memory_store import MemoryDisk
 from twingateway.testing.joined import until
+
+
+async def replace_edge(both: Joined, old: MemoryDisk) -> None:
+    """It is cut off, and goes on with an older copy of its store."""
+    await both.calm()
+    both.cut()
+    await both.stop(both.edge)
+    both.edge.disk = old
+    both.pump.written.clear()
+    await both.start(both.edge)
+
+
+def unplug(both: Joined) -> None:
+    assert both.pump.port is not None
+    both.pump.error = DeviceUnreachable("unplugged")
+    both.pump.port.offline(both.pump.error)
+
+
+def plug_in(both: Joined) -> None:
+    both.pump.error = None
+    both.pump.say(flow=1.5)
 
 
 @asynccontextmanager
@@ -20,13 +42,20 @@ async def put_back(policy: str) -> AsyncIterator[Joined]:
         old = both.backup(both.edge)
         await both.desire(50)
         await both.applied(50)
-        await both.calm()
-        both.cut()
-        await both.stop(both.edge)
-        both.edge.disk = old
-        both.pump.written.clear()
-        await both.start(both.edge)
+        await replace_edge(both, old)
         yield both
+
+
+@asynccontextmanager
+async def knowing_of_another(policy: str) -> AsyncIterator[tuple[Joined, MemoryDisk]]:
+    """With the device off, 40 is desired, and the edge, of which there is a copy then, knows of it; now it is on."""
+    async with joined(policy) as both:
+        unplug(both)
+        await both.desire(40)
+        await both.calm(lambda: both.desired(both.edge) == 40)
+        old = both.backup(both.edge)
+        plug_in(both)
+        yield both, old
 
 
 @pytest.mark.parametrize("restart", [False, True])
@@ -44,9 +73,7 @@ async def test_an_override_that_the_cloud_wins_over(restart: bool) -> None:
 
 async def test_one_that_did_not_come_to_the_device_calls_for_no_write() -> None:
     async with put_back("cloud-wins") as both:
-        assert both.pump.port is not None
-        both.pump.error = DeviceUnreachable("unplugged")
-        both.pump.port.offline(both.pump.error)
+        unplug(both)
         await both.override(99)
         await until(lambda: "unplugged" in str(both.holder.queries.overrides(PUMP)))
         both.heal()
@@ -56,23 +83,10 @@ async def test_one_that_did_not_come_to_the_device_calls_for_no_write() -> None:
 
 async def test_what_it_took_for_the_newest_desired_value() -> None:
     """It has a value to be carried out still, and is started again before it hears that this is over."""
-    async with joined() as both:
-        assert both.pump.port is not None
-        both.pump.error = DeviceUnreachable("unplugged")
-        both.pump.port.offline(both.pump.error)
-        await both.desire(40)
-        await both.calm(lambda: both.desired(both.edge) == 40)
-        old = both.backup(both.edge)
-        both.pump.error = None
-        both.pump.say(flow=1.5)
+    async with knowing_of_another("cloud-wins") as (both, old):
         await both.desire(50)
         await both.applied(50)
-        await both.calm()
-        both.cut()
-        await both.stop(both.edge)
-        both.edge.disk = old
-        both.pump.written.clear()
-        await both.start(both.edge)
+        await replace_edge(both, old)
         await until(lambda: both.written == [40])
         await until(lambda: (ack := both.holder.queries.ack(PUMP, SPEED)) and ack.state == "applied")
         await both.holder.committer.submit()
@@ -84,23 +98,10 @@ async def test_what_it_took_for_the_newest_desired_value() -> None:
 
 async def test_an_override_that_was_lost_is_not_taken_for_applied_either() -> None:
     """It became the desired value, whose outcome is that of the override."""
-    async with joined("edge-wins") as both:
-        assert both.pump.port is not None
-        both.pump.error = DeviceUnreachable("unplugged")
-        both.pump.port.offline(both.pump.error)
-        await both.desire(40)
-        await both.calm(lambda: both.desired(both.edge) == 40)
-        old = both.backup(both.edge)
-        both.pump.error = None
-        both.pump.say(flow=1.5)
+    async with knowing_of_another("edge-wins") as (both, old):
         await both.override(50)
         await both.applied(50)
-        await both.calm()
-        both.cut()
-        await both.stop(both.edge)
-        both.edge.disk = old
-        both.pump.written.clear()
-        await both.start(both.edge)
+        await replace_edge(both, old)
         await until(lambda: both.written == [40])
         await both.holder.committer.submit()
         both.heal()
