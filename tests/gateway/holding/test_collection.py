@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 from contextlib import AsyncExitStack
+from secrets import token_bytes
 
 import pytest
 
@@ -12,7 +13,7 @@ from tests.gateway.workbench import PUMP, Bench, bench, claim, register, turns
 from twingateway.errors import VersionMismatch
 from twingateway.gateway.holding.claims import lifecycle_key
 from twingateway.gateway.holding.notes import draw_up
-from twingateway.ports.memory_store import MemoryDisk
+from twingateway.ports.memory_store import MemoryDisk, MemoryStore
 from twingateway.ports.store import Changes
 from twingateway.testing.joined import FakeMachine, MemoryNode, until
 from twingateway.twin.kept import KEPT_NAME, LIFECYCLE_NAME, SLICES, Kept
@@ -20,8 +21,8 @@ from twingateway.twin.register import Register, RegisterKey, Section, Version
 from twingateway.twin.value import Value
 
 
-def pair() -> tuple[MemoryNode, MemoryNode]:
-    cloud, edge = MemoryNode("cloud"), MemoryNode("edge")
+def pair(edge: MemoryNode | None = None) -> tuple[MemoryNode, MemoryNode]:
+    cloud, edge = MemoryNode("cloud"), edge or MemoryNode("edge")
     edge.machines["pump"] = FakeMachine({"flow": 1.0, "heat": 2.0}, frozenset({"speed", "mode"}))
     return cloud, edge
 
@@ -161,6 +162,34 @@ async def test_a_store_from_before_the_collection_brings_nothing_back() -> None:
                 await until(lambda node=node: names(node, Section.REPORTED) == {"flow", "mode", "speed"})
             await until(lambda: cloud.gateway.table.value(PUMP, Section.ACK, "mode") is None)
             assert [name for name, _ in edge.machines["pump"].written].count("mode") == 1
+
+
+async def test_a_store_whose_numbers_are_below_those_of_the_one_that_collected_brings_nothing_back() -> None:
+    passed_over = 0xFF  # the first byte of the distance
+
+    def open_store(disk: MemoryDisk) -> MemoryStore:
+        first = bytes([passed_over])
+        return MemoryStore(disk, entropy=lambda size: first + token_bytes(size - 1))
+
+    cloud, edge = pair(MemoryNode("edge", open_store=open_store))
+    async with cloud.running():
+        async with edge.running(cloud):
+            await linked(cloud, edge)
+            old = backup(edge)
+        async with edge.running(cloud):
+            await linked(cloud, edge)
+            edge.machines["pump"].say(heat=None)
+            await until(lambda: cloud.gateway.table.value(PUMP, Section.REPORTED, "heat") is None)
+            await quiet(cloud, edge)
+            await collect(edge)
+            await until(lambda: "heat" not in names(cloud, Section.REPORTED))
+        edge.disk, passed_over = old, 0
+        del edge.machines["pump"].values["heat"]
+        async with edge.running(cloud):
+            await until(lambda: edge.gateway.repair.repairs == 1)
+            await linked(cloud, edge)
+            for node in (cloud, edge):
+                assert names(node, Section.REPORTED) == {"flow"}
 
 
 async def test_a_root_from_before_the_collection_brings_nothing_back() -> None:

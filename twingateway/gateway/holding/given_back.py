@@ -32,7 +32,10 @@ def handed_over(told: Register) -> Register:
 def widened(told: Register, beside: Sequence[Register], table: TwinTable, ledger: Ledger) -> Register:
     """The note of what is left of a device's registers was made before this process began: what the device said
     since is there as well, and what is given back `beside` the note, as far as that is no older. Of that this store
-    may have taken back some before, with numbers of its own, which say nothing beside the note's floor."""
+    may have taken back some before, with numbers of its own, which say nothing beside the note's floor.
+
+    That is a number of the store that was replaced: it may be above those that are issued here now, so that the note
+    would speak of the future. All that is to be judged by it is from before this process."""
     kept = Kept.of(told) if told.key.name in NOTE_NAMES else None
     if kept is None:
         return told
@@ -41,4 +44,5 @@ def widened(told: Register, beside: Sequence[Register], table: TwinTable, ledger
     left += [r.key for r in beside if r.value is not None and not kept.is_gone(r.key, r.version)]
     told_here = [key for key in left if kept.part in (None, slice_of(key.name))]
     names = {s: listed | {key.name for key in told_here if key.section is s} for s, listed in kept.names.items()}
-    return replace(told, value=replace(kept, names=names).to_value())
+    floor = kept.floor._replace(seq=min(kept.floor.seq, start))
+    return replace(told, value=replace(kept, floor=floor, names=names).to_value())
