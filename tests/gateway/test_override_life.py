@@ -225,6 +225,18 @@ async def test_a_write_that_a_crash_interrupted_is_read_back_first() -> None:
         assert both.written == [98, 99]
 
 
+async def test_what_stood_below_one_that_never_reached_the_device_is_not_written_again() -> None:
+    async with joined() as both:
+        both.pump.error = DeviceUnreachable("pump is off")
+        await both.override(99)
+        await until(lambda: (found := both.holder.queries.overrides(PUMP)[SPEED]) and "off" in str(found))  # type: ignore[operator]
+        await both.holder.overrides.withdraw(PUMP, SPEED, "olaf")
+        both.pump.error = None
+        await both.applied(10)
+        await quiet(both)
+        assert both.written == []
+
+
 async def test_a_verdict_between_attempt_and_write_does_not_make_the_outcome_unknown() -> None:
     async with joined(first=None) as both:
         commit = both.holder.store.commit

@@ -72,8 +72,8 @@ class Driver(ABC):
 
     async def read_back(self, name: str) -> Value:
         """One property, now; how the host finds out, before its first write of it, after a crash in the middle of
-        one, and when its node is given the device, whether there is anything to write. Raises DeviceError;
-        DeviceRefused, at once, if it has no way to."""
+        one or one that failed, and when its node is given the device, whether there is anything to write. Raises
+        DeviceError; DeviceRefused, at once, if it has no way to."""
         values = await self.read()
         if name not in values:
             raise DeviceRefused(f"{name} cannot be read back")

@@ -238,6 +238,31 @@ async def test_the_device_is_asked_once_and_not_before_each_write() -> None:
         assert r.driver.reads == 1
 
 
+@pytest.mark.parametrize("error", [DeviceUnreachable("cable out"), DeviceRefused("no")])
+async def test_after_a_write_that_failed_the_device_is_asked_what_it_holds(error: DeviceError) -> None:
+    async with rig() as r:
+        await r.desire(value=20)
+        await r.settled()
+        r.driver.errors = [error]
+        await r.desire(value=30)
+        await until(lambda: (ack := r.ack()) is not None and ack.code == error.code)
+        await r.desire(value=20)
+        await r.said(AckState.APPLIED, "")
+        assert r.driver.written == [("speed", 20), ("speed", 30)]
+
+
+async def test_after_a_write_that_may_be_on_its_way_still_the_next_value_goes_behind_it() -> None:
+    async with rig() as r:
+        await r.desire(value=20)
+        await r.settled()
+        r.driver.errors = [DeviceTimeout("no answer")]
+        await r.desire(value=30)
+        await until(lambda: (ack := r.ack()) is not None and ack.code == "device-timeout")
+        await r.desire(value=20)
+        await r.said(AckState.APPLIED, "")
+        assert r.driver.written == [("speed", 20), ("speed", 30), ("speed", 20)]
+
+
 @pytest.mark.parametrize("had_written", [True, False])
 async def test_after_a_crash_behind_the_attempt_the_device_itself_says_whether_it_was_written(
     had_written: bool,

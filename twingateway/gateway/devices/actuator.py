@@ -4,8 +4,8 @@
 For one of them the steps are: checks → ack `delivered` and attempt, durable together → write → final ack.
 What this process has not written before, and a write whose outcome is unknown, is read back first, and written only
 if the device differs: so nothing that it holds is written again after a restart, a move or the loss of a store,
-whatever of that was on record. Of what was applied before a device was handed over (moved, or its holder's store
-replaced) the device is asked, too, whether it still holds it.
+whatever of that was on record. So is what is wanted after a write that failed. Of what was applied before a device
+was handed over (moved, or its holder's store replaced) the device is asked, too, whether it still holds it.
 A property that has to wait (device off, transient error) never holds up its neighbours. Of several the most urgent
 goes first. A value with a ttl is written only while it is known that time is left of it; with none left it is
 `expired`.
@@ -96,7 +96,7 @@ class Actuator:
         self._taken: dict[str, Value] = {}
         """By property: what the device took last, since the ack of the next version says nothing of it."""
         self._touched: set[str] = set()
-        """Properties that were read or written before: of all others it is not known what the device holds."""
+        """Read or written, and no write failed since: what the device holds of others is not known."""
         self._retries = Retries(clock)
         self._looks: list[float] = []
         """When something about a ttl is to be looked at again (monotonic seconds)."""
@@ -343,8 +343,14 @@ class Actuator:
         if left is None or left <= 0:
             return _expired(wish.version)
         self._taken.pop(wish.name, None)
-        async with asyncio.timeout(left if left < WRITE_TIMEOUT else None):  # a driver may let it wait for its turn
-            written = await self._driver.write(wish.name, value)
+        limit = left if left < WRITE_TIMEOUT else None  # a driver may let it wait for its turn
+        try:
+            async with asyncio.timeout(limit):
+                written = await self._driver.write(wish.name, value)
+        except DeviceError as error:
+            if not isinstance(error, DeviceTimeout):  # what may be on its way still, the next is written behind
+                self._touched.discard(wish.name)
+            raise
         if written.confirmed:
             if written.observed is not None:
                 self._taken[wish.name] = written.observed
