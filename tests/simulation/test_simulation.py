@@ -51,7 +51,7 @@ from twingateway.twin.model import ConflictPolicy
 async def forgetful(self, *given, **named): return None
 def twice(self, filings):
     filings = list(filings)
-    for filing in filings: self._file(filing)
+    for filing in filings: self._file(filing.entry, filing)
     return [filing.entry for filing in filings]
 {broken}
 m.quieten()
