@@ -251,13 +251,14 @@ async def test_after_a_write_that_failed_the_device_is_asked_what_it_holds(error
         assert r.driver.written == [("speed", 20), ("speed", 30)]
 
 
-async def test_after_a_write_that_may_be_on_its_way_still_the_next_value_goes_behind_it() -> None:
+@pytest.mark.parametrize("error", [DeviceTimeout("no answer"), WriteMismatch("20 after 30 was written", observed=20)])
+async def test_after_a_write_that_may_be_on_its_way_still_the_next_value_goes_behind_it(error: DeviceError) -> None:
     async with rig() as r:
         await r.desire(value=20)
         await r.settled()
-        r.driver.errors = [DeviceTimeout("no answer")]
+        r.driver.errors = [error]
         await r.desire(value=30)
-        await until(lambda: (ack := r.ack()) is not None and ack.code == "device-timeout")
+        await until(lambda: (ack := r.ack()) is not None and ack.code == error.code)
         await r.desire(value=20)
         await r.said(AckState.APPLIED, "")
         assert r.driver.written == [("speed", 20), ("speed", 30), ("speed", 20)]

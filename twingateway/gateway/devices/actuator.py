@@ -348,7 +348,7 @@ class Actuator:
             async with asyncio.timeout(limit):
                 written = await self._driver.write(wish.name, value)
         except DeviceError as error:
-            if not isinstance(error, DeviceTimeout):  # what may be on its way still, the next is written behind
+            if not isinstance(error, DeviceTimeout | WriteMismatch):  # such a value may be on its way still
                 self._touched.discard(wish.name)
             raise
         if written.confirmed:
