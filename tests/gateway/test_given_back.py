@@ -394,6 +394,24 @@ async def test_what_a_device_said_here_before_it_fell_silent_does_not_count_if_a
         assert b.value(Section.REPORTED, "flow") == shown
 
 
+@pytest.mark.parametrize(("state", "shown"), [("offline", 6), ("online", 0)])
+async def test_what_a_device_said_to_a_former_holder_that_never_heard_of_the_next_does_not_count_either(
+    state: str, shown: int
+) -> None:
+    async with bench("edge", root=False) as b:
+        cloud, _ = b.parent()
+        await b.gateway.ownership.configure([PUMP])
+        take(b, lifecycle("edge", b.gateway.peers.store_id.hex(), 1, 1))
+        flow = RegisterKey(PUMP, Section.REPORTED, "flow")
+        presence: Value = {"state": state, "since": 1}
+        b.gateway.ledger.report([Draft(flow, 0), Draft(RegisterKey(PUMP, Section.PRESENCE, "state"), presence)])
+        given = lifecycle("edge", "", 9, 3)
+        assert isinstance(given.value, dict)
+        moved = replace(given, value={**given.value, TENURE: 3})
+        restore(b, cloud, "edge", moved, register("flow", 6, 8, epoch=2))
+        assert b.value(Section.REPORTED, "flow") == shown
+
+
 async def test_a_device_that_is_heard_again_counts_also_while_the_disk_is_too_full_to_say_so() -> None:
     async with bench("edge", root=False) as b:
         cloud, _ = b.parent()

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from twingateway.gateway.state.ledger import Ledger
+from twingateway.gateway.holding.claims import lifecycle_key
+from twingateway.gateway.state.ledger import Ledger, tenure
 from twingateway.gateway.state.table import TwinTable
 from twingateway.twin.ack import Ack
 from twingateway.twin.kept import NOTE_NAMES, Kept, slice_of
@@ -27,6 +28,12 @@ def handed_over(told: Register) -> Register:
     if override is None or override.ack is None:
         return told
     return replace(told, value=override.with_ack(override.ack.handed_over()).to_value())
+
+
+def is_before_tenure(said: Register, table: TwinTable) -> bool:
+    """Whether it was said of a device before that came, from another node, to its present holder."""
+    lifecycle = table.get(lifecycle_key(said.key.device))
+    return lifecycle is not None and said.version[:2] < tenure(lifecycle.register)
 
 
 def widened(told: Register, beside: Sequence[Register], table: TwinTable, ledger: Ledger) -> Register:

@@ -32,7 +32,7 @@ from twingateway.gateway.holding.claims import (
     send_claims,
     word,
 )
-from twingateway.gateway.holding.given_back import handed_over, widened
+from twingateway.gateway.holding.given_back import handed_over, is_before_tenure, widened
 from twingateway.gateway.holding.grants import Grants
 from twingateway.gateway.holding.histories import numbers_said
 from twingateway.gateway.holding.notes import draw_up, was_told
@@ -322,8 +322,8 @@ class Ownership:
         if ours.lsn <= self._ledger.start:
             return True
         presence = Presence.from_value(self._statements.value(RegisterKey(device, Section.PRESENCE, STATE)))
-        is_heard = presence.state is PresenceState.ONLINE
-        return section is Section.REPORTED and device in self._elsewhere and not is_heard
+        was_elsewhere = device in self._elsewhere or is_before_tenure(ours.register, self._table)
+        return section is Section.REPORTED and was_elsewhere and presence.state is not PresenceState.ONLINE
 
     def on_want_root(self, peer: Peer, body: Any) -> None:
         """The root lost registers of its own that this node has."""
