@@ -14,7 +14,8 @@ made; there are these:
 - *A root that is put back and started again before anybody told it so* cannot tell what it wrote since it was put
   back from what it had written before the copy: of that it may prefer what a node below has, though that is older.
 - *Who is given a device knows what was written to it only if the root had heard of it*: a value that was written just
-  before a move may be written again after it.
+  before a move may be written again after it. A root that was put back hears of what it has lost only from who knows
+  it: until it has met one of these, whoever it gives the device to is told an older desired value.
 - *What the device holds is asked for only when it is granted, and before it is written*: where its last write is not
   known to a holder that was put back, and nobody else remembers that it was (or was of a node that was cut off), the
   twin says what the copies say. So it is where what was written was wanted before, and what made it wanted again (an
@@ -94,6 +95,8 @@ class Oracle:
         """When each node's store was replaced last."""
         self._uninformed: dict[str, float] = {}
         """The same, of nodes that have not heard from their parent since."""
+        self._unheard: set[str] = set()
+        """Nodes that the root, put back, has not met since, nor anybody whom it has."""
         self._unnoticed: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
         """By node: when its store was replaced, and when it was again before the node had heard so."""
         self._shown: dict[str, int] = {}
@@ -128,6 +131,7 @@ class Oracle:
         if node == ROOT:
             self._shown.clear()
             self._unaware = world.now
+            self._unheard = {*world.topology.parents}
         self._lose_what_was_shown()
         disks = [each.disk for each in world.nodes.values()]
         for key, written in self._written.items():
@@ -149,8 +153,11 @@ class Oracle:
         self._hear()
 
     def _hear(self) -> None:
-        """Who hears from its parent knows whether its store was replaced."""
+        """Who hears from its parent knows whether its store was replaced; what a child knows comes to the root."""
         for name, node in self._world.running():
+            if name not in self._unheard:
+                met = {p.name for p in node.gateway.peers if any(p.session.met(line.number) for line in p.lines)}
+                self._unheard -= met
             parent = node.gateway.peers.parent
             if parent is not None and any(parent.session.met(line.number) for line in parent.lines):
                 self._uninformed.pop(name, None)
@@ -224,7 +231,17 @@ class Oracle:
                 continue
             other = self.writes.find(key, earlier.value)
             stale = write is not None and other is not None and write.is_before(other) and other.outcome != LOST
+            if stale and other is not None and self._is_unheard(other, this.node):
+                continue
             self._demand(not stale, f"{key}: {this.node} wrote {this.value} after {earlier.value}")
+
+    def _is_unheard(self, lost: Write, writer: str) -> bool:
+        """Only who knows of a desired value that the root has lost, or of a later one, could have told the writer."""
+        self._hear()
+        later = [write for write in self.writes.by_key[lost.key] if write is lost or lost.is_before(write)]
+        nodes = self._world.nodes.items()
+        knowing = {name for name, node in nodes if any(_has(node.disk, write) for write in later)}
+        return bool(knowing) and writer not in knowing and knowing <= self._unheard
 
     def _is_uncovered(self, key: Key, since: list[Written]) -> bool:
         """An override was written since then, and its line ended otherwise than as the desired value."""

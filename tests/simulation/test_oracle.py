@@ -1,0 +1,70 @@
+"""What the oracle takes of the order in which devices are written, and what not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+
+from tests.simulation.topology import FLAT, ROOT
+from tests.simulation.virtual_time import run
+from tests.simulation.world import World
+from tests.simulation.writes import DONE, HOLDER, Key
+from twingateway.twin.identity import DeviceId
+
+CART, SPEED = DeviceId("default", "cart"), ("cart", "speed")
+
+
+def flat_world() -> World:
+    return next(world for world in map(World, range(100)) if world.topology is FLAT)
+
+
+async def done(world: World, key: Key, value: str | int, work: Awaitable[object]) -> None:
+    write = world.oracle.writes.ask(key, value, world.now)
+    await work
+    write.outcome, write.ended = DONE, world.now
+    await asyncio.sleep(1.0)
+
+
+async def set_speed(world: World, value: int) -> None:
+    patch = {"spec": {"desiredProperties": {"speed": value}}}
+    await done(world, SPEED, value, world.cloud.gateway.commands.patch(CART, patch, None))
+    assert world.machines["cart"].values["speed"] == value
+
+
+async def move_cart(world: World, edge: str) -> None:
+    await done(world, ("cart", HOLDER), edge, world.cloud.gateway.commands.move(CART, edge))
+
+
+async def move_by_a_root_that_is_put_back(world: World) -> None:
+    """The first edge wrote 1, the second one, which is gone then, 2; the root's copy knows of neither."""
+    for name in world.nodes:
+        world.start(name)
+    await asyncio.sleep(1.0)
+    first = world.cloud.gateway.peers.holder(CART)
+    assert first is not None
+    second = "edge-b" if first == "edge-a" else "edge-a"
+    copy = world.back_up(ROOT)
+    await set_speed(world, 1)
+    await move_cart(world, second)
+    await set_speed(world, 2)
+    await world.kill(second)
+    await world.kill(first)
+    await world.replace(ROOT, copy)
+    await asyncio.sleep(2.0)
+    await move_cart(world, first)
+    world.start(first)
+    await asyncio.sleep(10.0)
+    assert world.machines["cart"].values["speed"] == 1
+    assert world.oracle.problems == []
+    world.start(second)
+    await asyncio.sleep(10.0)
+    assert world.machines["cart"].values["speed"] == 2
+    assert world.oracle.problems == []
+    world.oracle.written(first, "cart", "speed", 1)
+    assert f"{SPEED}: {first} wrote 1 after 2" in world.oracle.problems
+    for name in list(world.lives):
+        await world.kill(name)
+
+
+def test_a_root_that_was_put_back_passes_on_what_it_lost_only_when_it_has_met_who_knows_it() -> None:
+    run(move_by_a_root_that_is_put_back(flat_world()))
