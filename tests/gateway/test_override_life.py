@@ -602,6 +602,31 @@ async def test_an_edge_that_was_restored_follows_nothing_that_is_over() -> None:
         await both.applied(70)
 
 
+async def test_one_set_anew_after_a_restore_is_not_taken_for_the_one_that_was_lost() -> None:
+    async with joined() as both:
+        both.cut()
+        await both.override(97)
+        await until(lambda: both.written == [97])
+        old = both.backup(both.edge)
+        lost = await both.override(98)
+        both.heal()
+        await both.applied(98)
+        await quiet(both)
+        both.cut()
+        await both.stop(both.edge)
+        both.edge.disk = old
+        await both.start(both.edge)
+        later = await both.override(99)
+        assert later.rpartition(".")[0] == lost.rpartition(".")[0], "of one line: the copy knows of no verdict"
+        assert later != lost
+        await until(lambda: both.written[-1:] == [99])
+        both.heal()
+        await both.applied(99)
+        await quiet(both)
+        assert both.written[-1] == 99
+        assert await both.events(both.cloud, "conflict", "conflict-open") == []
+
+
 @pytest.mark.parametrize("restarted", [False, True])
 async def test_one_whose_base_is_on_no_disk_any_more_is_judged(restarted: bool) -> None:
     async with joined() as both:

@@ -20,7 +20,8 @@ from twingateway.twin.value import Value
 
 
 class OverrideId(NamedTuple):
-    """`line` is random enough to be nobody else's; `number` counts from 1 in it."""
+    """`line` is random enough to be nobody else's; `number` is 1 for the first of it, for any other one that
+    its node's store issues only once, also if it is put back to an older copy."""
 
     line: str
     number: int

@@ -104,14 +104,15 @@ class Overrides:
             self._compare(device, name, if_match)
             desired = self._table.get(RegisterKey(device, Section.DESIRED, name))
             wanted = desired is not None and desired.register.value is not None
+            now = self._now(device, name)
             override = Override(
-                self._next_id(device, name),
+                self._next_id(device, name, now),
                 self._checked(device, name, value),
                 actor,
                 self._peers.node,
                 desired.register.version if desired is not None and wanted else ZERO,
                 self._clock.wall_ms(),
-                said=self._now(device, name),
+                said=now,
             )
             _require_room(name, override)
             detail: dict[str, Value] = {"value": override.value, "base": str(override.base)}
@@ -214,13 +215,15 @@ class Overrides:
     def _now(self, device: DeviceId, name: str) -> Version:
         return self._ledger.next_version(RegisterKey(device, Section.OVERRIDE, name))
 
-    def _next_id(self, device: DeviceId, name: str) -> OverrideId:
+    def _next_id(self, device: DeviceId, name: str, now: Version) -> OverrideId:
+        """Never that of another one: a store that was put back may continue a line for the second time, but issues no
+        number again."""
         former = override_of(self._table, device, name)
         if former is not None:
             desired = self._table.get(RegisterKey(device, Section.DESIRED, name))
             verdict, judged = verdict_of(self._table, device, name)
             if not is_settled(former, None if desired is None else desired.register, verdict, judged):
-                return OverrideId(former.id.line, former.id.number + 1)
+                return OverrideId(former.id.line, now.seq)
         self._lines += 1
         return OverrideId(f"{self._peers.boot_id[:_UNIQUE].hex()}-{self._lines}", 1)
 
