@@ -96,7 +96,7 @@ def epoch_of(lifecycle: Mapping[str, Value]) -> int:
 
 
 def registers_of(table: TwinTable, device: DeviceId, sections: Iterable[Section]) -> list[Register]:
-    return [stored.register for section in sections for stored in table.section(device, section).values()]
+    return [stored.register for stored in table.sections(device, sections)]
 
 
 def given_back(table: TwinTable, device: DeviceId) -> list[Register]:

@@ -140,7 +140,7 @@ class Collection:
         return parent is not None and any(parent.session.met(line.number) for line in parent.lines)
 
     async def _replace(self, device: DeviceId, home: Section) -> bool:
-        registers = [s for section in LISTED[home] for s in self._table.section(device, section).values()]
+        registers = self._table.sections(device, LISTED[home])
         tombstones = [stored for stored in registers if stored.register.value is None]
         if not tombstones:
             return True

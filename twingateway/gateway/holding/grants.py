@@ -270,8 +270,8 @@ class Grants:
 
     def _entering(self, device: DeviceId, but: Container[RegisterKey] = ()) -> list[StoredRegister]:
         """What the root wrote of a device, which its holder is to have (`but` what is just being written)."""
-        written = (self._table.section(device, section).values() for section in ROOT_SECTIONS)
-        return [stored for section in written for stored in section if stored.register.key not in but]
+        written = self._table.sections(device, ROOT_SECTIONS)
+        return [stored for stored in written if stored.register.key not in but]
 
     def _was_all_given(self, claim: Claim) -> bool:
         """Nothing came since that the former store had said: a frame can be late."""

@@ -77,8 +77,6 @@ class Insistence:
         self._pauses[device] = min(2 * pause, PAUSE[1])
         await asyncio.sleep(pause)
         self._waiting.discard(device)
-        self._ledger.renumber(
-            [stored for section in HOLDER_SECTIONS for stored in self._table.section(device, section).values()]
-        )
+        self._ledger.renumber(self._table.sections(device, HOLDER_SECTIONS))
         for release in self._held.pop(device, []):
             release()

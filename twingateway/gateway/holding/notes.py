@@ -16,7 +16,7 @@ from twingateway.validation.normalise import normalise
 def draw_up(table: TwinTable, ledger: Ledger, device: DeviceId, home: Section, least: Version = ZERO) -> list[Draft]:
     """Of the sections that notes in `home` list; the floor is `least` or what any of them has. In slices where the
     names are too many for one register; nothing where they are too many for those."""
-    registers = [stored.register for section in LISTED[home] for stored in table.section(device, section).values()]
+    registers = [stored.register for stored in table.sections(device, LISTED[home])]
     present = [register.key for register in registers if register.value is not None]
     present += ledger.being_written(device)
     names = {s: frozenset(key.name for key in present if key.section is s) for s in LISTED[home]}

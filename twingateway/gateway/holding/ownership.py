@@ -236,9 +236,7 @@ class Ownership:
     def _reached(self, holder: str) -> None:
         """A node is reached through another child than before: that child has none of its registers yet."""
         for device in list(self._peers.held_by(holder)):
-            self._ledger.renumber(
-                stored for section in ROOT_SECTIONS for stored in list(self._table.section(device, section).values())
-            )
+            self._ledger.renumber(self._table.sections(device, ROOT_SECTIONS))
 
     def _ask_again(self, holder: str) -> None:
         """Something was said about whether a node is reached: a way that was none may be one now."""
@@ -423,8 +421,7 @@ class Ownership:
         self.tell_taken(device)
         self._restored.pop(device, None)
         if self._grants is None:  # what it said here is of no use to anybody now; should it return, the root gives it
-            held = (self._table.section(device, section).values() for section in _DROPPED)
-            self._ledger.drop([stored for section in held for stored in section])
+            self._ledger.drop(self._table.sections(device, _DROPPED))
         # The claim is refused now and remembered: should the device be free again, it is this node's at once.
         self._claim_again(device)
 
@@ -438,7 +435,7 @@ class Ownership:
         """The device enters the parent's scope whole: what was minted before gets a version under the grant's epoch,
         what has one is offered anew."""
         self._elsewhere.discard(device)
-        held = [s for section in HOLDER_SECTIONS for s in self._table.section(device, section).values()]
+        held = self._table.sections(device, HOLDER_SECTIONS)
         self._ledger.renumber([s for s in held if s.register.version[:2] == self._ledger.basis(s.register.key)])
         incarnation, epoch = self._ledger.basis(RegisterKey(device, Section.PRESENCE, KEPT_NAME))
         is_first = epoch == 1 or was_told(self._table, device, Section.PRESENCE, (incarnation, epoch))

@@ -71,6 +71,10 @@ class TwinTable:
         """One section by name, tombstones included."""
         return self._twins.get(device, {}).get(section, _EMPTY)
 
+    def sections(self, device: DeviceId, sections: Iterable[Section]) -> list[StoredRegister]:
+        """All registers of several sections, tombstones included."""
+        return [stored for section in sections for stored in self.section(device, section).values()]
+
     def values(self, device: DeviceId, section: Section) -> dict[str, Value]:
         """One section's present values by name; of desired ones the plain value, without its terms."""
         return {

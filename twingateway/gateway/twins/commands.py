@@ -156,8 +156,7 @@ class Commands:
             value |= self._decided(device)
             gone = [
                 Draft(stored.register.key, None)
-                for section in (Section.DESIRED, Section.TAGS)
-                for stored in self._table.section(device, section).values()
+                for stored in self._table.sections(device, (Section.DESIRED, Section.TAGS))
                 if stored.register.value is not None
             ]
             await self._ledger.write([*gone, Draft(lifecycle_key(device), value)])

@@ -155,9 +155,7 @@ class Queries:
         lifecycle = self._table.get(lifecycle_key(device))
         born = Version(1 if lifecycle is None else lifecycle.register.version.incarnation, 0, 0)
         written = (
-            stored.register.version
-            for section in (Section.DESIRED, Section.TAGS)
-            for stored in self._table.section(device, section).values()
+            stored.register.version for stored in self._table.sections(device, (Section.DESIRED, Section.TAGS))
         )
         floors = (kept.floor for kept in self._table.kept(device, Section.LIFECYCLE))
         moved = lifecycle is not None and MOVED in fields(lifecycle.register)
