@@ -153,6 +153,8 @@ class Player:
         self.world.cloud.restored = True
         _, self.world.cloud.disk, self.world.cloud.filed = self.backup
         self.backup = None
+        for class_name in CLASSES:  # what is missing comes out with the next entry of its journal
+            self.append(class_name, 1)
 
 
 @settings(max_examples=200, deadline=None)
