@@ -11,7 +11,7 @@ from twingateway.errors import DeviceUnreachable, NotAuthorized, TwinGatewayErro
 from twingateway.gateway.devices import host, reporter
 from twingateway.gateway.peering import acceptor, route
 from twingateway.ports.link import Knocking, Link, LinkHandler
-from twingateway.ports.memory_link import MemoryDialer
+from twingateway.ports.memory_dialing import MemoryDialer
 from twingateway.testing.joined import FakeMachine, MemoryNode, NamedVerifier, until
 from twingateway.twin.ack import AckState
 from twingateway.twin.identity import DeviceId

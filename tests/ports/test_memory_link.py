@@ -1,14 +1,13 @@
-"""The link port in memory keeps the port's contract, in hand-driven time and on the event loop."""
+"""The link port in memory keeps the port's contract, in hand-driven time."""
 
 from __future__ import annotations
-
-import asyncio
 
 import pytest
 
 from twingateway.errors import LinkError
 from twingateway.ports.hand_clock import HandClock
-from twingateway.ports.memory_link import MemoryDialer, MemoryListener, MemoryPath, memory_pair
+from twingateway.ports.memory_link import memory_pair
+from twingateway.ports.memory_path import MemoryPath
 
 
 class End:
@@ -227,28 +226,3 @@ def test_a_link_can_break_and_an_end_can_vanish():
     clock.advance(12)
     assert not client.kinds("closed")
     assert isinstance(server.kinds("closed")[0][2], LinkError)
-
-
-async def test_dialer_and_listener_on_the_event_loop():
-    servers = []
-
-    def make_handler():
-        servers.append(End())
-        return servers[-1]
-
-    listener = MemoryListener(make_handler, certificate=b"DER")
-    client = End()
-    dialer = MemoryDialer(listener, MemoryPath(delay=0.001))
-    link = await dialer.dial(client)
-    assert client.calls[0][0] == "connected"
-    assert link.server_certificate == b"DER"
-    link.write(link.open_stream(), b"hello")
-    async with asyncio.timeout(20):
-        while not servers[0].heard:
-            await asyncio.sleep(0.001)
-    await listener.close()
-    async with asyncio.timeout(20):
-        while not client.kinds("closed"):
-            await asyncio.sleep(0.001)
-    with pytest.raises(LinkError, match="does not answer"):
-        await dialer.dial(End())

@@ -10,17 +10,14 @@ A link that hears nothing for `idle_timeout` ends.
 
 from __future__ import annotations
 
-import asyncio
 import heapq
-import random
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from twingateway.errors import LinkError
 from twingateway.ports.agenda import Agenda
 from twingateway.ports.hand_clock import Scheduler
-from twingateway.ports.link import HandlerFactory, Knocking, Link, LinkFacts, LinkHandler
+from twingateway.ports.link import LinkFacts, LinkHandler
+from twingateway.ports.memory_path import MemoryPath
 
 #: Seconds that `close` waits for what is queued to be acknowledged.
 CLOSE_PATIENCE = 2.0
@@ -28,49 +25,8 @@ CLOSE_PATIENCE = 2.0
 #: A lost piece of a stream is sent again this long after a round trip, in seconds.
 RESEND_AFTER = 0.05
 
-#: Seconds between two questions of a dial that nobody answers.
-ASK_EVERY = 1.0
-
 #: The shortest time a datagram counts as on its way, in seconds; bounds what a path without delay carries.
 LEAST_FLIGHT = 0.001
-
-
-@dataclass(slots=True)
-class MemoryPath:
-    """What lies between the two ends; may be changed at any time.
-
-    `delay`: seconds one way. `jitter`: seconds that a datagram takes longer at most, so that they overtake another.
-    `loss`: share lost, of datagrams and of pieces of streams. `duplication`: share of datagrams that arrive twice.
-    `cut`: nothing passes; `cut_up`, `cut_down`: nothing from the client to the server, or back. `datagram_room`:
-    bytes, 0 for a link without datagrams. `window`: datagrams on their way at a time. `dial_timeout`: seconds that a
-    dial which nobody answers goes on asking, once a second or as it is told.
-    """
-
-    delay: float = 0.0
-    jitter: float = 0.0
-    loss: float = 0.0
-    duplication: float = 0.0
-    cut: bool = False
-    cut_up: bool = False
-    cut_down: bool = False
-    datagram_room: int = 1170
-    window: int = 10
-    idle_timeout: float = 60.0
-    dial_timeout: float = 0.0
-    chance: random.Random = field(default_factory=lambda: random.Random(1))
-
-    def blocks(self, *, up: bool) -> bool:
-        return self.cut or (self.cut_up if up else self.cut_down)
-
-    def loses(self, *, up: bool) -> bool:
-        return self.blocks(up=up) or self.chance.random() < self.loss
-
-    def flights(self) -> list[float]:
-        """Seconds that each copy of one datagram is on its way."""
-        copies = 2 if self.duplication and self.chance.random() < self.duplication else 1
-        if not self.jitter:
-            return [self.delay] * copies
-        return [self.delay + self.jitter * self.chance.random() for _ in range(copies)]
 
 
 class MemoryLink:
@@ -364,84 +320,3 @@ def memory_pair(
     far._join(near, server, now + path.delay)
     near._join(far, client, now + 2 * path.delay)
     return near, far
-
-
-class MemoryListener:
-    """Accepts links that `MemoryDialer`s make to it; implements `twingateway.ports.link.Listener`."""
-
-    def __init__(self, make_handler: HandlerFactory, certificate: bytes = b"memory") -> None:
-        self.certificate = certificate
-        self.links: list[MemoryLink] = []
-        self.open = True
-        self._make_handler = make_handler
-
-    @property
-    def address(self) -> tuple[str, int]:
-        return "memory", 0
-
-    def accept(self, client: LinkHandler, path: MemoryPath, scheduler: Scheduler) -> MemoryLink:
-        """The client's end of a new link to this listener."""
-        near, far = memory_pair(
-            client, self._make_handler(), scheduler=scheduler, path=path, certificate=self.certificate
-        )
-        self.links = [link for link in self.links if not link.over] + [far]
-        return near
-
-    async def close(self) -> None:
-        self.open = False
-        for link in self.links:
-            link.close()
-        now = asyncio.get_running_loop().time
-        deadline = now() + CLOSE_PATIENCE + 0.5
-        while now() < deadline and not all(link.over for link in self.links):
-            await asyncio.sleep(0.005)
-
-
-class MemoryDialer:
-    """Makes links to a `MemoryListener` over a path; implements `twingateway.ports.link.Dialer` on the event loop."""
-
-    def __init__(self, listener: MemoryListener, path: MemoryPath | None = None) -> None:
-        self.path = path or MemoryPath()
-        self.listener = listener
-        #: Links made so far, the last one last.
-        self.links: list[MemoryLink] = []
-
-    async def dial(self, handler: LinkHandler, knocking: Knocking | None = None) -> Link:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self.path.dial_timeout
-        while self.path.blocks(up=True) or self.path.blocks(up=False) or not self.listener.open:
-            if loop.time() >= deadline:
-                raise LinkError("memory does not answer")
-            often = knocking is not None and knocking.begin <= loop.time() < max(knocking.end, knocking.hurried)
-            await asyncio.sleep(knocking.every if knocking is not None and often else ASK_EVERY)
-        told = _Announcing(handler, loop.create_future())
-        link = self.listener.accept(told, self.path, loop)
-        self.links.append(link)
-        await told.told
-        return link
-
-
-class _Announcing:
-    """A handler that also says when it was told `connected`."""
-
-    def __init__(self, handler: LinkHandler, told: asyncio.Future[None]) -> None:
-        self.told = told
-        self._handler = handler
-        self.stream_data = handler.stream_data
-        self.datagram = handler.datagram
-        self.next_datagram = handler.next_datagram
-        self.timer = handler.timer
-
-    def early_datagrams(self, rooms: Sequence[int], now: float) -> Sequence[bytes]:
-        return ()
-
-    def connected(self, link: Link, now: float) -> None:
-        self._handler.connected(link, now)
-        if not self.told.done():  # else whoever dialled has given up
-            self.told.set_result(None)
-
-    def closed(self, error: LinkError | None, now: float) -> None:
-        if self.told.done():
-            self._handler.closed(error, now)
-        else:
-            self.told.set_exception(error or LinkError("memory closed the link"))

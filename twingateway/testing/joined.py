@@ -24,7 +24,9 @@ from twingateway.gateway.state.clock import Clock, SystemClock
 from twingateway.gateway.state.journal import JournalPolicy
 from twingateway.gateway.state.tasks import Tasks
 from twingateway.mqtt.auth import Identity
-from twingateway.ports.memory_link import MemoryDialer, MemoryLink, MemoryListener, MemoryPath
+from twingateway.ports.memory_dialing import MemoryDialer, MemoryListener
+from twingateway.ports.memory_link import MemoryLink
+from twingateway.ports.memory_path import MemoryPath
 from twingateway.ports.memory_store import MemoryDisk, MemoryStore
 from twingateway.twin.identity import DeviceId
 
