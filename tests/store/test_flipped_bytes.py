@@ -21,7 +21,7 @@ from tests.store.power_cut import fast_folder
 from twingateway.errors import StoreCorrupt
 from twingateway.ports.journal import Span
 from twingateway.ports.store import Attempt, Changes, PeerRecord, StoredModel
-from twingateway.store import sqlite as sqlite_module
+from twingateway.store import identity
 from twingateway.store.sqlite import SqliteStore, open_store
 from twingateway.testing.journal_contract import EVENT, HISTORY, OTHER, PUMP, entry, filed
 from twingateway.testing.store_contract import stored
@@ -97,7 +97,7 @@ def offsets(content: bytes) -> list[int]:
 
 @pytest.mark.parametrize("part", range(PARTS))
 async def test_no_flipped_byte_makes_a_wrong_value(tmp_path: Path, part: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(sqlite_module, "passed_over", lambda boot_id: 7)
+    monkeypatch.setattr(identity, "passed_over", lambda boot_id: 7)
     await fill(tmp_path / "node.db")
     content = (tmp_path / "node.db").read_bytes()
     right = await seen(tmp_path / "node.db")

@@ -16,8 +16,6 @@ import pytest
 from tests.fair_time import PATIENCE
 from twingateway.errors import StoreCorrupt, StoreError, StoreFull
 from twingateway.ports.store import Changes
-from twingateway.store import sqlite as sqlite_module
-from twingateway.store.migrations import APPLICATION_ID
 from twingateway.store.sqlite import SqliteStore, open_store
 from twingateway.testing.journal_contract import entry, filed
 from twingateway.testing.store_contract import StoreContract, bulk, held, stored
@@ -172,23 +170,6 @@ asyncio.run(main(Path(sys.argv[1])))
     assert run.stdout.endswith("done\n")
 
 
-@pytest.mark.parametrize("content", [b"not a database at all" * 500, b"SQLite format 3\0" + bytes(5000)])
-async def test_a_file_that_is_no_database_is_left_alone(path: Path, content: bytes):
-    path.parent.mkdir()
-    path.write_bytes(content)
-    with pytest.raises(StoreCorrupt, match=r"node\.db"):
-        await open_store(path)
-    assert path.read_bytes() == content
-
-
-async def test_a_torn_file_is_left_alone(path: Path):
-    content = await closed_store(path)
-    path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(StoreCorrupt):
-        await open_store(path)
-    assert path.read_bytes() == content[: len(content) // 2]
-
-
 async def test_no_damage_to_a_page_ever_becomes_a_wrong_value(path: Path):
     content = await closed_store(path)
     right = {f"r{n}": f"value {n}" for n in range(200)}
@@ -233,16 +214,6 @@ async def test_damage_is_not_sealed_anew_when_a_register_moves(path: Path):
     await store.close()
 
 
-async def test_a_table_that_means_something_else_is_damage(path: Path):
-    await closed_store(path)
-    with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA writable_schema = ON")
-        connection.execute("UPDATE sqlite_schema SET sql = replace(sql, 'seq INTEGER', 'sep INTEGER')")
-    connection.close()
-    with pytest.raises(StoreCorrupt, match="tables"):
-        await open_store(path)
-
-
 async def test_damage_done_while_it_is_open_is_found_when_it_is_looked_over(path: Path):
     store = await open_store(path)
     await store.commit(Changes(journal=filed(*(entry(n) for n in range(9)))))
@@ -253,80 +224,4 @@ async def test_damage_done_while_it_is_open_is_found_when_it_is_looked_over(path
     with pytest.raises(StoreCorrupt):
         await store.look_over()
     assert "damaged" in (await store.damaged()).message
-    await store.close()
-
-
-async def test_openings_leave_no_more_rows_than_are_remembered(path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(sqlite_module, "MOST_BOOTS", 3)
-    monkeypatch.setattr(sqlite_module, "passed_over", lambda boot_id: 90)
-    boots = []
-    for n in range(6):
-        store = await open_store(path)
-        boots.append(store.identity.boot_id)
-        await store.reserve(10)
-        await store.commit(Changes(registers=[stored("speed", n + 1, 100 * n + 1)], journal=filed(entry(n))))
-        snapshot = await store.load()
-        await store.close()
-    assert set(snapshot.boots) == set(boots[-3:])
-    assert snapshot.boots[boots[-1]] == 510
-    assert snapshot.gaps == [(201, 300), (301, 400), (401, 500)]
-    with sqlite3.connect(path) as connection:
-        journals = connection.execute("SELECT journal FROM journal_cursor").fetchall()
-    connection.close()
-    assert journals == [(boots[-1],)], "only the journal that is written now"
-
-
-async def test_another_programs_database_is_left_alone(path: Path):
-    path.parent.mkdir()
-    connection = sqlite3.connect(path)
-    connection.execute("CREATE TABLE accounts (name TEXT)")
-    connection.commit()
-    connection.close()
-    content = path.read_bytes()
-    with pytest.raises(StoreError, match="another program"):
-        await open_store(path)
-    assert path.read_bytes() == content
-
-
-async def test_a_file_of_a_later_version_is_refused(path: Path):
-    await closed_store(path)
-    with sqlite3.connect(path) as connection:
-        connection.execute("INSERT INTO schema_version VALUES (99)")
-    connection.close()
-    with pytest.raises(StoreError, match="schema version 99"):
-        await open_store(path)
-
-
-async def test_a_file_without_its_version_is_damaged(path: Path):
-    await closed_store(path)
-    with sqlite3.connect(path) as connection:
-        assert connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
-        connection.execute("DELETE FROM schema_version")
-    connection.close()
-    with pytest.raises(StoreCorrupt):
-        await open_store(path)
-
-
-async def test_the_refusal_of_a_second_opener_names_the_first(path: Path):
-    store = await open_store(path)
-    attempt = f"import asyncio; from pathlib import Path; from twingateway.store.sqlite import open_store; \
-asyncio.run(open_store(Path({str(path)!r})))"
-    run = run_program([sys.executable, "-c", attempt])
-    assert f"in use by process {os.getpid()}: stop that node" in run.stderr
-    await store.close()
-
-
-async def test_a_directory_that_cannot_be_made_is_said(tmp_path: Path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match="cannot be created"):
-        await open_store(tmp_path / "file" / "node.db")
-
-
-async def test_the_lock_is_free_after_a_failed_opening(path: Path):
-    path.parent.mkdir()
-    path.write_bytes(b"junk" * 1000)
-    with pytest.raises(StoreCorrupt):
-        await open_store(path)
-    path.unlink()
-    store = await open_store(path)
     await store.close()
