@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.api.site import in_process, node_with_pump
 from twingateway.api.nodes import _rounded
-from twingateway.sync.session import Quality
+from twingateway.sync.quality import Quality
 from twingateway.testing.joined import MemoryNode, until
 
 

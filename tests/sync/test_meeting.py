@@ -10,15 +10,13 @@ from twingateway.sync import buckets
 from twingateway.sync.events import (
     CompareNeeded,
     ControlReceived,
-    FormerProcess,
     LocalRolledBack,
-    LowAdvanced,
     PeerStoreChanged,
     ResumeNeeded,
 )
 from twingateway.sync.frame import decode_frame
 from twingateway.sync.hello import Hello, decode_control, encode_control, encode_hello, parse_hello
-from twingateway.sync.session import PeerKnowledge
+from twingateway.sync.knowledge import PeerKnowledge
 from twingateway.twin.register import StoredRegister
 
 
@@ -148,45 +146,6 @@ def test_a_restored_backup_is_told_so_and_sends_nothing():
         world.step()
 
 
-def test_a_late_hello_of_a_former_process_changes_nothing():
-    world = hundred_registers()
-    world.disconnect(1)
-    world.connect()
-    world.connect()
-    former = Hello("cloud", b"store-cloud", b"former boot", 1)
-    session = world.edge.session
-    session.receive_control(3, world.cloud.session.next_control(3), world.now)
-    known = session.known
-    assert session.receive_control(2, encode_hello(former), world.now) == []
-    assert session.known == known
-
-
-def test_what_a_former_process_acknowledged_late_does_not_count():
-    world = hundred_registers()
-    world.edge.write(key("d1"), "lost with the backup")
-    frame = world.edge.session.next_frame(1, ROOM, world.now)
-    world.cloud.take(1, world.cloud.session.receive_state(1, frame, world.now), world.now, world.edge)
-    world.cloud.commit()
-    late = world.cloud.session.next_frame(1, ROOM, world.now)
-    world.connect()
-    session = world.edge.session
-    restored = Hello("cloud", b"store-cloud", b"restored", 1, b"store-edge", 0, world.edge.boot_id, 0)
-    session.receive_control(2, encode_hello(restored), world.now)
-    assert session.receive_state(1, late, world.now) == []
-    assert len(session.outbox) == 1
-
-
-def test_low_before_the_hello_is_not_believed():
-    world = hundred_registers()
-    world.disconnect(1)
-    world.connect()
-    for lane in world.edge.session._lanes.values():
-        lane.low_holds = True
-    world.edge.write(key("d1"), 1)
-    frame = world.edge.session.next_frame(2, ROOM, world.now)
-    assert of_kind(world.cloud.session.receive_state(2, frame, world.now), LowAdvanced) == []
-
-
 @pytest.mark.parametrize(
     "change",
     [
@@ -292,44 +251,6 @@ def test_knowledge_given_at_the_start_is_told_in_the_hello():
     _, body = decode_control(world.edge.session.next_control(1))
     hello = parse_hello(body)
     assert (hello.peer_store_id, hello.low, hello.peer_boot_id, hello.peer_lsn) == (b"theirs", 5, b"boot", 8)
-
-
-def opening(world, number):
-    """The cloud's hello as its process number `number` would say it."""
-    return encode_hello(Hello("cloud", b"store-cloud", f"boot {number}".encode(), 1, opened=number))
-
-
-def test_a_late_link_of_a_process_that_has_ended_is_not_sent_to():
-    world = hundred_registers()
-    world.disconnect(1)
-    session = world.edge.session
-    session.attach(2, datagrams=ROOM, now=world.now, eager=False)
-    session.receive_control(2, opening(world, 200), world.now)
-    known = session.known
-    session.attach(3, datagrams=ROOM, now=world.now, eager=False)
-    assert session.active == 2, "nobody has introduced himself on the other yet"
-    assert session.receive_control(3, opening(world, 100), world.now) == [FormerProcess()]
-    assert (session.known, session.active) == (known, 2)
-    assert session.receive_control(3, encode_control("claim", {}), world.now) == [], "nor is anything taken from it"
-    session.attach(4, datagrams=ROOM, now=world.now, eager=False)
-    assert session.receive_control(4, opening(world, 300), world.now) != [FormerProcess()]
-    assert session.active == 4
-    assert session.known.boot_id == b"boot 300"
-
-
-def test_a_late_link_of_a_process_that_was_here_is_known_though_its_store_was_another():
-    world = hundred_registers()
-    world.disconnect(1)
-    session = world.edge.session
-    first, second = (Hello("cloud", store, store, 1) for store in (b"lost", b"new"))
-    for link, hello in ((2, first), (3, second)):
-        session.attach(link, datagrams=ROOM, now=world.now, eager=False)
-        assert session.receive_control(link, encode_hello(hello), world.now) != [FormerProcess()]
-    session.attach(4, datagrams=ROOM, now=world.now, eager=False)
-    assert session.receive_control(4, encode_hello(first), world.now) == [FormerProcess()]
-    session.detach(3)
-    session.attach(5, datagrams=ROOM, now=world.now, eager=False)
-    assert session.receive_control(5, encode_hello(first), world.now) != [FormerProcess()], "who else is there?"
 
 
 def test_a_new_link_whose_peer_has_not_introduced_itself_takes_no_registers_from_one_whose_has():

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.sync.world import World, key, register
-from twingateway.sync.session import Quality
+from twingateway.sync.quality import Quality
 from twingateway.twin.register import RegisterKey, Section, StoredRegister
 
 DELAY = 0.05

@@ -11,7 +11,8 @@ from twingateway.sync.events import (
     RegistersReceived,
     ResumeNeeded,
 )
-from twingateway.sync.session import LocalStore, PeerKnowledge, Session
+from twingateway.sync.knowledge import LocalStore, PeerKnowledge
+from twingateway.sync.session import Session
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.register import Register, RegisterKey, Section, StoredRegister, Version
 

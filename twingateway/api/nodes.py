@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 
 from twingateway.api.params import TheGateway
 from twingateway.gateway.twins.queries import NodeView
-from twingateway.sync.session import Quality
+from twingateway.sync.quality import Quality
 
 router = APIRouter(tags=["nodes"])
 

@@ -41,6 +41,11 @@ class Hello:
     peer_lsn: int = 0
     opened: int = 0
 
+    @property
+    def process(self) -> tuple[bytes, bytes]:
+        """Of the speaker: its (store, boot)."""
+        return self.store_id, self.boot_id
+
 
 def encode_control(kind: str, body: Mapping[str, Any]) -> bytes:
     """Raises ValueError for what the peer would not accept."""

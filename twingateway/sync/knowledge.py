@@ -59,3 +59,8 @@ class PeerKnowledge:
     low: int = 0
     boot_id: bytes = b""
     lsn: int = 0
+
+    @property
+    def process(self) -> tuple[bytes, bytes]:
+        """Of the peer: its (store, boot)."""
+        return self.store_id, self.boot_id

@@ -19,6 +19,7 @@ from twingateway.sync.frame import MAX_FRAME, Frame
 from twingateway.sync.hello import Hello
 from twingateway.sync.outbox import DATAGRAM_QUEUES, Outbox, Queue
 from twingateway.sync.path import FLUSH, Path
+from twingateway.sync.quality import Quality
 from twingateway.sync.receiver import Receiver
 from twingateway.sync.resume import Resume
 from twingateway.sync.sender import Sender
@@ -102,9 +103,24 @@ class Lane:
         """Whether the link was silent when it was last used."""
         return self.is_silent(self._now)
 
+    def quality(self) -> Quality:
+        sender = self.sender
+        return Quality(
+            rtt=sender.path.rtt,
+            rtt_variation=sender.path.rtt_variation,
+            loss=sender.path.loss,
+            burst=sender.path.burst,
+            copies=sender.path.copies,
+            frames_sent=sender.frames,
+            frames_received=self.receiver.frames,
+            redundancy=sender.sends / sender.fresh_sends if sender.fresh_sends else 1.0,
+            in_flight=sender.in_flight,
+            silent=self.silent,
+        )
+
     def former(self, hello: Hello) -> bool:
         """Whether the peer introduced itself here as another process than in this hello."""
-        return self.hello is not None and (self.hello.store_id, self.hello.boot_id) != (hello.store_id, hello.boot_id)
+        return self.hello is not None and self.hello.process != hello.process
 
     def outdated(self) -> None:
         """The peer has restarted since: what comes on this link still acknowledges to a process that is gone."""

@@ -6,11 +6,14 @@ made durable, so it holds even for a peer we have forgotten; it is worth nothing
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
+from twingateway.sync import buckets
 from twingateway.sync.hello import Hello
 from twingateway.sync.knowledge import LocalStore
+from twingateway.twin.register import StoredRegister
 
 
 class Resume(Enum):
@@ -48,6 +51,18 @@ def decide(local: LocalStore, last_lsn: int, position: Position, hello: Hello) -
         (hello.low >= last_lsn, Resume.NOTHING),
     )
     return next((answer for holds, answer in table if holds), Resume.SINCE)
+
+
+def lacking(resume: Resume, low: int, theirs: bytes, registers: Iterable[StoredRegister]) -> Iterable[StoredRegister]:
+    """Those of `registers`, all that are in the peer's scope, that it has to be sent. `low`: of its hello. `theirs`:
+    its bucket hashes, if it was asked for them."""
+    if resume is Resume.SINCE:
+        return (stored for stored in registers if stored.lsn > low)
+    if resume is not Resume.BUCKETS:
+        return registers
+    registers = list(registers)
+    differ = buckets.unequal(buckets.hashes(stored.register for stored in registers), theirs)
+    return (stored for stored in registers if buckets.bucket_of(stored.register.key) in differ)
 
 
 def _rolled_back(local: LocalStore, hello: Hello) -> bool:

@@ -7,13 +7,12 @@ answered there, because only then is the outbox known to hold everything that th
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 from twingateway.errors import ProtocolViolation
 from twingateway.sync import buckets
+from twingateway.sync.acquaintance import Acquaintance
 from twingateway.sync.early import early_messages, read_early
 from twingateway.sync.events import (
     CompareNeeded,
@@ -21,12 +20,10 @@ from twingateway.sync.events import (
     Event,
     FormerProcess,
     LocalRolledBack,
-    LowAdvanced,
-    PeerStoreChanged,
     RegistersReceived,
     ResumeNeeded,
 )
-from twingateway.sync.frame import Frame, decode_frame
+from twingateway.sync.frame import decode_frame
 from twingateway.sync.hello import (
     BUCKETS,
     COMPARE,
@@ -42,35 +39,12 @@ from twingateway.sync.knowledge import LocalStore, PeerKnowledge
 from twingateway.sync.lane import Lane
 from twingateway.sync.outbox import Outbox
 from twingateway.sync.path import Path
-from twingateway.sync.resume import Position, Resume, decide
+from twingateway.sync.quality import Quality
+from twingateway.sync.resume import Position, Resume, decide, lacking
 from twingateway.twin.register import Register, RegisterKey, Section, StoredRegister, Version
-
-__all__ = ["LocalStore", "PeerKnowledge", "Quality", "Session"]
 
 #: State frames that may come before the hello on a link; more are as good as lost.
 EARLY_FRAMES = 64
-#: Processes of a peer that are remembered after others took their place.
-FORMER = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Quality:
-    """A link as its sender sees it. Seconds and shares; `rtt` is None until measured.
-
-    `burst`: mean run of lost frames. `copies`: how often each register is sent. `redundancy`: registers sent, all
-    copies and resends counted, for each that was new. `in_flight`: frames neither seen nor given up.
-    """
-
-    rtt: float | None
-    rtt_variation: float
-    loss: float
-    burst: float
-    copies: int
-    frames_sent: int
-    frames_received: int
-    redundancy: float
-    in_flight: int
-    silent: bool
 
 
 class Session:
@@ -93,11 +67,7 @@ class Session:
         self.last_lsn = last_lsn
         self._local = local
         self._peer = peer
-        self._known = known
-        self._opened = 0
-        """What the peer's present process said of its opening."""
-        self._former: deque[tuple[bytes, bytes]] = deque(maxlen=FORMER)
-        """(store, boot) of processes of the peer's whose place another took."""
+        self._acquaintance = Acquaintance(known)
         self._complete_for: tuple[bytes, bytes] | None = None
         self._rolled_back = False
         self._unsettled = unsettled
@@ -109,7 +79,7 @@ class Session:
     @property
     def known(self) -> PeerKnowledge | None:
         """What is known of the peer's store, including what the owner may not have persisted yet."""
-        return self._known
+        return self._acquaintance.known
 
     # --- the outbox -----------------------------------------------------------------------------------------------
 
@@ -154,7 +124,7 @@ class Session:
         lane = self._lanes[link] = Lane(link, self.outbox, datagrams, Path(self._path), now)
         lane.is_eager = eager
         self._path = lane.sender.path
-        known = self._known or PeerKnowledge(b"")
+        known = self.known or PeerKnowledge(b"")
         hello = Hello(
             self._local.node,
             self._local.store_id,
@@ -205,20 +175,7 @@ class Session:
         return None if lane is None else lane.sender.undurable_since()
 
     def quality(self, link: int) -> Quality:
-        lane = self._lanes[link]
-        sender = lane.sender
-        return Quality(
-            rtt=sender.path.rtt,
-            rtt_variation=sender.path.rtt_variation,
-            loss=sender.path.loss,
-            burst=sender.path.burst,
-            copies=sender.path.copies,
-            frames_sent=sender.frames,
-            frames_received=lane.receiver.frames,
-            redundancy=sender.sends / sender.fresh_sends if sender.fresh_sends else 1.0,
-            in_flight=sender.in_flight,
-            silent=lane.silent,
-        )
+        return self._lanes[link].quality()
 
     # --- what comes in --------------------------------------------------------------------------------------------
 
@@ -241,21 +198,7 @@ class Session:
             self._active.announce(now)
         if registers:
             events.append(RegistersReceived(parsed.number, registers))
-        events += self._learn(lane, parsed)
-        return events
-
-    def _learn(self, lane: Lane, frame: Frame) -> list[Event]:
-        """How far the peer's store has got, if this link's hello said which store that is."""
-        known, hello = self._known, lane.hello
-        if known is None or hello is None or (hello.store_id, hello.boot_id) != (known.store_id, known.boot_id):
-            return []
-        if frame.low <= known.low and frame.top <= known.lsn:
-            return []
-        return self._advance(replace(known, low=max(frame.low, known.low), lsn=max(frame.top, known.lsn)))
-
-    def _advance(self, new: PeerKnowledge) -> list[Event]:
-        known, self._known = self._known, new
-        return [LowAdvanced(new.low, new.boot_id, new.lsn, new.store_id)] if new != known else []
+        return events + self._acquaintance.hear(lane.hello.process, parsed.low, parsed.top)
 
     def receive_control(self, link: int, message: bytes, now: float) -> list[Event]:
         """One control message. Raises ProtocolViolation and then has changed nothing."""
@@ -284,12 +227,13 @@ class Session:
             lane.hello = hello
             lane.outdated()
             return []
-        if self._is_former(hello):
+        here = {lane.hello.process for lane in self._lanes.values() if lane.hello is not None}
+        if self._acquaintance.is_former(hello, here):
             lane.hello = hello
             lane.is_former = True
             self._activate_newest()
             return [FormerProcess()]
-        position = Position(self._known.store_id if self._known else b"", self._complete_for)
+        position = Position(self.known.store_id if self.known else b"", self._complete_for)
         decision = decide(self._local, self.last_lsn, position, hello)
         lane.hello = hello
         events = self._meet(hello)
@@ -308,35 +252,13 @@ class Session:
         lane.resume = decision if decision is not Resume.NOTHING else None
         return events
 
-    def _is_former(self, hello: Hello) -> bool:
-        """Whether the peer's present process, which is here on another link, began after the one that says this."""
-        known = self._known
-        if known is None or (hello.store_id, hello.boot_id) == (known.store_id, known.boot_id):
-            return False
-        is_here = any(
-            lane.hello is not None and (lane.hello.store_id, lane.hello.boot_id) == (known.store_id, known.boot_id)
-            for lane in self._lanes.values()
-        )
-        is_older = hello.store_id == known.store_id and 0 < hello.opened < self._opened
-        return is_here and (is_older or (hello.store_id, hello.boot_id) in self._former)
-
     def _meet(self, hello: Hello) -> list[Event]:
         """Note the peer's store and boot. What a former boot acknowledged late may not be true of this one."""
-        known = self._known
-        self._opened = hello.opened
-        if known is not None and (known.store_id, known.boot_id) == (hello.store_id, hello.boot_id):
-            return []
-        if known is not None:
-            self._former.append((known.store_id, known.boot_id))
-        same = known is not None and known.store_id == hello.store_id
-        low = known.low if known is not None and same else 0
-        self._known = PeerKnowledge(hello.store_id, low, hello.boot_id, hello.last_lsn)
-        for lane in self._lanes.values():
+        events = self._acquaintance.meet(hello)
+        for lane in self._lanes.values() if events else ():
             if lane.former(hello):
                 lane.outdated()
-        return [
-            PeerStoreChanged(low, hello.boot_id, hello.last_lsn, hello.store_id, known.store_id if known else b"")
-        ]
+        return events
 
     def _buckets(self, lane: Lane, body: Mapping[str, Any]) -> list[Event]:
         theirs = body.get("hashes")
@@ -361,27 +283,18 @@ class Session:
         answered; none if it is not from the process that last introduced itself. The events are to be dealt with
         first. Raises ProtocolViolation."""
         boot_id, top, registers = read_early(message)
-        known = self._known
-        if known is None or known.boot_id != boot_id:
+        if self.known is None or self.known.boot_id != boot_id:
             return (), []
-        return registers, self._advance(replace(known, lsn=max(top, known.lsn)))
+        return registers, self._acquaintance.hear(self.known.process, 0, top)
 
     # --- answers to events ----------------------------------------------------------------------------------------
 
     def resume(self, link: int, registers: Iterable[StoredRegister], now: float) -> None:
         """The answer to ResumeNeeded: every register in the peer's scope; what the peer lacks of them is sent."""
         lane = self._lanes.get(link)
-        if lane is None or lane.hello is None or lane.resume in (None, Resume.ROLLED_BACK):
+        if lane is None or lane.hello is None or lane.resume is None or lane.resume is Resume.ROLLED_BACK:
             return
-        lacking: Iterable[StoredRegister] = registers
-        if lane.resume is Resume.SINCE:
-            low = lane.hello.low
-            lacking = (stored for stored in registers if stored.lsn > low)
-        elif lane.resume is Resume.BUCKETS:
-            registers = list(registers)
-            differ = buckets.unequal(buckets.hashes(stored.register for stored in registers), lane.theirs)
-            lacking = (stored for stored in registers if buckets.bucket_of(stored.register.key) in differ)
-        for stored in lacking:
+        for stored in lacking(lane.resume, lane.hello.low, lane.theirs, registers):
             self.put(stored, urgent=stored.register.key.section is not Section.REPORTED)
         lane.resume = None
         self._completed(lane, now)
@@ -389,7 +302,7 @@ class Session:
     def _completed(self, lane: Lane, now: float) -> None:
         """The outbox holds everything that the peer, as of this hello, lacks."""
         assert lane.hello is not None
-        self._complete_for = (lane.hello.store_id, lane.hello.boot_id)
+        self._complete_for = lane.hello.process
         lane.low_holds = True
         if not self.outbox and lane.hello.low < self.low:
             lane.announce(now)

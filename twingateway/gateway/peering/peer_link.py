@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from twingateway.gateway.peering.peers import Peer
-from twingateway.sync.session import Quality
+from twingateway.sync.quality import Quality
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,8 @@ from twingateway.gateway.state.table import TwinTable
 from twingateway.ports.link import LinkFacts
 from twingateway.ports.store import PeerRecord, Snapshot, StoreIdentity
 from twingateway.sync.journal import JournalSession
-from twingateway.sync.session import LocalStore, PeerKnowledge, Session
+from twingateway.sync.knowledge import LocalStore, PeerKnowledge
+from twingateway.sync.session import Session
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.kept import LIFECYCLE_NAME
 from twingateway.twin.presence import Reach

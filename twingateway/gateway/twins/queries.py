@@ -19,7 +19,7 @@ from twingateway.gateway.peering.reach import NODES, behind, hops, told_of
 from twingateway.gateway.state.clock import Clock
 from twingateway.gateway.state.overridden import open_overrides, verdict_of
 from twingateway.gateway.state.table import TwinTable
-from twingateway.sync.session import Quality as LinkQuality
+from twingateway.sync.quality import Quality as LinkQuality
 from twingateway.twin.ack import Ack, AckState
 from twingateway.twin.desired import origin_of, terms_of
 from twingateway.twin.document import render_twin
