@@ -51,3 +51,21 @@ async def test_what_is_being_kept_of_one_when_its_device_ends_does_not_bring_it_
         assert 99 not in both.written
         assert not both.holder.table.section(PUMP, Section.OVERRIDE)
         assert not any(key.section is Section.OVERRIDE for key in both.edge.disk.registers)
+
+
+async def test_what_a_root_keeps_that_was_put_back_is_no_newer_word_than_the_override_of_it() -> None:
+    """The edge has never heard what the root lost; another node has."""
+    async with joined("cloud-wins") as both:
+        await both.restart(both.cloud)
+        await both.desire(23)
+        await both.applied(23)
+        both.cut()
+        await both.override(25)
+        await until(lambda: both.written == [23, 25])
+        both.root.repair.begin("another", both.root.ledger.start)
+        await until(lambda: both.root.repair.repairs == 1)
+        both.heal()
+        await both.applied(25)
+        await both.calm()
+        assert both.written == [23, 25]
+        assert await both.events(both.cloud, "conflict") == []

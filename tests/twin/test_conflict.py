@@ -75,6 +75,13 @@ def test_somebody_did(policy: ConflictPolicy, expected: object) -> None:
 
 
 @pytest.mark.parametrize("policy", list(ConflictPolicy))
+def test_a_root_that_was_put_back_said_the_same_again(policy: ConflictPolicy) -> None:
+    again = replace(desired(1, 10), version=Version(1, 2, 1))
+    assert outcome_of(override(), again, None, policy) == ACCEPTED
+    assert followed(override(), again, None, ZERO, policy) is Source.OVERRIDE
+
+
+@pytest.mark.parametrize("policy", list(ConflictPolicy))
 @pytest.mark.parametrize("outcome", list(Outcome))
 def test_what_was_judged_is_not_judged_again(policy: ConflictPolicy, outcome: Outcome) -> None:
     assert judge(override(), desired(2, 50), verdict(outcome), policy) is None

@@ -202,10 +202,11 @@ def _is_foreign(desired: Register | None, override: Override, verdict: Verdict |
 
 
 def _is_newer(desired: Register | None, override: Override) -> bool:
-    """Since the override's base; of a value that was removed nothing may be left, not even a tombstone."""
+    """Since the override's base; of a value that was removed nothing may be left, not even a tombstone. With the same
+    seq under a later epoch it is the base itself, kept by a root that was put back."""
     if desired is None or desired.value is None:
         return override.base != ZERO
-    return desired.version > override.base
+    return desired.version > override.base and desired.version.seq != override.base.seq
 
 
 def _before(desired: Register | None, verdict: Verdict | None, override: Override) -> Value:

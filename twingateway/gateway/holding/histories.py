@@ -76,12 +76,13 @@ class Histories:
         return is_known or self.is_since(restored, register)
 
     def written_since(self, device: DeviceId) -> dict[RegisterKey, Draft]:
-        """What people wrote after the root was restored is newer than anything that it wrote before. What came of an
-        override is not kept: it is judged anew, if it was not before."""
+        """What people wrote after the root was restored is newer than anything that it wrote before; it keeps its
+        seq, so that nobody takes it for another word. What came of an override is not kept: it is judged anew, if it
+        was not before."""
         current = self._table.get(lifecycle_key(device))
         restored = None if current is None else Restored.of(fields(current.register))
         return {
-            register.key: Draft(register.key, register.value, register.time)
+            register.key: Draft(register.key, register.value, register.time, register.version.seq)
             for register in registers_of(self._table, device, WRITTEN)
             if restored is not None and self.is_since(restored, register)
             if not origin_of(register.value).override

@@ -55,11 +55,13 @@ TENURE = "tenure"
 
 @record
 class Draft:
-    """A value about to become a register of this node. `time`: Unix milliseconds, None for now."""
+    """A value about to become a register of this node. `time`: Unix milliseconds, None for now. `seq`: that of the
+    version under which the same was said before, None for a fresh one."""
 
     key: RegisterKey
     value: Value
     time: int | None = None
+    seq: int | None = None
 
 
 class Outboxes(Protocol):
@@ -380,7 +382,8 @@ class Ledger:
             if known is not None and known.register.version[:2] > basis:
                 incarnation, epoch, _ = known.register.version  # what is said now is newer, whatever it is said under
             time = now if draft.time is None else draft.time
-            minted.append(StoredRegister(Register(key, Version(incarnation, epoch, lsn), draft.value, time), lsn))
+            minted_as = Version(incarnation, epoch, lsn if draft.seq is None else draft.seq)
+            minted.append(StoredRegister(Register(key, minted_as, draft.value, time), lsn))
         return minted
 
     def _show(self, registers: Iterable[StoredRegister]) -> list[StoredRegister]:
