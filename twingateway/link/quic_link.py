@@ -8,7 +8,7 @@ link only.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, TypeVar, cast
 
 import structlog
@@ -16,14 +16,14 @@ from aioquic.asyncio.protocol import QuicConnectionProtocol
 from aioquic.quic import events
 from aioquic.quic.connection import NetworkAddress
 from aioquic.quic.packet import QuicErrorCode
-from aioquic.tls import AlertDescription
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from twingateway.errors import LinkError, TwinGatewayError
 from twingateway.link.address import address_text
 from twingateway.link.connection import PulledConnection
 from twingateway.link.early import EarlyDatagram
-from twingateway.link.unverified import unverified
+from twingateway.link.farewell import Farewell, reason_of
+from twingateway.link.quic_streams import QuicStreams
 from twingateway.ports.link import CONTROL_STREAM, HandlerFactory, LinkFacts, LinkHandler
 
 #: Seconds that `close` waits for what is queued to be acknowledged.
@@ -31,24 +31,6 @@ CLOSE_PATIENCE = 2.0
 
 #: A timer is never set nearer than this, so that one which aioquic leaves in the past cannot spin the event loop.
 LEAST_DELAY = 0.001
-
-#: The error code that says that a stream is not served here (EMQ's draft of MQTT over QUIC, section 12).
-STREAM_REFUSED = 0xBE
-
-#: The longest reason that is put into a CONNECTION_CLOSE frame, in bytes.
-REASON_LIMIT = 200
-
-_CERTIFICATE_ALERTS = frozenset(
-    QuicErrorCode.CRYPTO_ERROR + alert
-    for alert in (
-        AlertDescription.bad_certificate,
-        AlertDescription.unsupported_certificate,
-        AlertDescription.certificate_revoked,
-        AlertDescription.certificate_expired,
-        AlertDescription.certificate_unknown,
-        AlertDescription.unknown_ca,
-    )
-)
 
 T = TypeVar("T")
 
@@ -91,9 +73,8 @@ class QuicLink(QuicConnectionProtocol):
         self._quiet_since = self._loop.time()
         self._wake_at: float | None = None
         self._closing: tuple[float, int, str] | None = None
-        self._unopened: dict[int, bytearray] = {}
-        self._refused: set[int] = set()
-        self._farewell: list[tuple[bytes, NetworkAddress]] = []
+        self._streams = QuicStreams(connection)
+        self._farewell = Farewell(connection, self._loop, self._send)
         self._bytes_sent = 0
         self._bytes_received = 0
 
@@ -126,35 +107,17 @@ class QuicLink(QuicConnectionProtocol):
         return self.connection.is_roomy(now)
 
     def open_stream(self) -> int:
-        stream = self.connection.get_next_available_stream_id()
-        if self._over:
-            return stream
-        if stream // 4 >= self.connection.peer_stream_limit:
-            raise LinkError(f"the peer lets us open {self.connection.peer_stream_limit} streams, and all are in use")
-        self.connection.send_stream_data(stream, b"")
-        return stream
+        return self._streams.next if self._over else self._streams.open()
 
     def write(self, stream: int, data: bytes) -> None:
-        if self._over or self._closing is not None:
-            return
-        if self.connection.is_unopened(stream):
-            self._unopened.setdefault(stream, bytearray()).extend(data)
-            return
-        try:
-            self.connection.send_stream_data(stream, data)
-        except (RuntimeError, ValueError) as problem:  # the peer stopped the stream, or it never was
-            _log.debug("stream data dropped", stream=stream, size=len(data), problem=str(problem))
-        self._transmit_soon()
+        if not self._over and self._closing is None and self._streams.write(stream, data):
+            self._transmit_soon()
 
     def unsent(self, stream: int) -> int:
-        known = self.connection._streams.get(stream)
-        if known is None or self._over:
-            return 0 if self._over else len(self._unopened.get(stream, b""))
-        return known.sender._buffer_stop - known.sender._buffer_start
+        return 0 if self._over else self._streams.unsent(stream)
 
     def waiting(self, stream: int) -> int:
-        known = self.connection._streams.get(stream)
-        return 0 if known is None or self._over else sum(map(len, known.sender._pending))
+        return 0 if self._over else self._streams.waiting(stream)
 
     def wake(self, at: float | None = None) -> None:
         if self._over:
@@ -186,15 +149,9 @@ class QuicLink(QuicConnectionProtocol):
             self._transmit_soon()
 
     def refuse(self, stream: int) -> None:
-        if self._over or stream in self._refused:
-            return
-        self._refused.add(stream)
-        try:
-            self.connection.stop_stream(stream, STREAM_REFUSED)
-            self.connection.reset_stream(stream, STREAM_REFUSED)
-        except (AssertionError, RuntimeError, ValueError) as problem:  # the peer ended it already
-            _log.debug("stream not refused", stream=stream, problem=repr(problem))
-        self._transmit_soon()
+        if not self._over and not self._streams.is_refused(stream):
+            self._streams.refuse(stream)
+            self._transmit_soon()
 
     def keep_alive(self, every: float) -> None:
         self._keep_alive = every
@@ -213,19 +170,15 @@ class QuicLink(QuicConnectionProtocol):
     def datagram_received(self, data: bytes | str, addr: NetworkAddress) -> None:
         packet = cast(bytes, data)
         if self._broken or self.connection.is_closing:
-            self._repeat_farewell()
+            self._farewell.repeat()
             return
         self._quiet_since = self._loop.time()
         self._bytes_received += len(packet)
         self._guarded(lambda: self.connection.receive_datagram(packet, addr, now=self._quiet_since))
         self._guarded(self._process_events)
-        self._write_opened()
+        if not self._over and self._closing is None:
+            self._streams.write_opened()
         self.transmit()
-
-    def _write_opened(self) -> None:
-        """Write what waited for the peer to open a stream."""
-        for stream in [stream for stream in self._unopened if not self.connection.is_unopened(stream)]:
-            self.write(stream, bytes(self._unopened.pop(stream)))
 
     def transmit(self) -> None:
         """Send what can be sent, and set the timer: the end of every round."""
@@ -236,17 +189,19 @@ class QuicLink(QuicConnectionProtocol):
             return
         now = self._loop.time()
         self._close_when_done(now)
-        farewell = self.connection._close_pending
+        is_last = self._farewell.is_due
         sent = self._guarded(lambda: self.connection.datagrams_to_send(now)) or []
-        for data, address in sent:
-            self._bytes_sent += len(data)
-            self._transport.sendto(data, address)
-        if farewell:
-            self._farewell = sent
-            for repeat in (1, 2):
-                self._loop.call_later(repeat * self.connection._loss.get_probe_timeout(), self._repeat_farewell)
+        self._bytes_sent += sum(len(data) for data, _ in sent)
+        self._send(sent)
+        if is_last:
+            self._farewell.sent(sent)
         self._notice_end(now)
         self._arm(now)
+
+    def _send(self, packets: Iterable[tuple[bytes, NetworkAddress]]) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            for data, address in packets:
+                self._transport.sendto(data, address)
 
     def error_received(self, exc: Exception) -> None:
         """The system could not send (no route for now, for instance): the same as a packet lost."""
@@ -316,42 +271,20 @@ class QuicLink(QuicConnectionProtocol):
     # --- the end --------------------------------------------------------------------------------------------------
 
     def _say_goodbye(self, code: int, reason: str) -> None:
-        text = reason.encode()[:REASON_LIMIT].decode(errors="ignore")
-        frame = None if self._handler is not None else 0
-        self.connection.close(error_code=code, frame_type=frame, reason_phrase=text)
+        self._farewell.say(code, reason, is_connected=self._handler is not None)
 
     def _close_when_done(self, now: float) -> None:
         if self._closing is None or self.connection.is_closing:
             return
         deadline, code, reason = self._closing
-        if now >= deadline or not any(self.unsent(stream) for stream in self.connection._streams):
+        if now >= deadline or self._streams.are_acknowledged:
             self._say_goodbye(code, reason)
-
-    def _repeat_farewell(self) -> None:
-        """Nobody acknowledges a CONNECTION_CLOSE: it goes three times, and again whenever the peer still sends (RFC
-        9000 §10.2.1), so that a lost one does not leave the peer waiting for its idle time-out."""
-        if self._transport is not None and not self._transport.is_closing():
-            for data, address in self._farewell:
-                self._transport.sendto(data, address)
 
     def _notice_end(self, now: float) -> None:
         event = self.connection._close_event
         if event is not None and not self._over:
             ours = self._closing is not None and self._error is None
-            self._finish(now, None if ours else self._error or self._explain(event))
-
-    def _explain(self, event: events.ConnectionTerminated) -> LinkError | None:
-        peer = address_text(self.connection.get_peer_address())
-        if event.reason_phrase == "Idle timeout":
-            return LinkError(f"{peer} has not been heard of for {self.connection.configuration.idle_timeout:g} s")
-        if event.error_code in _CERTIFICATE_ALERTS:
-            return unverified(peer, self.connection.configuration.server_name, event.reason_phrase)
-        if event.error_code == QuicErrorCode.NO_ERROR:
-            return None
-        kind = "closed" if event.frame_type is None else "broke"
-        return LinkError(
-            f"{peer} {kind} the link: {event.reason_phrase or 'no reason given'} ({event.error_code:#x})"
-        )
+            self._finish(now, None if ours else self._error or reason_of(self.connection, event))
 
     def _finish(self, now: float, error: LinkError | None) -> None:
         if self._over:
@@ -406,7 +339,7 @@ class QuicLink(QuicConnectionProtocol):
             self.opened.set_result(None)
 
     def _on_stream_data(self, event: events.StreamDataReceived) -> None:
-        if event.stream_id in self._refused:
+        if self._streams.is_refused(event.stream_id):
             return
         self._tell("stream_data", event.stream_id, event.data, event.end_stream, self._loop.time())
 
@@ -425,7 +358,7 @@ class QuicLink(QuicConnectionProtocol):
     def _on_reset(self, event: events.StreamReset) -> None:
         if event.stream_id == CONTROL_STREAM:
             self.abort(LinkError(f"the peer reset the control stream ({event.error_code:#x})"))
-        elif event.stream_id not in self._refused:
+        elif not self._streams.is_refused(event.stream_id):
             self._tell("stream_data", event.stream_id, b"", True, self._loop.time())
 
     def _on_stop(self, event: events.StopSendingReceived) -> None:
