@@ -1,18 +1,14 @@
-"""Rule 12: checks → delivered with the attempt → write → final ack; after doubt, read back before writing again."""
+"""Rule 12: checks → delivered with the attempt → write → final ack; each once, and none in its neighbour's way."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
 
-from tests.gateway.devices.test_reporter import reporter
-from tests.gateway.workbench import FULL, PUMP, Bench, bench, turns
-from twingateway.adapter import Driver, Value, Written
+from tests.gateway.devices.actuating import MODEL, SPEED, FakeDriver, crashed, rig
+from tests.gateway.workbench import FULL, PUMP, turns
+from twingateway.adapter import Value
 from twingateway.errors import (
     AdapterFault,
     DeviceError,
@@ -23,130 +19,14 @@ from twingateway.errors import (
     Problem,
     WriteMismatch,
 )
-from twingateway.gateway.devices.actuator import Actuator
 from twingateway.gateway.devices.models import read_model
-from twingateway.gateway.devices.reporter import Reporter
-from twingateway.gateway.devices.wishes import Wishes
 from twingateway.gateway.holding.claims import lifecycle_key
 from twingateway.gateway.state.ledger import Draft
-from twingateway.gateway.state.locks import DeviceLocks
 from twingateway.ports.memory_store import MemoryDisk
-from twingateway.ports.store import Attempt, Changes
+from twingateway.ports.store import Changes
 from twingateway.testing.joined import until
 from twingateway.twin.ack import Ack, AckState
 from twingateway.twin.register import Register, RegisterKey, Section, StoredRegister, Version
-
-SPEED = RegisterKey(PUMP, Section.DESIRED, "speed")
-MODEL: dict[str, Any] = {
-    "apiVersion": "edge.iot.org/v1",
-    "kind": "DeviceModel",
-    "metadata": {"name": "pump", "version": "1"},
-    "spec": {
-        "properties": {
-            "speed": {"type": "integer", "access": "read-write", "maximum": 100},
-            "valve": {"type": "boolean", "access": "write", "idempotent": True},
-        }
-    },
-}
-
-
-class FakeDriver(Driver):
-    """Holds values; `errors` are raised by the next writes, `blind` makes reading back impossible; `unreadable` is
-    raised by reads, which wait for `asked` first. Writes that are not `confirmed` are answered by what it `keeps`."""
-
-    def __init__(self) -> None:
-        self.writable = frozenset({"speed", "mode", "valve"})
-        self.values: dict[str, Value] = {}
-        self.written: list[tuple[str, Value]] = []
-        self.errors: list[Exception] = []
-        self.confirmed = True
-        self.keeps: Value = None
-        self.blind = False
-        self.unreadable: DeviceError | None = None
-        self.asked: Callable[[], Awaitable[object]] | None = None
-        self.reads = 0
-        self.during: Callable[[], Awaitable[None]] | None = None
-
-    async def run(self) -> None:
-        await asyncio.Event().wait()
-
-    async def read(self) -> Mapping[str, Value]:
-        self.reads += 1
-        if self.asked is not None:
-            await self.asked()
-        if self.unreadable is not None:
-            raise self.unreadable
-        return {} if self.blind else self.values
-
-    async def write(self, name: str, value: Value) -> Written:
-        self.written.append((name, value))
-        if self.during is not None:
-            await self.during()
-        if self.errors:
-            raise self.errors.pop(0)
-        self.values[name] = value
-        return Written(self.confirmed, value if self.confirmed else self.keeps)
-
-
-@dataclass
-class Rig:
-    """One device held by the root itself."""
-
-    b: Bench
-    driver: FakeDriver
-    reporter: Reporter
-    actuator: Actuator
-    acks: list[Ack] = field(default_factory=list)
-
-    async def desire(self, name: str = "speed", value: Value = 20) -> Version:
-        [stored] = await self.b.gateway.ledger.write([Draft(RegisterKey(PUMP, Section.DESIRED, name), value)])
-        self.actuator.nudge()
-        return stored.register.version
-
-    def ack(self, name: str = "speed") -> Ack | None:
-        value = self.b.value(Section.ACK, name)
-        return None if value is None else Ack.from_value(value)
-
-    async def settled(self, name: str = "speed") -> Ack:
-        await until(lambda: (ack := self.ack(name)) is not None and ack.settled, 3)
-        ack = self.ack(name)
-        assert ack is not None
-        return ack
-
-    async def said(self, state: AckState, code: str, name: str = "speed") -> None:
-        await until(lambda: (ack := self.ack(name)) is not None and (ack.state, ack.code) == (state, code), 3)
-
-
-@asynccontextmanager
-async def rig(
-    disk: MemoryDisk | None = None, *, model: str | None = None, online: bool = True, driver: FakeDriver | None = None
-) -> AsyncIterator[Rig]:
-    async with bench(disk=disk) as b:
-        gateway = b.gateway
-        await gateway.ownership.configure([PUMP])
-        await until(lambda: gateway.ownership.held(PUMP))
-        driver = driver or FakeDriver()
-        port = reporter(b, model)
-        attempts = (await b.store.load()).attempts
-        wishes = Wishes(gateway.table, gateway.ledger, DeviceLocks(), lambda device, name: None)
-        actuator = Actuator(
-            PUMP, model, driver, port, gateway.models, wishes, b.clock,
-            gateway.ownership.held, gateway.lifetimes, attempts,
-        )  # fmt: skip
-        if online:
-            port.online()
-        gateway.lifetimes.watch(lambda device: actuator.nudge())
-        b.tasks.start(actuator.run(), "desired")
-        await turns()
-        yield Rig(b, driver, port, actuator)
-
-
-def crashed(disk: MemoryDisk, *, attempted: bool) -> None:
-    """Leave a disk as a crash in the middle of writing speed=20 leaves it."""
-    version = Version(1, 1, 50_000)
-    disk.registers[SPEED] = StoredRegister(Register(SPEED, version, 20, 0), 50_000)
-    if attempted:
-        disk.attempts[SPEED] = Attempt(PUMP, "speed", version)
 
 
 async def test_a_desired_value_is_delivered_and_attempted_in_one_commit_then_written_then_applied() -> None:
@@ -193,184 +73,6 @@ async def test_without_a_durable_attempt_nothing_is_written() -> None:
         r.actuator.nudge()
         assert (await r.settled()).state is AckState.APPLIED
         assert r.driver.written == [("speed", 20)]
-
-
-@pytest.mark.parametrize("holds", [True, False])
-async def test_without_an_attempt_on_record_the_device_is_asked_what_it_holds(holds: bool) -> None:
-    """The record may have been lost: with a store, or because another node held the device meanwhile."""
-    disk, driver = MemoryDisk(), FakeDriver()
-    crashed(disk, attempted=False)
-    driver.values["speed"] = 20 if holds else 10
-    async with rig(disk, driver=driver) as r:
-        ack = await r.settled()
-        assert (ack.state, ack.observed) == (AckState.APPLIED, 20)
-        assert r.driver.written == ([] if holds else [("speed", 20)])
-
-
-@pytest.mark.parametrize("error", [DeviceTimeout("no answer"), DeviceRefused("not that one")])
-async def test_without_an_attempt_on_record_what_cannot_be_read_is_written(error: DeviceError) -> None:
-    disk, driver = MemoryDisk(), FakeDriver()
-    crashed(disk, attempted=False)
-    driver.unreadable = error
-    async with rig(disk, driver=driver) as r:
-        assert (await r.settled()).state is AckState.APPLIED
-        assert r.driver.written == [("speed", 20)]
-
-
-async def test_a_device_that_never_says_what_it_holds_is_written_all_the_same(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("twingateway.gateway.devices.actuator.ASK_TIMEOUT", 0.01)
-    disk, driver = MemoryDisk(), FakeDriver()
-    crashed(disk, attempted=False)
-    driver.asked = asyncio.Event().wait
-    async with rig(disk, driver=driver) as r:
-        assert (await r.settled()).state is AckState.APPLIED
-        assert r.driver.written == [("speed", 20)]
-
-
-async def test_the_device_is_asked_once_and_not_before_each_write() -> None:
-    async with rig() as r:
-        for value in (20, 30, 40):
-            await r.desire(value=value)
-            await until(lambda value=value: (ack := r.ack()) is not None and ack.observed == value)  # type: ignore[misc]
-        assert r.driver.written == [("speed", 20), ("speed", 30), ("speed", 40)]
-        assert r.driver.reads == 1
-
-
-async def set_back_after(error: DeviceError) -> list[tuple[str, object]]:
-    """What is written to a device at 20 when a write of 30 ends so, and 20 is desired again."""
-    async with rig() as r:
-        await r.desire(value=20)
-        await r.settled()
-        r.driver.errors = [error]
-        await r.desire(value=30)
-        await until(lambda: (ack := r.ack()) is not None and ack.code == error.code)
-        await r.desire(value=20)
-        await r.said(AckState.APPLIED, "")
-        return list(r.driver.written)
-
-
-@pytest.mark.parametrize("error", [DeviceUnreachable("cable out"), DeviceRefused("no")])
-async def test_after_a_write_that_failed_the_device_is_asked_what_it_holds(error: DeviceError) -> None:
-    assert await set_back_after(error) == [("speed", 20), ("speed", 30)]
-
-
-@pytest.mark.parametrize("error", [DeviceTimeout("no answer"), WriteMismatch("20 after 30 was written", observed=20)])
-async def test_after_a_write_that_may_be_on_its_way_still_the_next_value_goes_behind_it(error: DeviceError) -> None:
-    assert await set_back_after(error) == [("speed", 20), ("speed", 30), ("speed", 20)]
-
-
-@pytest.mark.parametrize("had_written", [True, False])
-async def test_after_a_crash_behind_the_attempt_the_device_itself_says_whether_it_was_written(
-    had_written: bool,
-) -> None:
-    disk, driver = MemoryDisk(), FakeDriver()
-    crashed(disk, attempted=True)
-    driver.values["speed"] = 20 if had_written else 10
-    async with rig(disk, driver=driver) as r:
-        assert (await r.settled()).state is AckState.APPLIED
-        assert r.driver.written == ([] if had_written else [("speed", 20)])
-
-
-async def handed_over(r: Rig) -> None:
-    """speed=20 was applied by another holder, as this one is told when it is given the device."""
-    version = await r.desire()
-    await r.settled()
-    ack = Ack(version, AckState.APPLIED, observed=20).handed_over()
-    r.driver.written.clear()
-    r.driver.reads = 0
-    await r.b.gateway.ledger.write([Draft(RegisterKey(PUMP, Section.ACK, "speed"), ack.to_value())])
-
-
-@pytest.mark.parametrize("holds", [True, False])
-async def test_a_device_that_was_handed_over_is_asked_whether_it_holds_what_was_applied(holds: bool) -> None:
-    async with rig() as r:
-        await handed_over(r)
-        r.driver.values["speed"] = 20 if holds else 7
-        r.actuator.nudge()
-        await r.said(AckState.APPLIED, "")
-        assert r.driver.written == ([] if holds else [("speed", 20)])
-        r.driver.values["speed"] = 8
-        r.actuator.nudge()
-        await turns()
-        assert r.driver.reads == 1, "it is asked once"
-
-
-async def test_what_was_applied_before_is_believed_where_the_device_cannot_say() -> None:
-    async with rig() as r:
-        await handed_over(r)
-        r.driver.blind = True
-        r.actuator.nudge()
-        await r.said(AckState.APPLIED, "")
-        assert r.driver.written == []
-
-
-async def test_a_device_that_was_handed_over_while_it_is_off_is_asked_when_it_is_back() -> None:
-    async with rig() as r:
-        await handed_over(r)
-        r.driver.values["speed"] = 7
-        r.driver.unreadable = DeviceUnreachable("it is off")
-        r.actuator.nudge()
-        await until(lambda: r.driver.reads == 1)
-        await turns()
-        assert r.ack() is not None
-        assert r.ack().is_handed_over  # type: ignore[union-attr]
-        r.driver.unreadable = None
-        r.actuator.returned()
-        await r.said(AckState.APPLIED, "")
-        assert r.driver.written == [("speed", 20)]
-
-
-async def test_a_new_value_for_a_device_that_was_handed_over_is_read_back_first() -> None:
-    async with rig() as r:
-        await handed_over(r)
-        r.driver.values["speed"] = 30
-        version = await r.desire(value=30)
-        await until(lambda: (ack := r.ack()) is not None and ack.version == version and ack.settled)
-        assert r.driver.written == []
-
-
-async def test_an_outcome_that_nobody_can_read_is_failed_and_not_repeated() -> None:
-    disk, driver = MemoryDisk(), FakeDriver()
-    crashed(disk, attempted=True)
-    driver.blind = True
-    async with rig(disk, driver=driver) as r:
-        ack = await r.settled()
-        assert (ack.state, ack.code) == (AckState.FAILED, "outcome-unknown")
-        assert r.driver.written == []
-
-
-async def test_an_idempotent_property_is_written_again_when_nobody_can_read_it() -> None:
-    async with rig(model="pump@1") as r:
-        await r.b.gateway.models.add("default", read_model(MODEL))
-        r.driver.blind = True
-        r.driver.errors = [DeviceTimeout("no answer")]
-        await r.desire("valve", True)
-        await r.said(AckState.DELIVERED, "device-timeout", "valve")
-        r.actuator.returned()
-        assert (await r.settled("valve")).state is AckState.APPLIED
-        assert r.driver.written == [("valve", True)] * 2
-
-
-async def test_another_value_observed_after_a_write_has_failed_though_the_driver_raised_nothing() -> None:
-    async with rig() as r:
-        r.driver.confirmed = False
-        r.driver.keeps = 18
-        await r.desire()
-        ack = await r.settled()
-        assert (ack.state, ack.code, ack.observed) == (AckState.FAILED, "write-mismatch", 18)
-        assert ack.message == "speed is 18 after 20 was written"
-
-
-async def test_what_the_device_had_reported_before_is_no_confirmation_and_no_failure() -> None:
-    async with rig() as r:
-        r.driver.confirmed = False
-        r.driver.keeps = 20
-        await r.desire()
-        ack = await r.settled()
-        assert (ack.state, ack.code) == (AckState.DELIVERED, "unconfirmed")
-        assert "said nothing" in ack.message
 
 
 async def test_the_outcome_is_not_forgotten_when_the_store_refuses_it() -> None:

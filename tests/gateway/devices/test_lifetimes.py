@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.gateway.devices.test_actuator import FakeDriver, Rig, rig
+from tests.gateway.devices.actuating import FakeDriver, Rig, rig
 from tests.gateway.workbench import PUMP, Bench, bench, claim, register
 from twingateway.errors import DeviceUnreachable, InvalidValue, ProtocolViolation, TooLarge
 from twingateway.gateway.peering.peers import Peer

@@ -17,25 +17,22 @@ import asyncio
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from enum import Enum
 
 import structlog
 
 from twingateway.adapter.driver import Driver, not_writable
 from twingateway.errors import (
     DeviceError,
-    DeviceTimeout,
-    DeviceUnreachable,
     InvalidValue,
     StoreError,
     TooLarge,
     Unavailable,
-    WriteMismatch,
 )
 from twingateway.gateway.devices.lifetimes import Lifetimes
 from twingateway.gateway.devices.models import ModelBook
 from twingateway.gateway.devices.reporter import Reporter
 from twingateway.gateway.devices.retries import RETRY, Retries
+from twingateway.gateway.devices.setter import Doubt, Setter
 from twingateway.gateway.devices.wishes import Wish, Wishes
 from twingateway.gateway.state.clock import Clock
 from twingateway.ports.store import Attempt
@@ -50,18 +47,6 @@ log = structlog.get_logger("desired")
 
 #: Seconds after which it is asked again how long a value is still wanted.
 ASK_AGAIN = 10.0
-#: Seconds that one write, with its read-back, may take.
-WRITE_TIMEOUT = 30.0
-#: Seconds within which a device that nothing was asked of before may say what it holds; then it is written.
-ASK_TIMEOUT = 1.0
-
-
-class _Doubt(Enum):
-    """Whether the device may hold a value that it is to be given."""
-
-    NONE = "it holds another"
-    UNKNOWN = "nobody has asked"
-    BEGUN = "a write of it was begun"
 
 
 class Actuator:
@@ -89,17 +74,8 @@ class Actuator:
         self._clock = clock
         self._held = held
         self._lifetimes = lifetimes
-        self._uncertain = {attempt.name: str(attempt.version) for attempt in attempts}
-        """By property: the mark of what may have reached the device, or not"""
-        self._done: dict[str, str] = {}
-        """By property: the mark of what this process attempted last."""
-        self._taken: dict[str, Value] = {}
-        """By property: what the device took last, since the ack of the next version says nothing of it."""
-        self._touched: set[str] = set()
-        """Read or written, and no write failed since: what the device holds of others is not known."""
+        self._setter = Setter(driver, {attempt.name: str(attempt.version) for attempt in attempts})
         self._retries = Retries(clock)
-        self._looks: list[float] = []
-        """When something about a ttl is to be looked at again (monotonic seconds)."""
         self._unsaid: dict[str, tuple[Wish, Ack]] = {}
         """Outcomes that the store has not taken yet: they are told before anything is done again."""
         self._nudged = asyncio.Event()
@@ -107,7 +83,7 @@ class Actuator:
 
     def attempts(self) -> list[Attempt]:
         """Writes of which the outcome is not known, for whoever goes on."""
-        marks = self._uncertain.items()
+        marks = self._setter.begun.items()
         known = ((name, self._wishes.current(self._device, name), mark) for name, mark in marks)
         return [
             Attempt(self._device, name, wish.version)
@@ -125,16 +101,14 @@ class Actuator:
         self._nudged.set()
 
     async def run(self) -> None:
-        looked = self._clock.now()
         while True:
             try:
-                async with asyncio.timeout(self._until_retry(looked)):
+                async with asyncio.timeout(self._retries.pause()):
                     await self._nudged.wait()
             except TimeoutError:
                 pass
             self._nudged.clear()
-            looked = self._clock.now()
-            self._looks = []
+            self._retries.look()
             await self._look()
 
     async def _look(self) -> None:
@@ -153,7 +127,7 @@ class Actuator:
             try:
                 await self._wishes.forget(self._device, name)
             except (StoreError, Unavailable):
-                self._looks.append(self._clock.now() + RETRY[0])
+                self._retries.look_again(RETRY[0])
 
     def _is_overtaken(self, wish: Wish, seen: set[str]) -> bool:
         return any(other.rank < wish.rank and other.mark not in seen for other in self._pending())
@@ -177,7 +151,7 @@ class Actuator:
         """One step for one wish; leaves it where it has to wait."""
         observed = self._wishes.observed(self._device, wish.name)
         if observed is not None:
-            self._taken[wish.name] = observed
+            self._setter.took(wish.name, observed)
         unsaid = self._unsaid.get(wish.name)
         if unsaid is not None:
             await self._say(*unsaid)
@@ -223,17 +197,10 @@ class Actuator:
         if value is None or not self._reporter.is_online or not self._retries.is_due(wish.name, wish.mark):
             return
         try:
-            async with asyncio.timeout(ASK_TIMEOUT):
-                observed = await self._driver.read_back(wish.name)
-        except (DeviceError, TimeoutError) as error:
-            if isinstance(error, DeviceError) and error.transient:
-                self._retries.put_off(wish.name, wish.mark)
-                return
-            observed = said.observed
-            holds_it = self._done.get(wish.name, wish.mark) in (wish.mark, wish.override)
-        else:
-            self._touched.add(wish.name)
-            holds_it = self._driver.matches(wish.name, value, observed)
+            holds_it, observed = await self._setter.ask(wish, value, said.observed)
+        except DeviceError:
+            self._retries.put_off(wish.name, wish.mark)
+            return
         if not self._is_wanted(wish):
             return
         if holds_it:
@@ -249,15 +216,15 @@ class Actuator:
         left = self._left(wish, ttl)
         if left is None:
             self._lifetimes.ask(self._key(wish), wish.version)
-            self._looks.append(self._clock.now() + ASK_AGAIN)
+            self._retries.look_again(ASK_AGAIN)
             message = "waiting to hear how long it is still wanted"
             await self._say(wish, Ack(wish.version, AckState.DELIVERED, "ttl-unknown", message))
             return False
-        if left <= 0 and self._uncertain.get(wish.name) != wish.mark:
+        if left <= 0 and not self._setter.has_begun(wish):
             await self._say(wish, _expired(wish.version))
             return False
         if left < math.inf:
-            self._looks.append(self._clock.now() + left)
+            self._retries.look_again(left)
         return True
 
     async def _proceed(self, wish: Wish, value: Value, ttl: float | None) -> None:
@@ -271,35 +238,25 @@ class Actuator:
             code, message = (why.code, why.message) if why else ("", "waiting for the device")
             await self._say(wish, Ack(version, AckState.DELIVERED, code, message))
         elif self._retries.is_due(wish.name, wish.mark):
-            doubt = self._doubt(wish, value)
+            was_begun = self._wishes.was_attempted(self._device, wish)
+            is_unasked = self._wishes.is_handed_over(self._device, wish.name)
+            doubt = self._setter.doubt(wish, value, was_begun=was_begun, is_unasked=is_unasked)
             if await self._announce(wish) and self._is_wanted(wish):
                 await self._carry_out(wish, value, doubt, ttl)
-
-    def _doubt(self, wish: Wish, value: Value) -> _Doubt:
-        """Whether the device may have this value already, so that it is asked before it is written. What it took last
-        may be this value in an earlier version: its root was restored and gave it a new one."""
-        if self._uncertain.get(wish.name) == wish.mark or self._wishes.was_attempted(self._device, wish):
-            return _Doubt.BEGUN
-        if wish.name not in self._touched or self._wishes.is_handed_over(self._device, wish.name):
-            return _Doubt.UNKNOWN
-        observed = self._taken.get(wish.name)
-        is_it = observed is not None and self._driver.matches(wish.name, value, observed)
-        return _Doubt.UNKNOWN if is_it else _Doubt.NONE
 
     async def _announce(self, wish: Wish) -> bool:
         """Make durable, in one commit, that the wish was delivered and that it is about to be written. False if it
         was replaced meanwhile."""
         ack = self._wishes.ack(self._device, wish)
         is_news = ack is None or ack.code == OVERRIDDEN
-        begins = self._uncertain.get(wish.name) != wish.mark
+        begins = not self._setter.has_begun(wish)
         if is_news or begins:
             delivered = self._timed(Ack(wish.version, AckState.DELIVERED)) if is_news else None
             covered = self._wishes.overrules(self._device, wish, attempt=True) if begins else None
             overruled = None if covered is None else self._timed(covered)
             if not await self._wishes.announce(self._device, wish, delivered, attempt=begins, overruled=overruled):
                 return False
-            self._uncertain[wish.name] = wish.mark
-        self._done[wish.name] = wish.mark
+        self._setter.begin(wish)
         return True
 
     def _judge(self, name: str, value: Value) -> Value:
@@ -318,12 +275,10 @@ class Actuator:
     def _key(self, wish: Wish) -> RegisterKey:
         return RegisterKey(self._device, Section.DESIRED, wish.name)
 
-    async def _carry_out(self, wish: Wish, value: Value, doubt: _Doubt, ttl: float | None) -> None:
+    async def _carry_out(self, wish: Wish, value: Value, doubt: Doubt, ttl: float | None) -> None:
+        again = self._is_idempotent(wish.name)
         try:
-            async with asyncio.timeout(WRITE_TIMEOUT):
-                ack = await self._write(wish, value, doubt, ttl)
-        except TimeoutError:
-            ack = self._after_error(wish, DeviceTimeout("the device did not settle the write in time"))
+            ack = await self._setter.set(wish, value, doubt, lambda: self._left(wish, ttl), may_repeat=again)
         except DeviceError as error:
             ack = self._after_error(wish, error)
         except InvalidValue as error:
@@ -331,62 +286,7 @@ class Actuator:
         except Exception as error:
             log.exception("adapter fault", device=str(self._device), property=wish.name)
             ack = Ack(wish.version, AckState.FAILED, "adapter-fault", f"the adapter failed: {error}")
-        await self._say(wish, ack)
-
-    async def _write(self, wish: Wish, value: Value, doubt: _Doubt, ttl: float | None) -> Ack:
-        if doubt is not _Doubt.NONE:
-            settled = await self._read_back(wish, value, doubt, ttl)
-            if settled is not None:
-                return settled
-        self._touched.add(wish.name)
-        left = self._left(wish, ttl)
-        if left is None or left <= 0:
-            return _expired(wish.version)
-        self._taken.pop(wish.name, None)
-        limit = left if left < WRITE_TIMEOUT else None  # a driver may let it wait for its turn
-        try:
-            async with asyncio.timeout(limit):
-                written = await self._driver.write(wish.name, value)
-        except DeviceError as error:
-            if not isinstance(error, DeviceTimeout | WriteMismatch):  # such a value may be on its way still
-                self._touched.discard(wish.name)
-            raise
-        if written.confirmed:
-            if written.observed is not None:
-                self._taken[wish.name] = written.observed
-            return Ack(wish.version, AckState.APPLIED, observed=written.observed)
-        return self._unconfirmed(wish, value, written.observed)
-
-    def _unconfirmed(self, wish: Wish, value: Value, observed: Value) -> Ack:
-        """What the device did not confirm: it showed nothing, or the value that it had anyway, or another one."""
-        message = "the device has no way to report this property back"
-        if observed is not None:
-            if not self._driver.matches(wish.name, value, observed):
-                raise WriteMismatch(f"{wish.name} is {observed!r} after {value!r} was written", observed=observed)
-            message = "the device said nothing to the write; before it, it had reported this value"
-        return Ack(wish.version, AckState.DELIVERED, "unconfirmed", message)
-
-    async def _read_back(self, wish: Wish, value: Value, doubt: _Doubt, ttl: float | None) -> Ack | None:
-        """Settle a wish without writing: None when the value has to be written (again)."""
-        try:
-            async with asyncio.timeout(ASK_TIMEOUT if doubt is _Doubt.UNKNOWN else None):
-                observed = await self._driver.read_back(wish.name)
-        except TimeoutError:
-            return None
-        except DeviceError as error:
-            if doubt is _Doubt.UNKNOWN and not isinstance(error, DeviceUnreachable):
-                return None
-            if error.transient:
-                raise
-            if self._is_idempotent(wish.name) and (self._left(wish, ttl) or 0) > 0:
-                return None
-            message = "the write may or may not have reached the device, and this property cannot be read back"
-            return Ack(wish.version, AckState.FAILED, "outcome-unknown", message)
-        self._touched.add(wish.name)
-        if self._driver.matches(wish.name, value, observed):
-            self._taken[wish.name] = observed
-            return Ack(wish.version, AckState.APPLIED, observed=observed)
-        return None
+        await self._say(wish, ack or _expired(wish.version))
 
     def _after_error(self, wish: Wish, error: DeviceError) -> Ack:
         if error.transient:
@@ -408,8 +308,7 @@ class Actuator:
             self._nudged.set()
         elif ack.settled:
             self._retries.forget(name)
-            self._uncertain.pop(name, None)
-            self._taken.pop(name, None)
+            self._setter.settled(name)
 
     def _timed(self, ack: Ack) -> Ack:
         return replace(ack, time=self._clock.wall_ms())
@@ -430,12 +329,6 @@ class Actuator:
         current = self._wishes.current(self._device, wish.name)
         is_it = current is not None and wish.is_override and current.override == wish.override
         return (is_it or current == wish) and self._held(self._device)
-
-    def _until_retry(self, looked: float) -> float | None:
-        """Seconds to the next retry, or look at a ttl, that was not due when the values were last looked at; None
-        without one."""
-        later = [at for at in (*self._retries.times(), *self._looks) if at > looked]
-        return max(0.0, min(later) - self._clock.now()) + 0.001 if later else None
 
 
 def _rejected(version: Version, error: InvalidValue | TooLarge) -> Ack:

@@ -1,8 +1,11 @@
-"""What failed for a passing reason is tried again, ever more seldom, while it is the same that is wanted."""
+"""When something about a device's desired values is to be done although nothing happens.
+
+What failed for a passing reason is tried again, ever more seldom, while it is the same that is wanted. What else
+comes with time (a ttl that ends) is looked at again when it was asked for.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from twingateway.gateway.state.clock import Clock
@@ -26,6 +29,9 @@ class Retries:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._waiting: dict[str, _Retry] = {}
+        self._looked = clock.now()
+        self._looks: list[float] = []
+        """Monotonic seconds."""
 
     def put_off(self, name: str, mark: str) -> None:
         """It failed."""
@@ -39,9 +45,21 @@ class Retries:
         retry = self._waiting.get(name)
         return retry is None or retry.mark != mark or self._clock.now() >= retry.at
 
-    def times(self) -> Iterable[float]:
-        """When each is to be tried again (monotonic seconds)."""
-        return (retry.at for retry in self._waiting.values())
+    def look(self) -> None:
+        """All values are looked at now; whoever wants to look at one again later says so once more."""
+        self._looked = self._clock.now()
+        self._looks = []
+
+    def look_again(self, after: float) -> None:
+        """Something is to be looked at again, after so many seconds."""
+        self._looks.append(self._clock.now() + after)
+
+    def pause(self) -> float | None:
+        """Seconds to the next retry or look that was not due when the values were last looked at; None without
+        one."""
+        times = (*(retry.at for retry in self._waiting.values()), *self._looks)
+        later = [at for at in times if at > self._looked]
+        return max(0.0, min(later) - self._clock.now()) + 0.001 if later else None
 
     def forget(self, name: str) -> None:
         """It is settled."""
