@@ -16,9 +16,9 @@ from twingateway.testing.joined import MemoryNode, until
 async def test_a_node_shows_itself_its_parent_and_its_children():
     cloud, edge = MemoryNode("cloud"), node_with_pump("edge")
     async with in_process(cloud) as above, in_process(edge, parent=cloud) as below:
-        await until(lambda: above.gateway.queries.exists and len(above.gateway.queries.nodes()) == 2)
-        await until(lambda: above.gateway.queries.nodes()[1].devices == 1)
-        await until(lambda: (quality := above.gateway.queries.nodes()[1].quality) and quality.frames_received)
+        await until(lambda: len(above.gateway.nodes.all()) == 2)
+        await until(lambda: above.gateway.nodes.all()[1].devices == 1)
+        await until(lambda: (quality := above.gateway.nodes.all()[1].quality) and quality.frames_received)
         own, child = (await above.client.get("/nodes")).json()["items"]
         assert (own["name"], own["role"], own["state"]) == ("cloud", "root", "up")
         assert (child["name"], child["role"], child["state"], child["devices"]) == ("edge", "child", "up", 1)
@@ -64,7 +64,7 @@ async def test_health_needs_nothing():
 async def test_metrics_follow_the_conventions_of_prometheus():
     cloud, edge = MemoryNode("cloud"), node_with_pump("edge")
     async with in_process(cloud) as above, edge.running(cloud):
-        await until(lambda: len(above.gateway.queries.nodes()) == 2 and above.gateway.queries.nodes()[1].devices == 1)
+        await until(lambda: len(above.gateway.nodes.all()) == 2 and above.gateway.nodes.all()[1].devices == 1)
         answer = await above.client.get("/metrics")
         assert answer.headers["content-type"].startswith("text/plain; version=")
         families = {family.name: family for family in text_string_to_metric_families(answer.text)}

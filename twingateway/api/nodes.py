@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from twingateway.api.params import TheGateway
-from twingateway.gateway.twins.queries import NodeView
+from twingateway.gateway.twins.nodes import NodeView
 from twingateway.sync.quality import Quality
 
 router = APIRouter(tags=["nodes"])
@@ -29,7 +29,7 @@ async def list_nodes(gateway: TheGateway) -> JSONResponse:
     `burst` packets lost together, `copies` sent of each register, `redundancy` sent for each that was new, `silent`
     while nothing is heard.
     """
-    return JSONResponse({"items": [_shown(view) for view in gateway.queries.nodes()]})
+    return JSONResponse({"items": [_shown(view) for view in gateway.nodes.all()]})
 
 
 @router.get("/adapters", summary="The adapters and their devices")

@@ -21,7 +21,7 @@ from twingateway.gateway.peering.route import Attempt
 from twingateway.gateway.peering.uplink import KEEP_ALIVE
 from twingateway.gateway.state.tasks import Tasks
 from twingateway.gateway.twins.mirror import Mirror
-from twingateway.gateway.twins.queries import NodeView
+from twingateway.gateway.twins.nodes import NodeView
 from twingateway.mqtt.broker_client import BrokerClient, Ended, NotTaken, Opened, TurnedAway
 from twingateway.mqtt.dialect import MQTT_3_1_1, MQTT_5, Account, Message, Will
 from twingateway.mqtt.reasons import ReasonCode
@@ -63,7 +63,7 @@ class BrokerUplink(Dialling):
             gateway.ledger,
             self._offer,
         )
-        gateway.queries.show(self._view)
+        gateway.nodes.show(self._view)
         self._levels: dict[int, int] = {}
         self._live: set[BrokerCarrier] = set()
 

@@ -32,6 +32,7 @@ from twingateway.gateway.state.table import TwinTable
 from twingateway.gateway.state.tasks import Tasks
 from twingateway.gateway.twins.commands import Commands
 from twingateway.gateway.twins.history import History
+from twingateway.gateway.twins.nodes import Nodes
 from twingateway.gateway.twins.overrides import Overrides
 from twingateway.gateway.twins.quality_marks import QualityMarks
 from twingateway.gateway.twins.queries import Queries
@@ -66,6 +67,7 @@ class Gateway:
     repair: Repair
     host: AdapterHost
     queries: Queries
+    nodes: Nodes
     commands: Commands
     writes: Writes
     overrides: Overrides
@@ -115,9 +117,8 @@ async def open_gateway(
     snapshot = await store.load()
     numbers = await Numbers(store, snapshot.gaps).open()
     table = TwinTable(snapshot.registers, snapshot.floor)
-    committer = Committer(store)
+    committer, locks = Committer(store), DeviceLocks()
     events, unsettled = EventBus(table, numbers.last_lsn), Pending(table.highest_lsn)
-    locks = DeviceLocks()
     ledger = Ledger(clock, numbers, table, committer, events, unsettled, locks)
     peers = Peers(name, store.identity, snapshot, table, unsettled, policy.order, numbers.start)
     ledger.connect(peers)
@@ -129,7 +130,7 @@ async def open_gateway(
     said = Statements(table, ledger, tasks)
     ownership = Ownership(grants, peers, table, ledger, said)
     repair = Repair(store, numbers, table, ledger, peers, grants, tasks, said)
-    queries = Queries(peers, table, models, lives, clock, namespace, is_root)
+    queries = Queries(peers, table, models, lives, clock, is_root)
     property_of, age = PropertyFinder(queries, models, said), Age(clock, await store.journal_depths())
     entries = Journal(name, namespace, is_root, policy, age, committer, clock, property_of.all)
     ledger.record(entries)
@@ -160,6 +161,7 @@ async def open_gateway(
         repair=repair,
         host=AdapterHost(models, ledger, ownership, clock, tasks, said, lives, wishes, snapshot.attempts),
         queries=queries,
+        nodes=Nodes(queries, peers, table, clock, namespace, is_root),
         commands=commands,
         writes=writes,
         overrides=overrides,

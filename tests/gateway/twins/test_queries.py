@@ -157,18 +157,6 @@ async def test_an_ack_that_makes_no_sense_leaves_the_twin_readable() -> None:
         assert ack.state is AckState.PENDING
 
 
-async def test_nodes_show_who_is_there_and_what_they_hold() -> None:
-    async with bench() as b:
-        edge = await held_by(b, "edge", "edge")
-        view = {node.name: node for node in b.gateway.queries.nodes()}
-        assert (view["root"].role, view["edge"].state, view["edge"].devices) == ("root", "up", 1)
-        b.unlink(edge)
-        view = {node.name: node for node in b.gateway.queries.nodes()}
-        assert view["edge"].state == "down"
-        await b.gateway.commands.delete(PUMP)
-        assert {node.name: node.devices for node in b.gateway.queries.nodes()}["edge"] == 0
-
-
 @pytest.mark.parametrize("namespace", ["nodes"])
 async def test_nodes_are_no_twins(namespace: str) -> None:
     async with bench() as b:

@@ -1,9 +1,9 @@
-"""Reading: twins as documents with their status, and the nodes around."""
+"""Reading: twins as documents with their status."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,20 +13,18 @@ from twingateway.gateway.devices.models import ModelBook
 from twingateway.gateway.devices.reporter import ADAPTER, MODEL, QUALITY, REFUSED, SOURCE, UNVALIDATED
 from twingateway.gateway.holding.claims import fields, lifecycle_key
 from twingateway.gateway.holding.grants import MOVED
-from twingateway.gateway.peering.peer_link import link_to
-from twingateway.gateway.peering.peers import Direction, Peer, Peers
-from twingateway.gateway.peering.reach import NODES, behind, hops, told_of
+from twingateway.gateway.peering.peers import Peers
+from twingateway.gateway.peering.reach import NODES, behind, hops
 from twingateway.gateway.state.clock import Clock
 from twingateway.gateway.state.overridden import open_overrides, verdict_of
 from twingateway.gateway.state.table import TwinTable
-from twingateway.sync.quality import Quality as LinkQuality
 from twingateway.twin.ack import Ack, AckState
 from twingateway.twin.desired import origin_of, terms_of
 from twingateway.twin.document import render_twin
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.model import ModelRef
 from twingateway.twin.override import Override
-from twingateway.twin.presence import STATE, Presence, PresenceState, Reach, effective
+from twingateway.twin.presence import STATE, Presence, PresenceState, effective
 from twingateway.twin.quality import Quality, described, quality_of
 from twingateway.twin.register import ZERO, Register, RegisterKey, Section, StoredRegister, Version
 from twingateway.twin.value import Value
@@ -62,27 +60,6 @@ class Page:
     next_after: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class NodeView:
-    """One node as seen from here. `since`: Unix milliseconds; `waiting`: registers that it has not made durable; from
-    `url` on see `PeerLink`."""
-
-    name: str
-    role: str
-    namespace: str
-    state: str
-    since: int = 0
-    devices: int = 0
-    transport: str = ""
-    address: str = ""
-    waiting: int = 0
-    url: str = ""
-    links: int = 0
-    goodput: float | None = None
-    queue_age: float | None = None
-    quality: LinkQuality | None = None
-
-
 class Queries:
     def __init__(
         self,
@@ -91,16 +68,13 @@ class Queries:
         models: ModelBook,
         lifetimes: Lifetimes,
         clock: Clock,
-        namespace: str,
         root: bool,
     ) -> None:
-        self._outside: list[Callable[[], NodeView]] = []
         self._lifetimes = lifetimes
         self._models = models
         self._peers = peers
         self._table = table
         self._clock = clock
-        self._namespace = namespace
         self._root = root
 
     def exists(self, device: DeviceId) -> bool:
@@ -280,21 +254,6 @@ class Queries:
         if judges and self.exists(key.device):
             yield key.device
 
-    def show(self, outside: Callable[[], NodeView]) -> None:
-        """List one more, which is no node and no peer: a broker that this node tells of its twins."""
-        self._outside.append(outside)
-
-    def nodes(self) -> list[NodeView]:
-        """This node, its parent, its children, and children known from before."""
-        live = {peer.name: peer for peer in self._peers}
-        views = [self._own_view()]
-        views += [view() for view in self._outside]
-        views += [self._peer_view(peer) for peer in live.values()]
-        for device in self._table.devices():
-            if device.namespace == NODES and device.name not in live and device.name != self._peers.node:
-                views.append(self._remembered_view(device))
-        return views
-
     def _live(self, namespace: str) -> Iterator[DeviceId]:
         return (d for d in self._table.devices() if d.namespace == namespace and self.exists(d))
 
@@ -345,51 +304,6 @@ class Queries:
             if ack is not None:
                 view["ack"] = ack.to_value()
         return view
-
-    def _own_view(self) -> NodeView:
-        role = "root" if self._root else "self"
-        return NodeView(self._peers.node, role, self._namespace, "up", devices=self._held_by(self._peers.node))
-
-    def _peer_view(self, peer: Peer) -> NodeView:
-        link = link_to(peer, self._clock.wall_ms())
-        view = NodeView(
-            peer.name,
-            peer.direction.value,
-            peer.namespace,
-            "up" if peer.is_reached else "down",
-            peer.since,
-            self._held_by(peer.name) if peer.direction is Direction.CHILD else 0,
-            waiting=len(peer.session.outbox),
-        )
-        if link is None:
-            return view
-        return replace(
-            view,
-            transport=link.transport,
-            address=link.address,
-            url=link.url,
-            links=link.links,
-            goodput=link.goodput,
-            queue_age=link.queue_age,
-            quality=link.quality,
-        )
-
-    def _remembered_view(self, node: DeviceId) -> NodeView:
-        told = told_of(self._table, node.name).values()
-        heard = [(Reach.from_value(value), value) for value in told]
-        reach, value = max(heard, key=lambda each: (each[0].up, each[0].since), default=(Reach(False), None))
-        known = value if isinstance(value, dict) else {}
-        return NodeView(
-            node.name,
-            Direction.CHILD.value,
-            str(known.get("namespace", "")),
-            str(known.get("state", "")),
-            reach.since,
-            self._held_by(node.name),
-        )
-
-    def _held_by(self, node: str) -> int:
-        return sum(1 for device in self._peers.held_by(node) if self.exists(device))
 
 
 def _name_of(document: dict[str, Value]) -> Value:
