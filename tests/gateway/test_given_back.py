@@ -247,6 +247,7 @@ async def test_what_replaced_an_override_is_taken_back_also_while_the_device_is_
         cloud, _ = b.parent()
         await b.gateway.ownership.configure([PUMP])
         take(b, lifecycle("edge", "former store", 7, 1))
+        b.gateway.numbers.lsns(50)
         here = override(97, 40 if is_late else 2)
         await b.gateway.ledger.write([Draft(SPEED, here.value)])
         b.store.gate.clear()

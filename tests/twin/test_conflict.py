@@ -145,7 +145,9 @@ def test_only_what_is_open_can_be_decided() -> None:
 
 
 def test_records_survive_the_wire() -> None:
-    one = replace(override({"a": 1}, said=4), attempted=True, withdrawn="olaf")
+    one = replace(
+        override({"a": 1}, said=4), attempted=True, withdrawn="olaf", after=(Version(1, 1, 3), Version(1, 1, 2))
+    )
     assert Override.read(one.to_value()) == one
     told = Verdict(OverrideId("a-1", 3), Outcome.ACCEPTED, 5, "dora", {"$desired": 4, "ttl": 3}, said=one.said)
     assert Verdict.read(told.to_value()) == told

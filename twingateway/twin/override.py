@@ -18,6 +18,9 @@ from twingateway.twin.record import record
 from twingateway.twin.register import ZERO, Register, Version
 from twingateway.twin.value import Value
 
+#: How many of those before it an override names.
+MOST_BEFORE = 8
+
 
 class OverrideId(NamedTuple):
     """`line` is random enough to be nobody else's; `number` is 1 for the first of it, for any other one that
@@ -44,7 +47,8 @@ class Override:
     milliseconds there. `attempted`: it may have reached the device. `ack`: how far it has come (its version is
     `base`). `withdrawn`: who took it back. `said`: the version from which on its operator set it, or took it back;
     of two overrides of a property the one with the greater is the later, however far each has come since. ZERO of one
-    that an earlier release made."""
+    that an earlier release made. `after`: the same of those that were there before it, the newest first: by these two
+    can be compared of which numbers tell nothing, since a store was put back in between."""
 
     id: OverrideId
     value: Value
@@ -56,6 +60,7 @@ class Override:
     ack: Ack | None = None
     withdrawn: str | None = None
     said: Version = ZERO
+    after: tuple[Version, ...] = ()
 
     def with_ack(self, ack: Ack) -> Override:
         return replace(self, ack=replace(ack, version=self.base))
@@ -77,7 +82,14 @@ class Override:
             document["withdrawn"] = self.withdrawn
         if self.said != ZERO:
             document["said"] = str(self.said)
+        if self.after:
+            document["after"] = [str(version) for version in self.after]
         return document
+
+    @property
+    def so_far(self) -> tuple[Version, ...]:
+        """`after`, of one that takes its place."""
+        return (self.said, *self.after)[:MOST_BEFORE]
 
     @classmethod
     def read(cls, value: Value) -> Override | None:
@@ -92,6 +104,7 @@ class Override:
         if not isinstance(value, dict) or value.get("value") is None:
             raise ValueError("an override is an object with a value")
         time, ack, withdrawn = value["time"], value.get("ack"), value.get("withdrawn")
+        after = value.get("after")
         return cls(
             id=OverrideId.parse(str(value["id"])),
             value=value["value"],
@@ -103,6 +116,7 @@ class Override:
             ack=None if ack is None else Ack.from_value(ack),
             withdrawn=None if withdrawn is None else str(withdrawn),
             said=Version.parse(str(value.get("said", ZERO))),
+            after=tuple(Version.parse(str(version)) for version in after) if isinstance(after, list) else (),
         )
 
 

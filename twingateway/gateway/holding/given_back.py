@@ -11,11 +11,13 @@ from dataclasses import replace
 
 from twingateway.gateway.holding.claims import lifecycle_key
 from twingateway.gateway.state.ledger import Ledger, tenure
+from twingateway.gateway.state.numbers import Numbers
+from twingateway.gateway.state.overridden import verdict_of
 from twingateway.gateway.state.table import TwinTable
 from twingateway.twin.ack import Ack
 from twingateway.twin.kept import NOTE_NAMES, Kept, slice_of
-from twingateway.twin.override import Override
-from twingateway.twin.register import Register, Section
+from twingateway.twin.override import MOST_BEFORE, Override
+from twingateway.twin.register import ZERO, Register, Section
 
 
 def handed_over(told: Register) -> Register:
@@ -53,3 +55,33 @@ def widened(told: Register, beside: Sequence[Register], table: TwinTable, ledger
     names = {s: listed | {key.name for key in told_here if key.section is s} for s, listed in kept.names.items()}
     floor = kept.floor._replace(seq=min(kept.floor.seq, start))
     return replace(told, value=replace(kept, floor=floor, names=names).to_value())
+
+
+def outlasting(told: Register, table: TwinTable, ledger: Ledger) -> Register:
+    """Numbers of two histories of a store do not say which override is the later: what was said here since it was put
+    back is, than all that was lost. So instead of one that was lost its holder takes that, as said after the lost one
+    and after what came of it."""
+    device, section, name = told.key
+    lifecycle, newest = table.get(lifecycle_key(device)), ledger.newest(told.key)
+    if section is not Section.OVERRIDE or lifecycle is None or newest is None:
+        return told
+    lost, ours, came = Override.read(told.value), Override.read(newest.value), tenure(lifecycle.register)
+    if lost is None or ours is None or min(lost.said[:2], ours.said[:2]) < came:
+        return told  # of another holder, who has numbers of its own
+    verdict, _ = verdict_of(table, device, name)
+    known = max(lost.said, ZERO if verdict is None else verdict.said)
+    if ours.said > known or not _is_since(ours, lost, came, ledger.numbers):
+        return told
+    return replace(told, value=replace(ours, said=ours.said._replace(epoch=known.epoch + 1)).to_value())
+
+
+def _is_since(ours: Override, lost: Override, came: tuple[int, int], numbers: Numbers) -> bool:
+    """Whether an override was said by this history of the store after it left the one in which the other was."""
+    if numbers.is_issued(lost.said.seq) or not numbers.is_issued(ours.said.seq):
+        return False
+    before = [version.seq for version in lost.after if version[:2] >= came]
+    common = [number for number in before if numbers.is_issued(number)]
+    left_at = max(common, default=0)
+    if not common and len(before) == MOST_BEFORE:
+        left_at = numbers.left_at([lost.said.seq, *before])
+    return ours.said.seq > left_at

@@ -32,7 +32,7 @@ from twingateway.gateway.holding.claims import (
     send_claims,
     word,
 )
-from twingateway.gateway.holding.given_back import handed_over, is_before_tenure, widened
+from twingateway.gateway.holding.given_back import handed_over, is_before_tenure, outlasting, widened
 from twingateway.gateway.holding.grants import Grants
 from twingateway.gateway.holding.histories import numbers_said
 from twingateway.gateway.holding.notes import draw_up, was_told
@@ -285,8 +285,9 @@ class Ownership:
         of_root = (r for rs in devices.values() for r in rs if r.key.section in ROOT_SECTIONS)
         written = [r for r in of_root if r.key.section in WITH_IT or r.key == lifecycle_key(r.key.device)]
         self._ledger.apply(written, origin=peer.name, then=lambda: None)
+        here = self._table, self._ledger
         registers = [
-            handed_over(widened(r, rs, self._table, self._ledger))
+            handed_over(outlasting(widened(r, rs, *here), *here))
             for rs in devices.values()
             for r in rs
             if r.key.section in HOLDER_SECTIONS and self._is_older(r) and not self._table.is_ended(r)

@@ -77,8 +77,7 @@ class Repair:
             raise ProtocolViolation("what was said has numbers")
         unknown = [number for number in numbers if not self._numbers.is_issued(number)]
         if store == self._peers.store_id.hex() and unknown:
-            forked_at = self._numbers.forked_at(min(unknown))
-            self.begin(peer.name, self._numbers.start if forked_at is None else forked_at)
+            self.begin(peer.name, self._numbers.left_at(unknown))
 
     def replaced(self, times: int, reason: str, kept_as: str) -> None:
         """This gateway runs on a fresh store because the one before was damaged (the `times`-th in this process)."""

@@ -100,7 +100,7 @@ class Ledger:
         locks: DeviceLocks,
     ) -> None:
         self._clock = clock
-        self._numbers = numbers
+        self.numbers = numbers
         self._table = table
         self._committer = committer
         self._events = events
@@ -133,13 +133,13 @@ class Ledger:
     @property
     def start(self) -> int:
         """The last lsn from before this process."""
-        return self._numbers.start
+        return self.numbers.start
 
     @property
     def position(self) -> int:
         """Every event at or below this lsn has been published."""
         lowest = self._unpublished.lowest
-        return self._numbers.last_lsn if lowest is None else lowest - 1
+        return self.numbers.last_lsn if lowest is None else lowest - 1
 
     def basis(self, key: RegisterKey) -> tuple[int, int]:
         """Incarnation and epoch under which this node mints a register: both follow from the lifecycle register."""
@@ -159,7 +159,7 @@ class Ledger:
         known = self._table.get(key)
         basis = self.basis(key)
         incarnation, epoch = basis if known is None else max(basis, known.register.version[:2])
-        return Version(incarnation, epoch, self._numbers.last_lsn + 1)
+        return Version(incarnation, epoch, self.numbers.last_lsn + 1)
 
     def report(self, drafts: Iterable[Draft]) -> list[StoredRegister]:
         """Mint reported values: shown and queued for sending at once, committed behind. Raises Unavailable when the
@@ -242,7 +242,7 @@ class Ledger:
         may be below what that peer was told that it has, since they were none of its business.
         """
         minted, entering = self._mint(drafts, version), [stored.register for stored in again]
-        fresh = list(map(StoredRegister, entering, self._numbers.lsns(len(entering))))
+        fresh = list(map(StoredRegister, entering, self.numbers.lsns(len(entering))))
         self._unsettled.add(minted + fresh)
         self._unpublished.add(minted)
         self._pending.update((stored.register.key, stored) for stored in minted)
@@ -275,7 +275,7 @@ class Ledger:
         the ones that were here already) are durable, after the applied ones were queued for further peers. Raises
         Unavailable when the store has no numbers left; then nothing happened."""
         newer = [register for register in registers if self.is_newer(register)]
-        applied = list(map(StoredRegister, newer, self._numbers.lsns(len(newer))))
+        applied = list(map(StoredRegister, newer, self.numbers.lsns(len(newer))))
         granting = Counter(s.register.key.device for s in applied if s.register.key.section is Section.LIFECYCLE)
         self._granting += granting
         self._unsettled.add(applied)
@@ -293,7 +293,7 @@ class Ledger:
 
     def renumber(self, registers: Iterable[StoredRegister]) -> list[StoredRegister]:
         """Give registers fresh lsns and offer them again: their device entered a peer's scope."""
-        fresh = [StoredRegister(stored.register, self._numbers.lsn()) for stored in registers]
+        fresh = [StoredRegister(stored.register, self.numbers.lsn()) for stored in registers]
         self._commit_behind(fresh)
         for stored in fresh:
             self._table.renumber(stored)
@@ -315,7 +315,7 @@ class Ledger:
         self._committer.add(forget=removals)
         if self._outboxes is not None:
             self._outboxes.withdraw(registers)
-        lsn, had_value = self._numbers.last_lsn, [s.register for s in registers if s.register.value is not None]
+        lsn, had_value = self.numbers.last_lsn, [s.register for s in registers if s.register.value is not None]
         gone = [StoredRegister(Register(had.key, had.version, None, had.time), lsn) for had in had_value]
         self._events.publish(*[Changed(stored, self.position) for stored in gone])
 
@@ -345,9 +345,9 @@ class Ledger:
     def tell(self, code: str, message: str, device: DeviceId | None, time: int, detail: Mapping[str, Value]) -> None:
         """Tell listeners a notice that is on record already, of this node or another."""
         try:
-            lsn = self._numbers.lsn()
+            lsn = self.numbers.lsn()
         except Unavailable:
-            lsn = self._numbers.last_lsn
+            lsn = self.numbers.last_lsn
         self._events.publish(Notice(lsn, self.position, code, message, time, device, dict(detail)))
 
     def is_newer(self, register: Register) -> bool:
@@ -368,7 +368,7 @@ class Ledger:
 
     def _mint(self, drafts: Iterable[Draft], version: Version | None = None) -> list[StoredRegister]:
         drafts = list(drafts)
-        lsns = self._numbers.lsns(len(drafts))
+        lsns = self.numbers.lsns(len(drafts))
         now = self._clock.wall_ms()
         minted = []
         device, section, basis = None, None, (0, 0)

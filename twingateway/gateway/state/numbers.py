@@ -9,7 +9,7 @@ itself does (see `Store.reserve`): of any number it can be told whether this his
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Self
 
 import structlog
@@ -54,6 +54,12 @@ class Numbers:
         this one began."""
         gap = gap_of(self._gaps, number)
         return None if gap is None else gap[1]
+
+    def left_at(self, lost: Iterable[int]) -> int:
+        """The last lsn from before this history of the store left the one that issued these, as far as they tell:
+        else from before this process."""
+        forked_at = self.forked_at(min(lost))
+        return self.start if forked_at is None else forked_at
 
     def lsn(self) -> int:
         return self.lsns(1)[0]

@@ -104,7 +104,7 @@ class Overrides:
             self._compare(device, name, if_match)
             desired = self._table.get(RegisterKey(device, Section.DESIRED, name))
             wanted = desired is not None and desired.register.value is not None
-            now = self._now(device, name)
+            now, replaced = self._now(device, name), override_of(self._table, device, name)
             override = Override(
                 self._next_id(device, name, now),
                 self._checked(device, name, value),
@@ -113,6 +113,7 @@ class Overrides:
                 desired.register.version if desired is not None and wanted else ZERO,
                 self._clock.wall_ms(),
                 said=now,
+                after=() if replaced is None else replaced.so_far,
             )
             _require_room(name, override)
             detail: dict[str, Value] = {"value": override.value, "base": str(override.base)}
@@ -133,7 +134,7 @@ class Overrides:
             self._require_holder(device)
             override = self.find(device, name)
             self._compare(device, name, if_match)
-            taken_back = replace(override, withdrawn=actor, said=self._now(device, name))
+            taken_back = replace(override, withdrawn=actor, said=self._now(device, name), after=override.so_far)
             detail: dict[str, Value] = {"value": override.value}
             message = f"the local value of {name} was withdrawn"
             await self._keep(device, name, taken_back, "override-withdrawn", message, detail, actor)
@@ -213,7 +214,11 @@ class Overrides:
         return compiled.check(name, value, direction=Direction.DOWN)
 
     def _now(self, device: DeviceId, name: str) -> Version:
-        return self._ledger.next_version(RegisterKey(device, Section.OVERRIDE, name))
+        """Above all that is known of the property: what was given back may have greater numbers of a lost history."""
+        now = self._ledger.next_version(RegisterKey(device, Section.OVERRIDE, name))
+        override, (verdict, _) = override_of(self._table, device, name), verdict_of(self._table, device, name)
+        known = max(ZERO if override is None else override.said, ZERO if verdict is None else verdict.said)
+        return now if now > known else Version(known.incarnation, known.epoch + 1, now.seq)
 
     def _next_id(self, device: DeviceId, name: str, now: Version) -> OverrideId:
         """Never that of another one: a store that was put back may continue a line for the second time, but issues no
