@@ -13,6 +13,7 @@ from twingateway.gateway.peering import wire
 from twingateway.gateway.peering.inbound import Refusal
 from twingateway.gateway.peering.peers import Peer
 from twingateway.gateway.state.ledger import TENURE, Draft
+from twingateway.ports.memory_store import MemoryDisk
 from twingateway.testing.joined import until
 from twingateway.twin.ack import Ack, AckState
 from twingateway.twin.conflict import Outcome, Verdict
@@ -201,6 +202,30 @@ async def test_a_holder_takes_back_what_comes_late_unless_it_was_changed() -> No
         assert b.value(Section.OVERRIDE, "speed") == override(99, 31).value
         restore(b, cloud, "edge", override(98, 30))
         assert b.value(Section.OVERRIDE, "speed") == override(99, 31).value
+
+
+async def test_what_comes_late_is_told_when_it_is_durable() -> None:
+    """Else a holder that is killed before that is told of numbers that it does not know to have issued, and takes its
+    store for an older copy of itself."""
+    disk = MemoryDisk()
+    async with bench("edge", root=False, disk=disk) as b:
+        cloud, _ = b.parent()
+        await b.gateway.ownership.configure([PUMP])
+        take(b, lifecycle("edge", b.gateway.peers.store_id.hex(), 8, 1))
+        await b.gateway.committer.submit()
+        b.store.gate.clear()
+        restore(b, cloud, "edge", override(99, 30))
+        await turns()
+        told = [entry.lsn for entry in cloud.session.outbox if entry.register.key == SPEED]
+    async with bench("edge", root=False, disk=disk) as b:
+        cloud, _ = b.parent()
+        said = {"node": "edge", "store": b.gateway.peers.store_id.hex(), "numbers": told}
+        b.gateway.sessions.control(cloud, "said", said)
+        assert not b.gateway.repair.running
+        await b.gateway.ownership.configure([PUMP])
+        restore(b, cloud, "edge", override(99, 30))
+        await b.gateway.committer.submit()
+        await until(lambda: SPEED in b.outbox(cloud))
 
 
 @pytest.mark.parametrize("in_a_former_process", [False, True])

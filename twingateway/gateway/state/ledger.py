@@ -169,10 +169,13 @@ class Ledger:
             recorder.record(minted)
         return minted
 
-    def _report(self, drafts: Iterable[Draft], version: Version | None = None) -> list[StoredRegister]:
+    def _report(
+        self, drafts: Iterable[Draft], version: Version | None = None, *, told_late: bool = False
+    ) -> list[StoredRegister]:
+        """`told_late`: none of them before it is durable."""
         minted = self._mint(drafts, version)
-        early, late = minted, list[StoredRegister]()
-        if self._granting:
+        early, late = ([], minted) if told_late else (minted, [])
+        if self._granting and not told_late:
             early = [stored for stored in minted if stored.register.key.device not in self._granting]
             late = [stored for stored in minted if stored.register.key.device in self._granting]
         self._commit_behind(minted, late)
@@ -209,7 +212,8 @@ class Ledger:
     def take_back(self, registers: Iterable[Register], then: Callable[[], None]) -> None:
         """What this node had told before its store was replaced, as its peer tells it: minted anew, so that whatever
         is said here from now on is newer; of no older incarnation and epoch than it was told under, since the
-        lifecycle may not be known here yet. `then` runs when it is durable. Raises Unavailable."""
+        lifecycle may not be known here yet. None is told before it is durable: it may be of what is committed first
+        otherwise, and the grant may be here already. `then` runs when all of it is. Raises Unavailable."""
         by_basis: dict[tuple[int, int], list[Draft]] = {}
         for register in registers:
             known = self._table.get(register.key)
@@ -220,7 +224,7 @@ class Ledger:
             ]
             by_basis.setdefault(max(bases), []).append(Draft(register.key, register.value, register.time))
         for (incarnation, epoch), drafts in by_basis.items():
-            self._report(drafts, Version(incarnation, epoch, 0))
+            self._report(drafts, Version(incarnation, epoch, 0), told_late=True)
         self._committer.after(then)
 
     async def write(
