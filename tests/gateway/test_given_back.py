@@ -204,6 +204,23 @@ async def test_a_holder_takes_back_what_comes_late_unless_it_was_changed() -> No
         assert b.value(Section.OVERRIDE, "speed") == override(99, 31).value
 
 
+async def test_what_comes_when_another_has_the_device_is_not_said_under_the_grant_of_that_one() -> None:
+    """It was on its way while the device was moved; the other, who has said more since, is not heard just now."""
+    async with bench("edge", root=False) as b:
+        cloud, line = b.parent()
+        await b.gateway.ownership.configure([PUMP])
+        take(b, lifecycle("other", "", 9, 2))
+        flow = register("flow", 6, 8)
+        claims = len(line.of("claim"))
+        restore(b, cloud, "edge", lifecycle("edge", "", 7, 1), override(99, 30), flow)
+        assert b.gateway.table.get(flow.key) is None
+        assert SPEED not in b.outbox(cloud)
+        await b.gateway.committer.submit()
+        assert len(line.of("claim")) == claims, "it was not taken back"
+        restore(b, cloud, "edge", replace(flow, version=Version(1, 3, 10)))
+        assert b.value(Section.REPORTED, "flow") == 6, "a node on the way knows of a later grant"
+
+
 async def test_what_comes_late_is_told_when_it_is_durable() -> None:
     """Else a holder that is killed before that is told of numbers that it does not know to have issued, and takes its
     store for an older copy of itself."""

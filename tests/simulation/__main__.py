@@ -16,6 +16,7 @@ import time
 import traceback
 from collections.abc import MutableMapping
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from typing import Any, NoReturn
 
 import structlog
@@ -25,9 +26,9 @@ from tests.simulation.virtual_time import run
 from tests.simulation.world import World, simulate
 
 
-def try_seed(seed: int, *, logged: bool = False) -> tuple[int, str, list[str]]:
+def try_seed(seed: int, *, dense: bool = False, logged: bool = False) -> tuple[int, str, list[str]]:
     """(seed, what is wrong or nothing, trace); `logged`: with what the nodes log."""
-    world = World(seed)
+    world = World(seed, dense=dense)
     if logged:
         _log_into(world)
     try:
@@ -62,8 +63,8 @@ def prepare() -> None:
     gc.disable()
 
 
-def try_one_of_many(seed: int) -> tuple[int, str]:
-    seed, problem, _ = try_seed(seed)
+def try_one_of_many(seed: int, *, dense: bool = False) -> tuple[int, str]:
+    seed, problem, _ = try_seed(seed, dense=dense)
     gc.collect()
     return seed, problem
 
@@ -73,6 +74,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=1000, help="how many")
     parser.add_argument("--start", type=int, default=0, help="the first")
     parser.add_argument("--seed", type=int, help="replay this one and print its trace")
+    parser.add_argument("--dense", action="store_true", help="with more moves, and stores that are put back or lost")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     options = parser.parse_args()
     if os.environ.get("PYTHONHASHSEED") != "0":
@@ -80,18 +82,19 @@ def main() -> int:
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"})
     quieten()
     if options.seed is not None:
-        _, problem, trace = try_seed(options.seed, logged=True)
+        _, problem, trace = try_seed(options.seed, dense=options.dense, logged=True)
         print("\n".join(trace))
         print(problem or "everything is as it must be")
         return int(bool(problem))
-    return many(range(options.start, options.start + options.seeds), options.jobs)
+    return many(range(options.start, options.start + options.seeds), options.jobs, dense=options.dense)
 
 
-def many(seeds: range, jobs: int) -> int:
+def many(seeds: range, jobs: int, *, dense: bool = False) -> int:
+    work = partial(try_one_of_many, dense=dense)
     tally, interrupted = Tally(len(seeds), time.monotonic()), False
     with ProcessPoolExecutor(jobs, initializer=prepare) as pool:
         try:
-            for seed, problem in pool.map(try_one_of_many, seeds, chunksize=8):
+            for seed, problem in pool.map(work, seeds, chunksize=8):
                 for line in tally.add(seed, problem, time.monotonic()):
                     print(line, flush=True)
         except KeyboardInterrupt:

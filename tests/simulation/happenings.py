@@ -362,3 +362,5 @@ HAPPENINGS: dict[Happening, int] = {
 }
 #: The same where operators override: in two worlds of three.
 OVERRIDING: dict[Happening, int] = {**HAPPENINGS, override: 8, contest: 12, withdraw: 4, resolve: 4}
+#: What happens more often than that in a dense world: devices change hands, and stores are put back or lost.
+DENSE: dict[Happening, int] = {move: 14, delete_and_create: 4, crash: 6, back_up: 8, restore: 10, lose_store: 3}

@@ -16,7 +16,7 @@ from typing import Any
 from unittest.mock import patch
 
 from tests.simulation import topology
-from tests.simulation.happenings import HAPPENINGS, OVERRIDING
+from tests.simulation.happenings import DENSE, HAPPENINGS, OVERRIDING
 from tests.simulation.machines import Machine, machine_kind
 from tests.simulation.oracle import Oracle
 from tests.simulation.stores import SlowStore
@@ -64,8 +64,9 @@ class Life:
 class World:
     """The nodes and machines, what keeps them alive, and the trace."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, dense: bool = False) -> None:
         self.seed = seed
+        self.dense = dense
         self.chance = random.Random(seed)
         random.seed(seed)
         self.trace: list[str] = []
@@ -247,6 +248,7 @@ async def _trouble(world: World) -> None:
         world.start(name)
     await asyncio.sleep(0.3)
     chances = OVERRIDING if world.seed % UNDISTURBED else HAPPENINGS
+    chances = chances | DENSE if world.dense else chances
     happenings, weights = list(chances), list(chances.values())
     under_way = []
     for _ in range(EVENTS):

@@ -285,6 +285,7 @@ class Ownership:
         of_root = (r for rs in devices.values() for r in rs if r.key.section in ROOT_SECTIONS)
         written = [r for r in of_root if r.key.section in WITH_IT or r.key == lifecycle_key(r.key.device)]
         self._ledger.apply(written, origin=peer.name, then=lambda: None)
+        devices = {device: told for device, told in devices.items() if not self._is_overtaken(device, told)}
         here = self._table, self._ledger
         registers = [
             handed_over(outlasting(widened(r, rs, *here), *here))
@@ -302,6 +303,15 @@ class Ownership:
         self._ledger.take_back(registers, then=durable)
         for device in filter(self.runs, devices):
             self._tell_watchers(device)
+
+    def _is_overtaken(self, device: DeviceId, told: list[Register]) -> bool:
+        """The device was given to another, or deleted, after this was sent: it would be said under a grant that is
+        not this node's."""
+        lifecycle = self._table.get(lifecycle_key(device))
+        if lifecycle is None or not self.is_taken(device):
+            return False
+        granted = (lifecycle.register.version.incarnation, granted_epoch(lifecycle.register))
+        return all(r.version[:2] < granted for r in told if r.key.section in HOLDER_SECTIONS)
 
     def _is_older(self, told: Register) -> bool:
         """Not what the device itself said since this process began, unless it left off while another node held it and
