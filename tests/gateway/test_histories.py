@@ -9,13 +9,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
-from twingateway.gateway.holding.claims import lifecycle_key
+from twingateway.gateway.holding.claims import fields, lifecycle_key
 from twingateway.gateway.holding.restored import Restored
 from twingateway.ports.memory_store import MemoryDisk
 from twingateway.ports.store import StoreIdentity
 from twingateway.testing.joined import FakeMachine, MemoryNode, until
 from twingateway.twin.identity import DeviceId
-from twingateway.twin.register import ZERO, RegisterKey, Section, Version
+from twingateway.twin.register import ZERO, Register, RegisterKey, Section, Version
 from twingateway.twin.value import Value
 
 PUMP = DeviceId("default", "pump")
@@ -71,6 +71,12 @@ def value(node: MemoryNode, section: Section, name: str) -> Value:
 async def quiet(*nodes: MemoryNode) -> None:
     await until(lambda: nodes[-1].gateway.ownership.held(PUMP))
     await until(lambda: all(peer.line and not peer.session.outbox for node in nodes for peer in node.gateway.peers))
+
+
+def has_adopted(cloud: MemoryNode) -> bool:
+    """Something of what it had lost when it was put back."""
+    restored = Restored.of(fields(cloud.disk.registers[lifecycle_key(PUMP)].register))
+    return restored is not None and restored.since is not None
 
 
 async def apply(cloud: MemoryNode, edge: MemoryNode, speed: int) -> None:
@@ -199,6 +205,30 @@ async def test_who_tells_a_root_that_it_was_put_back_is_heard_before_the_holder_
             await until(lambda: not edge.gateway.ownership.held(PUMP))
             assert cloud.gateway.table.value(PUMP, Section.DESIRED, "speed") == 3
     assert edge.machines["pump"].written == [("speed", 1)]
+
+
+async def test_of_what_a_claimant_and_the_node_between_know_of_a_lost_move_the_later_counts() -> None:
+    cloud, region, edge = tree()
+    other = rival()
+
+    def told(node: MemoryNode) -> Register:
+        return node.disk.registers[lifecycle_key(PUMP)].register
+
+    async with running(cloud, region), AsyncExitStack() as beside:
+        async with edge.running(region):
+            await quiet(cloud, region, edge)
+            old = backup(cloud)
+            await beside.enter_async_context(other.running(region))
+            before = told(edge)
+            await cloud.gateway.commands.move(PUMP, "edge")
+            await until(lambda: told(edge).version > before.version)
+        await cloud.gateway.commands.move(PUMP, "other")
+        await until(lambda: fields(told(region))["holder"] == "other")
+    cloud.disk = old
+    async with running(cloud, region, edge):
+        await until(lambda: cloud.gateway.repair.repairs == 1)
+        await until(lambda: has_adopted(cloud))
+        assert cloud.gateway.peers.holder(PUMP) == "other"
 
 
 @pytest.mark.parametrize("starts", [1, 2, 3])

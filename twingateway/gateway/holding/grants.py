@@ -420,14 +420,15 @@ class Grants:
         return True
 
     def _adopted(self, device: DeviceId, before: dict[str, Value], registers: list[Register]) -> dict[str, Value]:
-        """The lifecycle: that of the lost history if more of it is known now than was."""
-        restored, key = Restored.of(before), lifecycle_key(device)
-        for register in registers:
-            if register.key != key or restored is None or self.histories.is_own(restored, register):
-                continue
-            if register.version > restored.lifecycle:
-                return fields(register)
-        return self._lifecycle(device) if restored is None else before
+        """The lifecycle: that of the lost history if more of it is known now than was, by the claimant or by a node
+        on its way."""
+        restored = Restored.of(before)
+        if restored is None:
+            return self._lifecycle(device)
+        told = [register for register in registers if register.key == lifecycle_key(device)]
+        lost = [register for register in told if not self.histories.is_own(restored, register)]
+        newest = max(lost, key=lambda register: register.version, default=None)
+        return before if newest is None or newest.version <= restored.lifecycle else fields(newest)
 
     def _on_register(self, stored: StoredRegister) -> None:
         """A device became free, or was moved: a claim that was refused may be granted now."""
