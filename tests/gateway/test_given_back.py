@@ -209,7 +209,9 @@ async def test_what_comes_when_another_has_the_device_is_not_said_under_the_gran
     async with bench("edge", root=False) as b:
         cloud, line = b.parent()
         await b.gateway.ownership.configure([PUMP])
-        take(b, lifecycle("other", "", 9, 2))
+        other = lifecycle("other", "", 9, 2)
+        assert isinstance(other.value, dict)
+        take(b, replace(other, value={**other.value, TENURE: 2}))
         flow = register("flow", 6, 8)
         claims = len(line.of("claim"))
         restore(b, cloud, "edge", lifecycle("edge", "", 7, 1), override(99, 30), flow)

@@ -89,6 +89,12 @@ def fields(register: Register) -> dict[str, Value]:
     return register.value if isinstance(register.value, dict) else {}
 
 
+def is_grant_to(holder: str, store: str, lifecycle: Register) -> bool:
+    """Whether this node, with this store, is to act on what is desired of the device."""
+    value = fields(lifecycle)
+    return (value.get("state"), value.get("holder"), value.get("store")) == ("live", holder, store)
+
+
 def epoch_of(lifecycle: Mapping[str, Value]) -> int:
     """The holder's epoch that the value of a lifecycle register names, 0 for none."""
     epoch = lifecycle.get("epoch")

@@ -22,6 +22,7 @@ from twingateway.gateway.holding.claims import (
     Claim,
     fields,
     greatest_of_root,
+    is_grant_to,
     lifecycle_key,
     merged,
     parse_claims,
@@ -166,9 +167,7 @@ class Ownership:
         )
 
     def _is_ours(self, lifecycle: Register) -> bool:
-        value = fields(lifecycle)
-        ours = (self._peers.node, self._peers.store_id.hex())
-        return value.get("state") == "live" and (value.get("holder"), value.get("store")) == ours
+        return is_grant_to(self._peers.node, self._peers.store_id.hex(), lifecycle)
 
     # --- control messages ----------------------------------------------------------------------------------------
 
@@ -207,10 +206,8 @@ class Ownership:
 
     def _is_granted(self, claim: Claim) -> bool:
         """As far as is known here, the claimant holds the device with the store that it has."""
-        lifecycle = self._table.value(*lifecycle_key(claim.device))
-        granted = lifecycle if isinstance(lifecycle, dict) else {}
-        ours = (granted.get("state"), granted.get("holder"), granted.get("store"))
-        return ours == ("live", claim.holder, claim.store)
+        lifecycle = self._table.get(lifecycle_key(claim.device))
+        return lifecycle is not None and is_grant_to(claim.holder, claim.store, lifecycle.register)
 
     def _knows_more(self, claim: Claim) -> bool:
         """A holder that lost its store is to have first what it had said last here, of which the root may have heard
@@ -286,9 +283,8 @@ class Ownership:
         written = [r for r in of_root if r.key.section in WITH_IT or r.key == lifecycle_key(r.key.device)]
         self._ledger.apply(written, origin=peer.name, then=lambda: None)
         devices = {device: told for device, told in devices.items() if not self._is_overtaken(device, told)}
-        here = self._table, self._ledger
         registers = [
-            handed_over(outlasting(widened(r, rs, *here), *here))
+            handed_over(outlasting(widened(r, rs, self._table, self._ledger), self._table, self._ledger))
             for rs in devices.values()
             for r in rs
             if r.key.section in HOLDER_SECTIONS and self._is_older(r) and not self._table.is_ended(r)
@@ -305,13 +301,9 @@ class Ownership:
             self._tell_watchers(device)
 
     def _is_overtaken(self, device: DeviceId, told: list[Register]) -> bool:
-        """The device was given to another, or deleted, after this was sent: it would be said under a grant that is
-        not this node's."""
-        lifecycle = self._table.get(lifecycle_key(device))
-        if lifecycle is None or not self.is_taken(device):
-            return False
-        granted = (lifecycle.register.version.incarnation, granted_epoch(lifecycle.register))
-        return all(r.version[:2] < granted for r in told if r.key.section in HOLDER_SECTIONS)
+        """Another holds it since this was sent: it is not to be said under the grant of that one."""
+        said = (register for register in told if register.key.section in HOLDER_SECTIONS)
+        return self.is_taken(device) and all(is_before_tenure(register, self._table) for register in said)
 
     def _is_older(self, told: Register) -> bool:
         """Not what the device itself said since this process began, unless it left off while another node held it and
