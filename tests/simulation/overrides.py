@@ -9,7 +9,8 @@ Excuses, as PROTOCOL.md has them:
 - *An override that the root was never told of* ends with the store that held it, and with a move of its device, also
   one that its node had not heard of yet, or that a root which was put back to a copy from before does not know.
 - *With its device* every override ends, also one that is set where the deletion is not known yet.
-- *A root that is put back* may judge again what it has forgotten to have judged.
+- *A root that is put back* may judge again what it has forgotten to have judged; and its former verdict may come back
+  over that, from a node below that remembers it.
 """
 
 from __future__ import annotations
@@ -74,6 +75,8 @@ class LocalEdit:
     base: Version = ZERO
     verdict: Outcome | None = None
     judged_at: float = -1.0
+    verdicts: dict[tuple[Outcome, str, int], float] = field(default_factory=dict)
+    """When each of the root's was seen first: by its outcome, who decided, and the root's time."""
     write: Write | None = None
 
 
@@ -158,7 +161,8 @@ class LocalEdits:
 
     def _see(self, edit: LocalEdit, verdict: Verdict, now: float) -> None:
         before, edit.verdict = edit.verdict, verdict.outcome
-        again = self.root_replaced >= edit.judged_at >= 0
+        first = edit.verdicts.setdefault((verdict.outcome, verdict.by, verdict.time), now)
+        again = self.root_replaced >= min(edit.judged_at, first) >= 0
         if before is verdict.outcome and not (again and edit.write is not None and edit.write.outcome == LOST):
             return
         if not again:

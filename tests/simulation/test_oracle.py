@@ -1,15 +1,22 @@
-"""What the oracle takes of the order in which devices are written, and what not."""
+"""What the oracle takes, and what not: of the order in which devices are written, and of verdicts."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
 
+import pytest
+
+from tests.simulation.overrides import LocalEdits
 from tests.simulation.topology import FLAT, ROOT
 from tests.simulation.virtual_time import run
 from tests.simulation.world import World
-from tests.simulation.writes import DONE, HOLDER, Key
+from tests.simulation.writes import DONE, HOLDER, Key, Writes
+from twingateway.ports.memory_store import MemoryDisk
+from twingateway.twin.conflict import Outcome, Verdict
 from twingateway.twin.identity import DeviceId
+from twingateway.twin.override import Override, OverrideId
+from twingateway.twin.register import ZERO, Register, RegisterKey, Section, StoredRegister, Version
 
 CART, SPEED = DeviceId("default", "cart"), ("cart", "speed")
 
@@ -68,3 +75,23 @@ async def move_by_a_root_that_is_put_back(world: World) -> None:
 
 def test_a_root_that_was_put_back_passes_on_what_it_lost_only_when_it_has_met_who_knows_it() -> None:
     run(move_by_a_root_that_is_put_back(flat_world()))
+
+
+@pytest.mark.parametrize("put_back", [True, False])
+def test_only_a_root_that_was_put_back_since_gives_a_verdict_that_it_gave_before(put_back: bool) -> None:
+    edits, disk = LocalEdits(0, Writes()), MemoryDisk()
+    edit = edits.ask(SPEED, 7, "edge-a", 0.0, behind=False)
+    set_ = Override(OverrideId("line", 1), 7, "olaf", "edge-a", ZERO, 0)
+    withdrawn, lost = (
+        Verdict(set_.id, outcome, 0, by) for outcome, by in ((Outcome.WITHDRAWN, ""), (Outcome.LOST, "dora"))
+    )
+    for now, verdict in enumerate((withdrawn, lost, withdrawn), 1):
+        for section, value in ((Section.OVERRIDE, set_.to_value()), (Section.VERDICT, verdict.to_value())):
+            key = RegisterKey(CART, section, "speed")
+            disk.registers[key] = StoredRegister(Register(key, Version(1, 1, now), value, 0), now)
+        edits.look(disk, float(now))
+        if put_back and now == 1:
+            edits.replaced([disk], root_at=1.5)
+    wrong = ["withdrawn, and then lost", "lost, and then withdrawn"]
+    assert edits.problems == ([] if put_back else [f"{SPEED}: 7 was {each}" for each in wrong])
+    assert edit.verdict is Outcome.WITHDRAWN
