@@ -9,7 +9,7 @@ import pytest
 
 from tests.store.test_sqlite_store import path
 from twingateway.ports.store import Changes
-from twingateway.store import identity
+from twingateway.store import identity, journal
 from twingateway.store.sqlite import open_store
 from twingateway.testing.journal_contract import entry, filed
 from twingateway.testing.store_contract import stored
@@ -20,6 +20,7 @@ __all__ = ["path"]
 async def test_openings_leave_no_more_rows_than_are_remembered(path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(identity, "MOST_BOOTS", 3)
     monkeypatch.setattr(identity, "passed_over", lambda boot_id: 90)
+    monkeypatch.setattr(journal, "TOLD_JOURNALS", 2)
     boots = []
     for n in range(6):
         store = await open_store(path)
@@ -34,4 +35,4 @@ async def test_openings_leave_no_more_rows_than_are_remembered(path: Path, monke
     with sqlite3.connect(path) as connection:
         journals = connection.execute("SELECT journal FROM journal_cursor").fetchall()
     connection.close()
-    assert journals == [(boots[-1],)], "only the journal that is written now"
+    assert {journal_id for (journal_id,) in journals} == {*boots[-3:]}, "the one that is written now, and two before"

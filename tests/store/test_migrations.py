@@ -9,8 +9,9 @@ import pytest
 
 from twingateway.ports.store import Attempt, PeerRecord, StoredModel
 from twingateway.store.migrations import STEPS, migrate, schema_version
-from twingateway.store.rows import attempt_row, model_row, peer_row, register_row
+from twingateway.store.rows import attempt_row, model_row, peer_row, register_row, sealed
 from twingateway.store.sqlite import open_store
+from twingateway.testing.journal_contract import EVENT, OTHER, entry, filed
 from twingateway.testing.store_contract import PUMP, stored
 from twingateway.twin.register import Version
 
@@ -65,3 +66,16 @@ def test_a_step_that_fails_changes_nothing(tmp_path: Path):
     assert schema_version(connection) == len(STEPS)
     assert connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'journal'").fetchone() == (0,)
     connection.close()
+
+
+async def test_a_file_of_version_5_knows_its_place_in_journals(tmp_path: Path):
+    path = tmp_path / "node.db"
+    connection = connect(path)
+    migrate(connection, STEPS[:5])
+    cursor = sealed("default", OTHER, EVENT, 2, "edge", 1)
+    connection.execute("INSERT INTO journal_cursor VALUES (?, ?, ?, ?, ?, ?, ?)", cursor)
+    connection.close()
+    store = await open_store(path)
+    came = filed(*(entry(n, journal_id=OTHER, seq=n) for n in (1, 2, 3)))
+    assert await store.receive(came) == [came[2].entry]
+    await store.close()

@@ -2,7 +2,7 @@
 
 from copy import deepcopy
 
-from twingateway.ports.journal import Filing
+from twingateway.ports.journal import OWN, Filing
 from twingateway.ports.memory_journal import MemoryJournal
 from twingateway.sync.journal import EntriesDelivered, EntriesReceived, JournalSession
 from twingateway.sync.journal_sender import PAGE, Waiting
@@ -44,6 +44,15 @@ class Edge:
             page = self.disk.page(class_name, after, PAGE)
             self.take(self.session.page(class_name, after, [Waiting(p.position, p.entry) for p in page]))
         self.asked = []
+        for class_name, behind in list(self.session.reminds()):
+            self.session.reminders(class_name, behind, list(self.told(class_name, behind)))
+
+    def told(self, class_name, behind):
+        for told in self.disk.told("default", class_name, behind, 200):
+            node = "edge" if told.node == OWN else told.node
+            yield JournalEntry(
+                class_name, "default", node, None, "", 0, None, told.journal_id, 1, told.last, LOST
+            )  # fmt: skip
 
     def take(self, events):
         for event in events:
@@ -132,13 +141,19 @@ class World:
         self.cloud.commit(999)
 
     def calm(self):
-        """Good weather until the queues are empty."""
+        """Good weather until the queues are empty and the cloud was reminded of what it was told before."""
         self.connect()
-        for _ in range(200):
+        for steps in range(200):
             self.step()
-            if not any(depth.entries for depth in self.edge.disk.depths()):
+            if steps > 3 and self.quiet and not any(depth.entries for depth in self.edge.disk.depths()):
                 return
         raise AssertionError("the queues do not empty")
+
+    @property
+    def quiet(self):
+        """Whether nothing is on its way."""
+        under_way = [message for wire in self.links.values() for way in wire.values() for message in way]
+        return not (self.edge.session.hungry or self.cloud.received or under_way)
 
     def check(self, complete=True):
         """Exactly once, in order per journal and class, every seq told or in a gap."""

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from tests.sync.journal_world import CLASSES, World
 from twingateway.errors import ProtocolViolation
-from twingateway.ports.journal import Filing
+from twingateway.ports.journal import TOLD_JOURNALS, Filing
 from twingateway.ports.memory_journal import MemoryJournal
 from twingateway.sync.cbor import encode
 from twingateway.sync.journal import MAX_UNCOMMITTED, EntriesReceived, JournalSession
 from twingateway.sync.journal_sender import WINDOW, ClassSender, Track, Waiting
-from twingateway.sync.journal_wire import Resume, decode_message, encode_resume
-from twingateway.twin.entry import JournalEntry
+from twingateway.sync.journal_wire import Batch, Resume, decode_message, encode_resume
+from twingateway.twin.entry import LOST, JournalEntry
 
 few = st.integers(1, 4)
 steps = st.lists(
@@ -50,6 +50,19 @@ LATE = [
     ("append", "alarm", 1),
     ("connect",),
     ("commit", 1, False),
+]
+
+
+#: What was told and acknowledged is not in the copy of the receiver that is put back, and nothing follows.
+LOST_BY_THE_RECEIVER = [
+    ("back up",),
+    ("append", "alarm", 2),
+    ("send", 1),
+    ("deliver", "edge", 4),
+    ("commit", 1, True),
+    ("send", 1),
+    ("deliver", "cloud", 4),
+    ("restore cloud",),
 ]
 
 
@@ -116,8 +129,9 @@ class Player:
             self.world.restart("cloud")
 
     def restart(self, name):
-        self.world.restart(name)
-        self.reconnect()
+        if self.world.edge.boots < TOLD_JOURNALS:  # of older journals it reminds nobody
+            self.world.restart(name)
+            self.reconnect()
 
     def evict(self, class_name, max_bytes):
         self.world.edge.disk.evict(class_name, max_bytes, 0)
@@ -153,13 +167,12 @@ class Player:
         self.world.cloud.restored = True
         _, self.world.cloud.disk, self.world.cloud.filed = self.backup
         self.backup = None
-        for class_name in CLASSES:  # what is missing comes out with the next entry of its journal
-            self.append(class_name, 1)
 
 
 @settings(max_examples=200, deadline=None)
 @given(steps)
 @example(LATE)
+@example(LOST_BY_THE_RECEIVER)
 def test_whatever_happens_each_entry_arrives_once_and_in_order(history):
     player = Player()
     player.play(history)
@@ -235,10 +248,95 @@ def test_what_the_peer_has_is_not_sent_again_on_the_next_link():
         world.edge.read_pages()
         world.send()
         sent = [decode_message(message) for _, message in world.links[2]["edge"]]
-        assert all(isinstance(message, Resume) for message in sent)
+        runs = [run for message in sent if isinstance(message, Batch) for run in message.runs]
+        assert all(run.items == ((-50, 0, "lost"),) for run in runs), "but in one record, as what was told before"
         world.deliver(2, "edge", 9)
         world.deliver(2, "cloud", 9)
     assert world.edge.disk.depths()[0].entries == 0, "and it is deleted"
+
+
+def test_a_receiver_that_was_put_back_learns_at_once_what_it_lacks():
+    world = World()
+    for class_name in CLASSES:
+        world.edge.append(class_name, 1)
+    world.calm()
+    _, disk, filed = world.backup()
+    world.edge.append("alarm", 2)
+    world.calm()
+    world.restart("edge")
+    for value in (3, 4):
+        world.edge.append("alarm", value)
+    world.calm()
+    world.restart("cloud")
+    world.cloud.disk, world.cloud.filed, world.cloud.restored = disk, filed, True
+    for _ in range(3):  # which changes nothing from the second time on
+        world.calm()
+        gaps = {(e.class_name, e.journal_id, e.seq, e.last) for e in world.cloud.filed if e.gap == LOST}
+        assert gaps == {("alarm", b"journal-1", 2, 2), ("alarm", b"journal-2", 1, 2)}
+        world.check()
+        world.restart("cloud")
+
+
+def test_of_journals_that_began_long_ago_nobody_is_reminded():
+    world = World()
+    for value in range(TOLD_JOURNALS + 1):
+        world.edge.append("alarm", value)
+        world.calm()
+        world.restart("edge")
+    world.cloud.disk, world.cloud.filed, world.cloud.restored = MemoryJournal(), [], True
+    world.calm()
+    lost = {entry.journal_id for entry in world.cloud.filed if entry.gap == LOST}
+    assert lost == {f"journal-{number + 1}".encode() for number in range(1, TOLD_JOURNALS + 1)}
+
+
+def test_a_peer_is_reminded_once_in_its_life():
+    world = World()
+    world.edge.append("alarm", 1)
+    world.calm()
+    world.disconnect(1)
+    world.connect()
+    said = []
+    for _ in range(6):
+        world.edge.read_pages()
+        world.send()
+        said += [decode_message(message) for _, message in world.links[2]["edge"]]
+        world.deliver(2, "edge", 9)
+        world.deliver(2, "cloud", 9)
+    assert said
+    assert all(isinstance(message, Resume) for message in said)
+
+
+def test_a_reminder_that_was_lost_with_its_link_comes_again():
+    world = World()
+    world.edge.append("alarm", 1)
+    world.calm()
+    world.restart("cloud")
+    world.cloud.disk, world.cloud.filed, world.cloud.restored = MemoryJournal(), [], True
+    world.connect()
+    for _ in range(4):
+        world.edge.read_pages()
+        world.send()
+        world.deliver(max(world.links), "edge", 9)
+        world.deliver(max(world.links), "cloud", 9)
+    assert world.cloud.received
+    world.cloud.received = []
+    world.disconnect(max(world.links))
+    world.calm()
+    assert [(entry.seq, entry.gap) for entry in world.cloud.filed] == [(1, LOST)]
+
+
+def test_more_journals_than_one_window_holds_are_all_told_of_behind_the_queue():
+    world = World()
+    for number in range(8_000):
+        journal = f"journal of sensor {number:8}".encode() * 2
+        entry = JournalEntry("history", "default", f"sensor-{number}", None, "n", 1, 1, journal, 1)
+        world.edge.disk.receive([Filing(entry, 1, True, False)])
+    for class_name in CLASSES:
+        world.edge.disk.delivered({class_name: 1 << 60})
+    world.edge.append("history", 1)
+    world.cloud.restored = True
+    world.calm()
+    assert [entry.gap for entry in world.cloud.filed] == ["", *[LOST] * 8_000]
 
 
 def test_a_gap_that_covers_what_the_peer_has_and_more_is_sent_again():

@@ -23,6 +23,10 @@ from twingateway.twin.value import Value
 
 #: Journals of one node and class in which a receiver keeps its place.
 MOST_JOURNALS = 8192
+#: Of these the newest, of which a sender can say how far it has told them.
+TOLD_JOURNALS = 16
+#: In place of a node's name: the journal is the store's own. No node can be called so.
+OWN = ""
 
 
 @record
@@ -43,6 +47,16 @@ class Placed:
     position: int
     entry: JournalEntry
     size: int
+
+
+@record
+class Told:
+    """A journal of which everything up to seq `last` was queued and waits no more. `node`: where it began, `OWN` if
+    here."""
+
+    journal_id: bytes
+    node: str
+    last: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +138,11 @@ class JournalStore(Protocol):
     async def journal_page(self, class_name: str, after: int, max_bytes: int) -> list[Placed]:
         """What waits behind position `after`, in order: at least one entry if there is any, otherwise as many as make
         no more than `max_bytes`."""
+        ...
+
+    async def journal_told(self, namespace: str, class_name: str, behind: bytes, limit: int) -> list[Told]:
+        """Journals behind the id `behind`, in order of their ids: of each node the newest `TOLD_JOURNALS`, but for
+        those whose last entry waits still."""
         ...
 
     async def journal_depths(self) -> list[Depth]:

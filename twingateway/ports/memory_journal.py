@@ -8,7 +8,19 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from operator import attrgetter
 
-from twingateway.ports.journal import MOST_JOURNALS, About, Bucket, Depth, Filing, Placed, Point, Span
+from twingateway.ports.journal import (
+    MOST_JOURNALS,
+    OWN,
+    TOLD_JOURNALS,
+    About,
+    Bucket,
+    Depth,
+    Filing,
+    Placed,
+    Point,
+    Span,
+    Told,
+)
 from twingateway.twin.entry import EVICTED, EXPIRED, HISTORY, LOST, JournalEntry, after, gap_for
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.value import Value
@@ -36,6 +48,8 @@ class MemoryJournal:
     cursors: dict[tuple[str, bytes, str], int] = field(default_factory=dict)
     journals: dict[tuple[str, str, str], list[bytes]] = field(default_factory=dict)
     """By namespace, node and class, in the order in which they were met."""
+    queued: dict[tuple[str, bytes, str], int] = field(default_factory=dict)
+    """The last seq of each journal that was queued."""
     lost: set[tuple[str, bytes, str, int]] = field(default_factory=set)
     """Single seqs below a cursor that a gap record calls lost."""
     queues: dict[str, MemoryQueue] = field(default_factory=dict)
@@ -49,8 +63,12 @@ class MemoryJournal:
         for filing in filings:
             entry = filing.entry
             cursor = (entry.namespace, journal_id, entry.class_name)
+            if cursor not in self.cursors:
+                self._meet(cursor, OWN)
             seq = self.cursors.get(cursor, 0) + 1
             self.cursors[cursor] = seq + entry.count - 1
+            if filing.queue:
+                self.queued[cursor] = self.cursors[cursor]
             self._file(replace(entry, journal_id=journal_id, seq=seq), filing)
 
     def receive(self, filings: Iterable[Filing]) -> list[JournalEntry]:
@@ -59,10 +77,12 @@ class MemoryJournal:
             came = filing.entry
             cursor = (came.namespace, came.journal_id, came.class_name)
             if cursor not in self.cursors:
-                self._meet(came)
+                self._meet(cursor, came.node)
             for entry in after(came, self.cursors.get(cursor, 0)):
                 self._file(entry, filing)
                 self.cursors[cursor] = entry.last
+                if filing.queue:
+                    self.queued[cursor] = entry.last
                 if entry.gap == LOST:
                     self.lost.update((*cursor, seq) for seq in range(entry.seq, entry.last + 1))
                 taken.append(entry)
@@ -72,13 +92,15 @@ class MemoryJournal:
                 taken.append(came)
         return taken
 
-    def _meet(self, entry: JournalEntry) -> None:
+    def _meet(self, cursor: tuple[str, bytes, str], node: str) -> None:
         """A journal that was not known may push out the oldest of its node and class."""
-        known = self.journals.setdefault((entry.namespace, entry.node, entry.class_name), [])
-        known.append(entry.journal_id)
+        namespace, journal_id, class_name = cursor
+        known = self.journals.setdefault((namespace, node, class_name), [])
+        known.append(journal_id)
         if len(known) > MOST_JOURNALS:
-            old = (entry.namespace, known.pop(0), entry.class_name)
+            old = (namespace, known.pop(0), class_name)
             self.cursors.pop(old, None)
+            self.queued.pop(old, None)
             self.lost = {lost for lost in self.lost if lost[:3] != old}
 
     def delivered(self, positions: Mapping[str, int]) -> None:
@@ -98,6 +120,17 @@ class MemoryJournal:
                 break
             page.append(placed)
         return page
+
+    def told(self, namespace: str, class_name: str, behind: bytes, limit: int) -> list[Told]:
+        queue = self.queues.get(class_name, MemoryQueue())
+        waiting = {(p.entry.namespace, p.entry.key) for p, _ in queue.waiting.values()}
+        found = []
+        for of, known in self.journals.items():
+            for journal_id in known[-TOLD_JOURNALS:] if (of[0], of[2]) == (namespace, class_name) else ():
+                last = self.queued.get((namespace, journal_id, class_name), 0)
+                if journal_id > behind and last and (namespace, (journal_id, last)) not in waiting:
+                    found.append(Told(journal_id, of[1], last))
+        return sorted(found, key=attrgetter("journal_id"))[:limit]
 
     def depths(self) -> list[Depth]:
         depths = []

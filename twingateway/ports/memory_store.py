@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from twingateway.errors import StoreError, StoreFull
-from twingateway.ports.journal import ALL, NEWEST, About, Bucket, Depth, Filing, Placed, Point, Span
+from twingateway.ports.journal import ALL, NEWEST, About, Bucket, Depth, Filing, Placed, Point, Span, Told
 from twingateway.ports.memory_journal import MemoryJournal, copied
 from twingateway.ports.store import (
     Attempt,
@@ -133,6 +133,10 @@ class MemoryStore:
     async def journal_page(self, class_name: str, after: int, max_bytes: int) -> list[Placed]:
         await asyncio.sleep(0)
         return self._disk.journal.page(class_name, after, max_bytes)
+
+    async def journal_told(self, namespace: str, class_name: str, behind: bytes, limit: int) -> list[Told]:
+        await asyncio.sleep(0)
+        return self._disk.journal.told(namespace, class_name, behind, limit)
 
     async def journal_depths(self) -> list[Depth]:
         return self._disk.journal.depths()

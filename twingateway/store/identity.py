@@ -69,7 +69,7 @@ def begin_boot(connection: sqlite3.Connection) -> bytes:
         connection.execute(_PUT_BOOT, rows.sealed(boot_id, reserved))
         connection.execute(_PRUNE_BOOTS, (MOST_BOOTS,))
         connection.execute(_PRUNE_GAPS, (MOST_BOOTS,))
-        journal.forget_own_cursors(connection)
+        journal.forget_own_journals(connection)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:

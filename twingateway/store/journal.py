@@ -12,21 +12,19 @@ import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 from twingateway.errors import StoreCorrupt
-from twingateway.ports.journal import MOST_JOURNALS, About, Depth, Filing, Placed
+from twingateway.ports.journal import MOST_JOURNALS, OWN, TOLD_JOURNALS, About, Depth, Filing, Placed, Told
 from twingateway.store import history
 from twingateway.store.bulk import Bulk
 from twingateway.store.rows import Row, checksum, encode_value, sealed, verified
 from twingateway.twin.entry import EVICTED, EXPIRED, HISTORY, LOST, JournalEntry, after
 
-#: In place of a node's name: the journal is this store's own. No node can be called so.
-OWN = ""
-
 _COLUMNS = "namespace, journal, seq, count, gap, node, device, name, time, value, checksum"
 _PUT_CURSOR = """
-INSERT INTO journal_cursor VALUES (?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET seq = excluded.seq, checksum = excluded.checksum
+INSERT INTO journal_cursor VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET seq = excluded.seq, queued = excluded.queued, checksum = excluded.checksum
 """
 _GET_CURSOR = "SELECT * FROM journal_cursor WHERE namespace = ? AND journal = ? AND class = ?"
 _LAST_SINCE = "SELECT coalesce(max(since), 0) FROM journal_cursor WHERE namespace = ? AND node = ? AND class = ?"
@@ -34,6 +32,19 @@ _OLD_CURSORS = """
 SELECT namespace, journal, class FROM journal_cursor
 WHERE namespace = ? AND node = ? AND class = ? AND since <= ?
 """
+#: Greater than this is `since` of the journals that are told of.
+_NOT_TOLD = """
+(SELECT max(since) FROM journal_cursor AS later
+WHERE later.namespace = known.namespace AND later.node = known.node AND later.class = known.class) - ?1
+"""
+_TOLD = f"""
+SELECT * FROM journal_cursor AS known
+WHERE namespace = ?2 AND class = ?3 AND journal > ?4 AND queued > 0 AND since > {_NOT_TOLD}
+AND (journal, queued) NOT IN (
+    SELECT journal, seq + count - 1 FROM journal_queue WHERE class = ?3 AND namespace = ?2)
+ORDER BY journal LIMIT ?5
+"""
+_FORGET_OWN = f"DELETE FROM journal_cursor AS known WHERE node = '{OWN}' AND (since = 0 OR since <= {_NOT_TOLD})"
 _DELETE_CURSOR = "DELETE FROM journal_cursor WHERE namespace = ? AND journal = ? AND class = ?"
 _PUT_HOLE = "INSERT INTO journal_hole VALUES (?, ?, ?, ?, ?, ?)"
 _GET_HOLE = """
@@ -71,14 +82,19 @@ DELETE FROM journal_kept WHERE class = ?1 AND position <= (
 """
 
 
+#: Namespace, journal id and class.
+_Name: TypeAlias = tuple[str, bytes, str]
+
+
 def begin(connection: sqlite3.Connection, filings: Sequence[Filing], journal_id: bytes) -> None:
     """Give entries of this store's own their places."""
     cursors = _Cursors(connection)
     placed = []
     for filing in filings:
         entry = filing.entry
-        seq = cursors.get(entry.namespace, journal_id, entry.class_name) + 1
-        cursors.put(entry.namespace, journal_id, entry.class_name, seq + entry.count - 1, OWN)
+        name = (entry.namespace, journal_id, entry.class_name)
+        seq = cursors.get(name) + 1
+        cursors.put(name, seq + entry.count - 1, OWN, queued=filing.queue)
         placed.append(replace(filing, entry=replace(entry, journal_id=journal_id, seq=seq)))
     cursors.write()
     _file(connection, placed)
@@ -91,9 +107,9 @@ def receive(connection: sqlite3.Connection, filings: Sequence[Filing]) -> list[J
     for filing in filings:
         came = filing.entry
         name = (came.namespace, came.journal_id, came.class_name)
-        news = after(came, cursors.get(*name))
+        news = after(came, cursors.get(name))
         for entry in news:
-            cursors.put(*name, entry.last, came.node)
+            cursors.put(name, entry.last, came.node, queued=filing.queue)
             taken.append(filing if entry is came else replace(filing, entry=entry))
             if entry.gap == LOST:
                 connection.execute(_PUT_HOLE, sealed(*name, entry.seq, entry.last))
@@ -123,6 +139,11 @@ def page(connection: sqlite3.Connection, class_name: str, behind: int, max_bytes
     finally:
         cursor.close()
     return placed
+
+
+def told(connection: sqlite3.Connection, namespace: str, class_name: str, behind: bytes, limit: int) -> list[Told]:
+    rows = connection.execute(_TOLD, (TOLD_JOURNALS, namespace, class_name, behind, limit)).fetchall()
+    return [Told(row[1], row[5], row[4]) for row in verified("journal_cursor", rows)]
 
 
 def depths(connection: sqlite3.Connection) -> list[Depth]:
@@ -169,7 +190,7 @@ def prune_kept(connection: sqlite3.Connection, class_name: str, most: int) -> in
     return connection.execute(_PRUNE_KEPT, (class_name, most)).rowcount
 
 
-def _found(connection: sqlite3.Connection, name: tuple[str, bytes, str], seq: int) -> bool:
+def _found(connection: sqlite3.Connection, name: _Name, seq: int) -> bool:
     """Whether this seq was given up for lost; it is not any more."""
     held = connection.execute(_GET_HOLE, (*name, seq)).fetchall()
     first, last = next((hole[3:] for hole in verified("journal_hole", held)), (0, 0))
@@ -181,9 +202,9 @@ def _found(connection: sqlite3.Connection, name: tuple[str, bytes, str], seq: in
     return True
 
 
-def forget_own_cursors(connection: sqlite3.Connection) -> None:
-    """At an opening: journals of former boots are not written any more."""
-    connection.execute("DELETE FROM journal_cursor WHERE node = ?", (OWN,))
+def forget_own_journals(connection: sqlite3.Connection) -> None:
+    """At an opening: journals of former boots are not written any more, and only the newest are told of."""
+    connection.execute(_FORGET_OWN, (TOLD_JOURNALS,))
 
 
 class _Cursors:
@@ -191,34 +212,34 @@ class _Cursors:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._known: dict[tuple[str, bytes, str], int] = {}
-        self._since: dict[tuple[str, bytes, str], tuple[str, int]] = {}
+        self._known: dict[_Name, tuple[int, int]] = {}
+        """The last seq, and the last that was queued."""
+        self._since: dict[_Name, tuple[str, int]] = {}
         """Of those that are in the table: node and `since`."""
-        self._changed: dict[tuple[str, bytes, str], str] = {}
+        self._changed: dict[_Name, str] = {}
 
-    def get(self, *name: str | bytes) -> int:
-        key: tuple[str, bytes, str] = name  # type: ignore[assignment]
-        if key not in self._known:
-            rows = self._connection.execute(_GET_CURSOR, key).fetchall()
-            for *_, seq, node, since in verified("journal_cursor", rows):
-                self._known[key] = seq
-                self._since[key] = node, since
-        return self._known.setdefault(key, 0)
+    def get(self, name: _Name) -> int:
+        if name not in self._known:
+            rows = self._connection.execute(_GET_CURSOR, name).fetchall()
+            for *_, seq, queued, node, since in verified("journal_cursor", rows):
+                self._known[name] = seq, queued
+                self._since[name] = node, since
+        return self._known.setdefault(name, (0, 0))[0]
 
-    def put(self, namespace: str, journal_id: bytes, class_name: str, seq: int, node: str) -> None:
-        key = (namespace, journal_id, class_name)
-        self._known[key] = seq
-        self._changed[key] = node
+    def put(self, name: _Name, seq: int, node: str, *, queued: bool) -> None:
+        """Of a journal that was asked for with `get`."""
+        self._known[name] = seq, seq if queued else self._known[name][1]
+        self._changed[name] = node
 
     def write(self) -> None:
         rows = []
         for key, node in self._changed.items():
             if key not in self._since:
                 self._since[key] = node, self._begin(key, node)
-            rows.append(sealed(*key, self._known[key], *self._since[key]))
+            rows.append(sealed(*key, *self._known[key], *self._since[key]))
         self._connection.executemany(_PUT_CURSOR, rows)
 
-    def _begin(self, key: tuple[str, bytes, str], node: str) -> int:
+    def _begin(self, key: _Name, node: str) -> int:
         """The number of a journal that was not known: it may push out the oldest of its node and class."""
         of = (key[0], node, key[2])
         (last,) = self._connection.execute(_LAST_SINCE, of).fetchone()

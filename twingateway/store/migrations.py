@@ -190,7 +190,29 @@ INSERT INTO history_total SELECT 1, bytes, row_checksum(bytes) FROM (
 """
 )
 
-STEPS: tuple[str, ...] = (FIRST, SECOND, THIRD, FOURTH, FIFTH)
+#: How far each journal was queued for the parent. Of those that are known already only what comes from now on counts.
+SIXTH = """
+ALTER TABLE journal_cursor RENAME TO old_cursor;
+DROP INDEX journal_cursor_since;
+CREATE TABLE journal_cursor (
+    namespace TEXT NOT NULL,
+    journal BLOB NOT NULL,
+    class TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    queued INTEGER NOT NULL,
+    node TEXT NOT NULL,
+    since INTEGER NOT NULL,
+    checksum INTEGER NOT NULL,
+    PRIMARY KEY (namespace, journal, class)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX journal_cursor_since ON journal_cursor (namespace, node, class, since);
+INSERT INTO journal_cursor
+    SELECT namespace, journal, class, seq, 0, node, since,
+        row_checksum(namespace, journal, class, seq, 0, node, since) FROM old_cursor;
+DROP TABLE old_cursor;
+"""
+
+STEPS: tuple[str, ...] = (FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH)
 
 
 def schema_version(connection: sqlite3.Connection) -> int:

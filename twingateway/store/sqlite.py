@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from twingateway.errors import InvalidValue, StoreCorrupt, StoreFull
-from twingateway.ports.journal import ALL, NEWEST, About, Bucket, Depth, Filing, Placed, Point, Span
+from twingateway.ports.journal import ALL, NEWEST, About, Bucket, Depth, Filing, Placed, Point, Span, Told
 from twingateway.ports.store import Changes, Snapshot, StoreIdentity
 from twingateway.store import history, identity, journal, rows
 from twingateway.store.batch import Batch
@@ -142,6 +142,9 @@ class SqliteStore:
 
     async def journal_page(self, class_name: str, after: int, max_bytes: int) -> list[Placed]:
         return await self._read(lambda connection: journal.page(connection, class_name, after, max_bytes))
+
+    async def journal_told(self, namespace: str, class_name: str, behind: bytes, limit: int) -> list[Told]:
+        return await self._read(lambda connection: journal.told(connection, namespace, class_name, behind, limit))
 
     async def journal_depths(self) -> list[Depth]:
         return await self._read(journal.depths)

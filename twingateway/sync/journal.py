@@ -195,8 +195,8 @@ class JournalSession:
 
     @property
     def hungry(self) -> bool:
-        """Whether `wants` has something to say."""
-        return any(sender.wants is not None for sender in self._senders.values())
+        """Whether `wants` or `reminds` has something to say."""
+        return any(sender.wants is not None or sender.reminds is not None for sender in self._senders.values())
 
     def wants(self) -> Iterator[tuple[str, int]]:
         """Pages to read: class and the position behind which; each is to be answered with `page` or `failed`."""
@@ -208,6 +208,19 @@ class JournalSession:
 
     def page(self, class_name: str, after: int, entries: Iterable[Waiting]) -> list[JournalEvent]:
         return self._moved(class_name, self._senders[class_name].page(after, entries))
+
+    def reminds(self) -> Iterator[tuple[str, bytes]]:
+        """What the peer was told before is to be looked up: class and the journal id behind which; each is to be
+        answered with `reminders` or `failed`."""
+        for class_name, sender in self._senders.items():
+            behind = sender.reminds
+            if behind is not None:
+                sender.recalling()
+                yield class_name, behind
+
+    def reminders(self, class_name: str, behind: bytes, gaps: Sequence[JournalEntry]) -> None:
+        """A gap record for each of these journals, from its first seq to the last that was told."""
+        self._senders[class_name].reminders(behind, gaps)
 
     def failed(self, class_name: str) -> None:
         self._senders[class_name].failed()

@@ -2,12 +2,15 @@
 
 The queue itself stays in the store: here are the next few pages of it and, of what was sent, only where it stands in
 the queue. A new link begins at the front of the queue again, less what the peer says that it has.
+
+What was told before is not in the queue any more. Behind it each process of the peer is *reminded* of that once: by a
+gap record of each journal as far as it was told. A peer that was put back to an older copy takes of it what it lacks.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from twingateway.sync.journal_wire import NamesOut, encode_batch, size_of
@@ -43,13 +46,16 @@ class Track:
 
 
 class ClassSender:
-    """`wants` → `page` brings entries, `next_batch` takes them away, `acked` says how far they may be deleted.
-    `journal_id`: of the journal that this opening of the store writes."""
+    """`wants` → `page` brings entries, `reminds` → `reminders` gap records of what was told before, `next_batch`
+    takes them away, `acked` says how far they may be deleted. `journal_id`: of the journal that this opening of the
+    store writes."""
 
     def __init__(self, journal_id: bytes) -> None:
         self._journal_id = journal_id
         self.delivered = 0
         """Everything up to this position is durable at the peer."""
+        self._owes = True
+        """Whether the peer is to be reminded."""
         self._read = 0
         self._more = True
         self._appended = False
@@ -76,12 +82,19 @@ class ClassSender:
         self._read = self.delivered
         self._more = True
         self._asked = None
+        self._behind = b""
+        """The journal that it was reminded of last."""
+        self._recalling = False
+        self._reminded: int | None = None
+        """With this batch it is reminded of all."""
 
     def start(self, track: Track, last: JournalKey | None) -> None:
         """The peer is ready; `last` is the newest entry that it has from here, if it remembers. It had that from this
         very queue only if it is of the journal that was begun with this opening of the store. Any other can have come
-        from a store that this one replaced: then what is queued here before it need not have been told."""
+        from a store that this one replaced: then what is queued here before it need not have been told. If it
+        remembers none, it may have been started on another copy of its store."""
         self._track = track
+        self._owes = self._owes or last is None
         self._seek = last if last is not None and last.journal_id == self._journal_id else None
 
     @property
@@ -117,6 +130,8 @@ class ClassSender:
             _, position, size = self._flying.popleft()
             self._unacknowledged -= size
             self.delivered = max(self.delivered, position)
+        if self._reminded is not None and number >= self._reminded:
+            self._owes = False
         return self.delivered > before
 
     # --- the store ------------------------------------------------------------------------------------------------
@@ -150,9 +165,33 @@ class ClassSender:
             return self._skip(self._seek)
         return False
 
+    @property
+    def reminds(self) -> bytes | None:
+        """Read what was told of the journals behind this one, None for not now. Answer with `reminders`."""
+        sent = self._track is not None and self._seek is None and not self._more and not self._buffer
+        return self._behind if sent and self._owes and not self._recalling and self._reminded is None else None
+
+    def recalling(self) -> None:
+        """What `reminds` names is being read."""
+        self._recalling = True
+
+    def reminders(self, behind: bytes, gaps: Sequence[JournalEntry]) -> None:
+        """Of the journals behind `behind`; none at the end."""
+        if not self._recalling or behind != self._behind or self._track is None:
+            return  # asked for on a link that is gone
+        self._recalling = False
+        for gap in gaps:
+            self._buffer.append(Waiting(self._read, gap))
+            self._buffered += size_of(gap)
+            self._behind = gap.journal_id
+        if not gaps:
+            self._reminded = self._track.number
+            self._owes = bool(self._flying)
+
     def failed(self) -> None:
-        """The page could not be read; it is wanted again."""
+        """The page, or what was told, could not be read; it is wanted again."""
         self._asked = None
+        self._recalling = False
 
     def appended(self) -> None:
         """The queue has become longer."""

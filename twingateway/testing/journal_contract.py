@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from twingateway.errors import StoreFull
-from twingateway.ports.journal import About, Filing, Span
+from twingateway.ports.journal import OWN, About, Filing, Span, Told
 from twingateway.ports.store import Changes, Store
 from twingateway.testing.medium import Medium
 from twingateway.twin.entry import EVENT, HISTORY, JournalEntry
@@ -15,7 +15,7 @@ from twingateway.twin.identity import DeviceId
 from twingateway.twin.value import Value
 
 PUMP = DeviceId("default", "pump-1")
-#: Where the number of journals that are remembered is looked up.
+#: Where the numbers of journals that are remembered, and told of, are looked up.
 MODULES_THAT_FORGET = ("twingateway.ports.memory_journal", "twingateway.store.journal")
 OTHER = b"other journal..."
 
@@ -145,6 +145,67 @@ class JournalContract:
         assert [await take(n) for n in (4, 3, 2)] == [0, 0, 0]
         assert [await take(1, HISTORY), await take(9, node="another")] == [0, 0]
         assert await take(1) == 1, "the oldest one is not known any more"
+        await store.close()
+
+    async def test_how_far_each_journal_was_told_is_known_over_restarts(self, medium: Medium) -> None:
+        store = await medium.open()
+        first = store.identity.boot_id
+        await store.commit(Changes(journal=filed(*(entry(n) for n in range(3)))))
+        await store.receive(filed(entry(1, journal_id=OTHER, seq=1), entry(2, journal_id=OTHER, seq=2)))
+        assert await store.journal_told("default", EVENT, b"", 9) == [], "it waits still"
+        await store.commit(Changes(delivered={EVENT: 4}))
+        assert await store.journal_told("default", EVENT, b"", 9) == [Told(first, OWN, 3)]
+        await store.commit(Changes(delivered={EVENT: 5}))
+        await medium.crash(store)
+        store = await medium.open()
+        second = store.identity.boot_id
+        await store.commit(Changes(journal=filed(entry(4))))
+        position = (await store.journal_page(EVENT, 0, 1 << 30))[-1].position
+        await store.commit(Changes(delivered={EVENT: position}, journal=filed(entry(5, class_name=HISTORY))))
+        told = [Told(first, OWN, 3), Told(second, OWN, 1), Told(OTHER, "edge", 2)]
+        told.sort(key=lambda each: each.journal_id)
+        assert await store.journal_told("default", EVENT, b"", 9) == told
+        assert await store.journal_told("default", EVENT, b"", 2) == told[:2]
+        assert await store.journal_told("default", EVENT, told[1].journal_id, 2) == told[2:]
+        assert await store.journal_told("other", EVENT, b"", 9) == []
+        assert await store.journal_told("default", HISTORY, b"", 9) == []
+        await store.commit(Changes(journal=filed(entry(6))))
+        assert Told(second, OWN, 1) not in await store.journal_told("default", EVENT, b"", 9)
+        await store.close()
+
+    async def test_what_never_waited_was_never_told(self, medium: Medium) -> None:
+        store = await medium.open()
+        await store.commit(Changes(journal=filed(entry(1), queue=False, keep=True)))
+        await store.receive(filed(entry(1, journal_id=OTHER, seq=1), queue=False, keep=True))
+        assert await store.journal_told("default", EVENT, b"", 9) == []
+        await store.receive(filed(entry(2, journal_id=OTHER, seq=2)))
+        await store.receive(filed(entry(3, journal_id=OTHER, seq=3), queue=False, keep=True))
+        await store.commit(Changes(delivered={EVENT: 99}))
+        assert await store.journal_told("default", EVENT, b"", 9) == [Told(OTHER, "edge", 2)]
+        await store.close()
+
+    async def test_a_gap_that_waits_is_not_told(self, medium: Medium) -> None:
+        store = await medium.open()
+        await store.commit(Changes(journal=filed(*(entry(n) for n in range(4)))))
+        assert await store.evict(EVENT, 1 << 30, 1) == 4
+        assert await store.journal_told("default", EVENT, b"", 9) == []
+        await store.commit(Changes(delivered={EVENT: 99}))
+        assert [told.last for told in await store.journal_told("default", EVENT, b"", 9)] == [4]
+        await store.close()
+
+    async def test_of_the_newest_journals_of_each_node_is_told(
+        self, medium: Medium, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for module in MODULES_THAT_FORGET:
+            monkeypatch.setattr(f"{module}.TOLD_JOURNALS", 2)
+        store = await medium.open()
+        for node, journals in (("edge", (5, 1, 3)), ("another", (4, 2))):
+            for number in journals:
+                came = replace(entry(1, journal_id=bytes([number]) * 16, seq=1), node=node)
+                await store.receive(filed(came))
+        await store.commit(Changes(delivered={EVENT: 99}))
+        told = await store.journal_told("default", EVENT, b"", 9)
+        assert [each.journal_id[0] for each in told] == [1, 2, 3, 4]
         await store.close()
 
     async def test_what_was_given_up_for_lost_is_still_taken_once(self, medium: Medium) -> None:

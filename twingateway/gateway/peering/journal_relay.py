@@ -7,7 +7,7 @@ a peer sends is acknowledged when the store has it; if that takes nothing, the p
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 
 import structlog
@@ -28,6 +28,8 @@ from twingateway.validation.normalise import normalise
 
 log = structlog.get_logger("journal")
 
+#: Journals that a peer is reminded of at a time.
+REMINDERS = 500
 #: Seconds between looks at time to live and byte caps; and between prunings of what is kept.
 UPKEEP = 2.0
 PRUNING = 300.0
@@ -100,22 +102,31 @@ class JournalRelay:
             self._hungry.clear()
             for peer in list(self._peers):
                 for class_name, after in list(peer.journal.wants()):
-                    await self._read(peer, class_name, after)
+                    await self._fed(peer, class_name, self._read(peer, class_name, after))
+                for class_name, behind in list(peer.journal.reminds()):
+                    await self._fed(peer, class_name, self._remind(peer, class_name, behind))
 
-    async def _read(self, peer: Peer, class_name: str, after: int) -> None:
+    async def _fed(self, peer: Peer, class_name: str, reading: Awaitable[None]) -> None:
         try:
-            page = await self._store.journal_page(class_name, after, PAGE)
+            await reading
         except StoreError as error:
             log.error("the journal cannot be read", code=error.code, reason=error.message)
             await asyncio.sleep(RETRY_SECONDS)
             peer.journal.failed(class_name)
             self._hungry.set()
             return
+        if peer.line is not None:
+            peer.line.pump()
+
+    async def _read(self, peer: Peer, class_name: str, after: int) -> None:
+        page = await self._store.journal_page(class_name, after, PAGE)
         waiting = [Waiting(placed.position, placed.entry) for placed in page]
         for event in peer.journal.page(class_name, after, waiting):
             self._delivered(event)
-        if peer.line is not None:
-            peer.line.pump()
+
+    async def _remind(self, peer: Peer, class_name: str, behind: bytes) -> None:
+        told = await self._store.journal_told(peer.namespace, class_name, behind, REMINDERS)
+        peer.journal.reminders(class_name, behind, [self._journal.reminder(class_name, each) for each in told])
 
     def _delivered(self, event: JournalEvent) -> None:
         if isinstance(event, EntriesDelivered):

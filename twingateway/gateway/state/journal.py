@@ -16,8 +16,8 @@ import structlog
 from twingateway.errors import InvalidValue, TooLarge
 from twingateway.gateway.state.clock import Clock
 from twingateway.gateway.state.committer import Committer
-from twingateway.ports.journal import Depth, Filing
-from twingateway.twin.entry import CLASSES, EVENT, HISTORY, JournalClass, JournalEntry
+from twingateway.ports.journal import OWN, Depth, Filing, Told
+from twingateway.twin.entry import CLASSES, EVENT, HISTORY, LOST, JournalClass, JournalEntry
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.model import Property
 from twingateway.twin.register import StoredRegister
@@ -163,6 +163,14 @@ class Journal:
     ) -> None:
         """Every notice of this node is an event."""
         self.note(EVENT, device, code, {**detail, "message": message}, time)
+
+    def reminder(self, class_name: str, told: Told) -> JournalEntry:
+        """What a parent that was put back to an older copy lacks of this is lost."""
+        node = self._node if told.node == OWN else told.node
+        time, count = self._clock.wall_ms(), told.last
+        return JournalEntry(
+            class_name, self._namespace, node, None, "", time, None, told.journal_id, seq=1, count=count, gap=LOST
+        )
 
     def placed(self, entry: JournalEntry) -> Filing:
         """Where an entry goes that came from elsewhere. One of another tenant is never passed on under ours."""
