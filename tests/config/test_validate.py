@@ -79,6 +79,70 @@ def test_a_twin_is_checked_against_the_model_it_names(write: Write, form: str) -
     ]
 
 
+DEEP: dict[str, Any] = {
+    "apiVersion": "edge.iot.org/v1",
+    "kind": "DeviceModel",
+    "metadata": {"name": "sensor", "version": "1.0.0"},
+    "spec": {
+        "properties": {
+            "levels": {"type": "array", "access": "read-write", "items": {"type": "integer", "maximum": 9}},
+            "limits": {
+                "type": "object",
+                "properties": {"low": {"type": "number", "step": 5}, "high": {"type": "number", "maximum": 50}},
+            },
+        }
+    },
+}
+
+
+def test_all_values_that_do_not_fit_are_told_in_the_order_of_the_document(write: Write) -> None:
+    values = "{limits: {other: 1, high: 60, low: 7}, levels: [1, 10, 2.5, x]}"
+    twin = f"spec: {{model: sensor@1.0.0,\n desiredProperties: {values},\n reportedProperties: {{levels: [11, 12]}}}}"
+    file = write("twin.yaml", f"apiVersion: edge.iot.org/v1\nkind: DeviceTwin\nmetadata: {{name: a}}\n{twin}\n")
+    assert [(problem.line, problem.path.partition(".")[2], problem.rule) for problem in validate([file, DEEP])] == [
+        (5, "desiredProperties.limits", "access"),
+        (5, "desiredProperties.limits.other", "additionalProperties"),
+        (5, "desiredProperties.limits.high", "maximum"),
+        (5, "desiredProperties.limits.low", "step"),
+        (5, "desiredProperties.levels.1", "maximum"),
+        (5, "desiredProperties.levels.2", "type"),
+        (5, "desiredProperties.levels.3", "type"),
+        (6, "reportedProperties.levels.0", "maximum"),
+        (6, "reportedProperties.levels.1", "maximum"),
+    ]
+
+
+def test_what_is_no_json_is_told_of_every_value() -> None:
+    values = {"a": float("nan"), "b": [1, 2**60, {"c": object()}], 5: 1, "d": 1}
+    twin = {"apiVersion": "edge.iot.org/v1", "kind": "DeviceTwin", "metadata": {"name": "a"}}
+    found = validate({**twin, "spec": {"desiredProperties": values}})
+    at = "spec.desiredProperties"
+    assert [(problem.path, problem.rule) for problem in found] == [
+        (at, "type"),
+        (f"{at}.a", "finite"),
+        (f"{at}.b.1", "range"),
+        (f"{at}.b.2.c", "type"),
+    ]
+
+
+@pytest.mark.parametrize("value", [10, 2**60])
+def test_of_very_many_problems_the_first_are_told_and_that_there_are_more(value: int) -> None:
+    twin = {"apiVersion": "edge.iot.org/v1", "kind": "DeviceTwin", "metadata": {"name": "a"}}
+    spec = {"model": "sensor@1.0.0", "desiredProperties": {"levels": [1] + [value] * 5000}}
+    found = validate({**twin, "spec": spec}, models=[DEEP])
+    paths = [f"spec.desiredProperties.levels.{place}" for place in range(1, 101)]
+    assert [problem.path for problem in found] == [*paths, ""]
+    assert (found[-1].rule, found[-1].message) == ("more", "more is wrong than these 100 problems")
+
+
+def test_all_devices_of_a_range_are_checked(write: Write, registry: AdapterRegistry) -> None:
+    text = "apiVersion: edge.iot.org/v1\nkind: Device\nmetadata: {name: 'a-{n}', range: 8..12}\n"
+    file = write("a.yaml", f"{text}spec: {{adapter: fake, host: h, port: '{{n+65525}}'}}\n")
+    [found] = lines(validate(file, registry=registry))
+    assert "a-11" in found
+    assert "1 more of its range" in found
+
+
 def test_a_model_that_is_not_at_hand_is_no_problem(write: Write) -> None:
     assert validate(write("twin.yaml", WITH_MODEL)) == []
 

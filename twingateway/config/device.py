@@ -142,22 +142,22 @@ def settings_of_profile(
     metadata = {"name": "profile"}
     spec = {"profile": str(path.resolve()), **own}
     source = Source({"apiVersion": "edge.iot.org/v1", "kind": KIND, "metadata": metadata, "spec": spec}, str(path))
-    device, problems = check_device(source, registry, environ)
+    device, problems = _check_first(source, registry, environ)
     if device is None or device.source.base is None:
         raise InvalidConfig(str(problems[0]), problems)
     return LoadedProfile(device, tuple(device.source.base.data["spec"].get("tests") or ()))
 
 
-def check_device(
-    source: Source, registry: AdapterRegistry, environ: Mapping[str, str], namespace: str = DEFAULT_NAMESPACE
+def _check_first(
+    source: Source, registry: AdapterRegistry, environ: Mapping[str, str]
 ) -> tuple[LoadedDevice | None, list[Problem]]:
     """The first device of a document, or None and everything that is wrong with it."""
     first = next(Instances().of(source))
-    return (None, [first]) if isinstance(first, Problem) else _check_instance(first, registry, environ, namespace)
+    return (None, [first]) if isinstance(first, Problem) else _check_instance(first, registry, environ)
 
 
 def _check_instance(
-    source: Source, registry: AdapterRegistry, environ: Mapping[str, str], namespace: str
+    source: Source, registry: AdapterRegistry, environ: Mapping[str, str], namespace: str = DEFAULT_NAMESPACE
 ) -> tuple[LoadedDevice | None, list[Problem]]:
     expanded = expand_env(source, environ)
     problems = list(expanded.problems)
@@ -209,10 +209,23 @@ def read_devices(
     namespace: str = DEFAULT_NAMESPACE,
 ) -> tuple[list[LoadedDevice], list[Problem]]:
     """Every valid device of the files, and every problem of all of them; what many of a range have alike, once."""
+    return _check_instances(_instances(paths), registry, environ, namespace)
+
+
+def check_devices(
+    source: Source, registry: AdapterRegistry, environ: Mapping[str, str]
+) -> tuple[list[LoadedDevice], list[Problem]]:
+    """As `read_devices`, of one document."""
+    return _check_instances(Instances().of(source), registry, environ, DEFAULT_NAMESPACE)
+
+
+def _check_instances(
+    instances: Iterable[Source | Problem], registry: AdapterRegistry, environ: Mapping[str, str], namespace: str
+) -> tuple[list[LoadedDevice], list[Problem]]:
     problems: list[Problem] = []
     alike = _Alike()
     devices: dict[DeviceId, LoadedDevice] = {}
-    for item in _instances(paths):
+    for item in instances:
         if isinstance(item, Problem):
             problems.append(item)
             continue

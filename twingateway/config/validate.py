@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 from twingateway.config import device, instances, load
 from twingateway.config.source import Source, load_files
-from twingateway.errors import InvalidValue, Problem
+from twingateway.errors import Problem
 from twingateway.plugins.registry import AdapterRegistry
 from twingateway.twin import document, parse_model
 from twingateway.twin.identity import DEFAULT_NAMESPACE
@@ -22,7 +22,7 @@ from twingateway.twin.model import Model, ModelRef
 from twingateway.validation.documents import check_model, check_twin
 from twingateway.validation.explain import guess, shown
 from twingateway.validation.model import CompiledModel, Direction
-from twingateway.validation.report import Report
+from twingateway.validation.report import Report, bounded
 
 Document: TypeAlias = Mapping[str, Any]
 
@@ -40,7 +40,9 @@ def validate(
     by its `node` section; a node file that is given as a path is checked with all files it names. A twin's values are
     checked against the model it names, if that is among `models` or among what is validated with it. `registry` holds
     the adapters to check devices with (default: the installed ones), `environ` what `${NAME}` stands for (default:
-    the process's environment). Problems of files have a file and a line; nothing is raised for bad input.
+    the process's environment). Problems of files have a file and a line; nothing is raised for bad input. All that
+    is wrong is told, in the order of the document; of one with more than a hundred problems the first, and that there
+    are more (rule `more`).
     """
     return list(check(source, models=models, registry=registry, environ=environ).problems)
 
@@ -84,7 +86,7 @@ def _twin(source: Source, checks: _Checks) -> Report:
     twin = document.parse_twin(source.data, source.data["metadata"].get("namespace", DEFAULT_NAMESPACE))
     model = checks.models.get(twin.model) if twin.model is not None else None
     problems = _value_problems(twin, model) if model is not None else ()
-    return _located(source, Report(tuple(problems), report.warnings))
+    return _located(source, Report(bounded(problems), report.warnings))
 
 
 def _value_problems(twin: document.TwinDocument, model: Model) -> Iterator[Problem]:
@@ -96,10 +98,8 @@ def _value_problems(twin: document.TwinDocument, model: Model) -> Iterator[Probl
     )
     for section, values, direction in sections:
         for name, value in values.items():
-            try:
-                compiled.check(name, value, direction=direction)
-            except InvalidValue as error:
-                yield replace(error.problem, path=f"spec.{section}.{error.problem.path}")
+            for problem in compiled.problems(name, value, direction=direction):
+                yield replace(problem, path=f"spec.{section}.{problem.path}")
 
 
 def _model(source: Source, checks: _Checks) -> Report:
@@ -107,7 +107,7 @@ def _model(source: Source, checks: _Checks) -> Report:
 
 
 def _device(source: Source, checks: _Checks) -> Report:
-    return Report(tuple(device.check_device(source, checks.registry, checks.environ)[1]))
+    return Report(bounded(device.check_devices(source, checks.registry, checks.environ)[1]))
 
 
 def _profile(source: Source, checks: _Checks) -> Report:

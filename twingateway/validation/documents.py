@@ -6,7 +6,7 @@ when the shape is right, so its checks may rely on it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 
 from jsonschema_rs import Draft202012Validator, ValidationError
@@ -15,7 +15,8 @@ from twingateway_schemas import load
 from twingateway.errors import InvalidValue, Problem, TooLarge
 from twingateway.twin.value import Value
 from twingateway.validation.normalise import normalise
-from twingateway.validation.report import Report
+from twingateway.validation.refusals import refusals
+from twingateway.validation.report import Report, bounded
 from twingateway.validation.units import known_unit
 
 #: A document holds many values, each with the limits of a value, and nests its own levels around them.
@@ -27,35 +28,35 @@ Meaning = Callable[[dict[str, Value]], Iterator[Problem]]
 
 def check_twin(document: object) -> Report:
     """Check a DeviceTwin document, given as plain Python data (dict, list, str, int, float, bool, None)."""
-    return _check(document, "device-twin", _twin_problems)
+    return Report(bounded(_check(document, "device-twin", _twin_problems)))
 
 
 def check_model(document: object) -> Report:
     """Check a DeviceModel document, given as plain Python data. Unknown units are warnings."""
-    report = _check(document, "device-model", _model_problems)
-    problems = tuple(problem for problem in report.problems if problem.rule != "unit")
-    return Report(problems, tuple(problem for problem in report.problems if problem.rule == "unit"))
+    found = list(_check(document, "device-model", _model_problems))
+    problems = bounded(problem for problem in found if problem.rule != "unit")
+    return Report(problems, bounded(problem for problem in found if problem.rule == "unit"))
 
 
 def check_shape(document: object, schema: str) -> Report:
     """Check any document against the shipped schema of this name, and nothing else."""
-    return _check(document, schema, lambda _: iter(()))
+    return Report(bounded(_check(document, schema, lambda _: iter(()))))
 
 
-def _check(document: object, schema: str, meaning: Meaning) -> Report:
+def _check(document: object, schema: str, meaning: Meaning) -> Iterable[Problem]:
     try:
         plain = normalise(document, max_depth=DOCUMENT_DEPTH, max_bytes=DOCUMENT_BYTES)
     except InvalidValue as error:
-        return Report((error.problem,))
+        return dict.fromkeys(refusals(document)) or (error.problem,)
     except TooLarge as error:
-        return Report((Problem(error.message, rule=str(error.detail["rule"])),))
+        return (Problem(error.message, rule=str(error.detail["rule"])),)
     validator = _validator(schema)
     if isinstance(plain, dict) and validator.is_valid(plain):
-        return Report(tuple(meaning(plain)))
+        return meaning(plain)
     from twingateway.validation.explain import problems
 
     # Where jsonschema sees nothing wrong (its `$` matches before a final line break), the stricter one's words serve.
-    return Report(tuple(problems(load(schema), plain)) or tuple(map(_strict_problem, validator.iter_errors(plain))))
+    return problems(load(schema), plain) or map(_strict_problem, validator.iter_errors(plain))
 
 
 def _strict_problem(error: ValidationError) -> Problem:

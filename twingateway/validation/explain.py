@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from twingateway.errors import Problem
+from twingateway.validation.report import MOST_PROBLEMS, in_document_order
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError
@@ -43,16 +45,15 @@ _FOUND: dict[type, str] = {
 
 
 def problems(schema: Mapping[str, Any], instance: Any, path: str = "") -> list[Problem]:
-    """Everything that is wrong with `instance`, in document order as far as the schema tells; empty if nothing is.
+    """What is wrong with `instance`, in its order; empty if nothing is. One more than `bounded` leaves at most.
 
     Paths are dotted and begin with `path`. An unknown key is reported at itself, a missing one at its object.
     """
     from jsonschema import Draft202012Validator
 
-    found: dict[Problem, None] = {}
-    for error in Draft202012Validator(schema).iter_errors(instance):
-        found.update(dict.fromkeys(_problems_of(error, path)))
-    return list(found)
+    errors = Draft202012Validator(schema).iter_errors(instance)
+    found = (problem for error in errors for problem in _problems_of(error, path))
+    return in_document_order(dict.fromkeys(islice(found, MOST_PROBLEMS + 1)), instance, path)
 
 
 def explain(error: ValidationError) -> str:

@@ -19,6 +19,7 @@ from twingateway.twin.model import Model, Property
 from twingateway.twin.value import Value
 from twingateway.validation.fit import Fit
 from twingateway.validation.normalise import normalise
+from twingateway.validation.report import in_document_order
 from twingateway.validation.schema import Schema, compile_schema
 
 
@@ -60,8 +61,18 @@ class CompiledModel:
         if off_step:
             raise _refusal(name, value, off_step[0])
         if down and not check.writable:
-            raise _refusal(name, value, Problem("the model says that it can only be read", name, "access"))
+            raise _refusal(name, value, _read_only(name))
         return check.fit.convert(value)
+
+    def problems(self, name: str, value: Value, *, direction: Direction) -> list[Problem]:
+        """Everything for which `check` refuses a value, in the order of the value; empty if it does not. Raises
+        TooLarge."""
+        try:
+            self.check(name, value, direction=direction)
+        except InvalidValue as error:
+            check = self._checks.get(name)
+            return [error.problem] if check is None else _problems(check, value, name, direction) or [error.problem]
+        return []
 
     def _unknown(self, name: str, value: Value, direction: Direction) -> Value:
         if direction is Direction.IN:
@@ -91,6 +102,20 @@ def _compile(source: Property) -> _Check:
     loose = Draft202012Validator(schemas[0]).is_valid
     strict = loose if schemas[0] == schemas[1] else Draft202012Validator(schemas[1]).is_valid
     return _Check(schemas, (loose, strict), Fit.of(source), source.writable)
+
+
+def _problems(check: _Check, value: Value, path: str, direction: Direction) -> list[Problem]:
+    from twingateway.validation.explain import problems
+
+    down, found = direction is Direction.DOWN, list[Problem]()
+    moved = check.fit.onto_step(value, path, device=not down, off=found)
+    if down and not check.writable:
+        found.append(_read_only(path))
+    return in_document_order([*problems(check.schemas[down], moved, path), *found], value, path)
+
+
+def _read_only(path: str) -> Problem:
+    return Problem("the model says that it can only be read", path, "access")
 
 
 def _first_problem(schema: Schema, value: Value, path: str) -> Problem:
