@@ -157,3 +157,14 @@ async def joined(policy: str = "cloud-wins", *, first: Value = 10) -> AsyncItera
             await both.stop(node)
         await both.stop(both.edge)
         await both.stop(both.cloud)
+
+
+async def undecided(both: Joined) -> None:
+    """The edge overrode 10 by 99 while the cloud wanted 50; a person is to decide, and the link is there."""
+    both.cut()
+    await both.override(99)
+    await both.desire(50)
+    await until(lambda: both.written == [99])
+    both.heal()
+    await until(lambda: both.state(both.cloud) == both.state(both.edge) == "undecided")
+    await both.calm(lambda: (ack := both.root.queries.ack(PUMP, SPEED)) and ack.code == "overridden")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.gateway.overriding import PUMP, SPEED, Joined, joined, model
+from tests.gateway.overriding import PUMP, SPEED, Joined, joined, model, undecided
 from twingateway.errors import DeviceUnreachable, NotHolder, StoreFull
 from twingateway.gateway.state.ledger import Draft
 from twingateway.ports.memory_store import MemoryDisk
@@ -25,17 +25,6 @@ async def quiet(both: Joined) -> None:
 
 async def values(both: Joined, code: str) -> list[Any]:
     return [entry.value["value"] for entry in await both.events(both.cloud, code)]
-
-
-async def undecided(both: Joined) -> None:
-    """The edge overrode 10 by 99 while the cloud wanted 50; a person is to decide, and the link is there."""
-    both.cut()
-    await both.override(99)
-    await both.desire(50)
-    await until(lambda: both.written == [99])
-    both.heal()
-    await until(lambda: both.state(both.cloud) == both.state(both.edge) == "undecided")
-    await both.calm(lambda: (ack := both.root.queries.ack(PUMP, SPEED)) and ack.code == "overridden")
 
 
 # --- several, and second thoughts ----------------------------------------------------------------------------------

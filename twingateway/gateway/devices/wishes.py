@@ -110,11 +110,21 @@ class Wishes:
 
     def inherited(self, device: DeviceId, wish: Wish) -> Ack | None:
         """The outcome of a desired value that was written as an override already; until the device, having been
-        handed over, was found without it."""
+        handed over, was found without it, or was told something else."""
         said = self.ack(device, wish)
         is_asked = said is not None and said.code == HANDED_OVER
         override = None if wish.is_override or is_asked else self._origin(device, wish)
-        return None if override is None or override.ack is None or not override.ack.settled else override.ack
+        if override is None or override.ack is None or not override.ack.settled:
+            return None
+        return None if self._was_left(device, wish, override) else override.ack
+
+    def _was_left(self, device: DeviceId, wish: Wish, override: Override) -> bool:
+        """Whether something else was carried out since. While an override is followed, what is desired is said to be
+        `overridden`, unless it had never come to the device before."""
+        ack = self.desired_ack(device, wish.name)
+        if ack is None or ack.code == OVERRIDDEN or ack.version == wish.version:
+            return False
+        return ack.version > override.base or ack.state not in _NEVER_THERE
 
     def observed(self, device: DeviceId, name: str) -> Value:
         """What the device was last seen to take; None if that is not known."""

@@ -20,6 +20,7 @@ from twingateway.gateway.peering.peers import Peers
 from twingateway.gateway.state.ledger import DOUBT, Draft, Ledger
 from twingateway.gateway.state.numbers import BLOCK, Numbers
 from twingateway.gateway.state.table import TwinTable
+from twingateway.twin.conflict import Verdict
 from twingateway.twin.desired import origin_of
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.presence import STATE
@@ -76,17 +77,23 @@ class Histories:
         return is_known or self.is_since(restored, register)
 
     def written_since(self, device: DeviceId) -> dict[RegisterKey, Draft]:
-        """What people wrote after the root was restored is newer than anything that it wrote before; it keeps its
-        seq, so that nobody takes it for another word. What came of an override is not kept: it is judged anew, if it
-        was not before."""
+        """What people wrote, or decided, after the root was restored is newer than anything that it wrote before; it
+        keeps its seq, so that nobody takes it for another word. What came of an override by itself is not kept: it is
+        judged anew, if it was not before."""
         current = self._table.get(lifecycle_key(device))
         restored = None if current is None else Restored.of(fields(current.register))
-        return {
-            register.key: Draft(register.key, register.value, register.time, register.version.seq)
-            for register in registers_of(self._table, device, WRITTEN)
-            if restored is not None and self.is_since(restored, register)
-            if not origin_of(register.value).override
-        }
+        if restored is None:
+            return {}
+        verdicts = registers_of(self._table, device, (Section.VERDICT,))
+        decided = [each for each in verdicts if self.is_since(restored, each) and _is_by_a_person(each)]
+        names = {each.key.name for each in decided}
+        said = [
+            each
+            for each in registers_of(self._table, device, WRITTEN)
+            if (each.key.section is Section.DESIRED and each.key.name in names)  # also if it stood before
+            or (self.is_since(restored, each) and not origin_of(each.value).override)
+        ]
+        return {each.key: Draft(each.key, each.value, each.time, each.version.seq) for each in [*decided, *said]}
 
     def present(self, device: DeviceId) -> list[RegisterKey]:
         """What clients wrote of it that has a value."""
@@ -137,3 +144,9 @@ def numbers_said(table: TwinTable, ledger: Ledger, claims: Iterable[Claim]) -> l
 def _began(value: Value) -> int:
     """The last lsn from before the process that did something; less than any if nobody did it."""
     return value if isinstance(value, int) else -1
+
+
+def _is_by_a_person(verdict: Register) -> bool:
+    """It is not what the policy made of an override."""
+    read = Verdict.read(verdict.value)
+    return read is not None and bool(read.by)
