@@ -71,6 +71,31 @@ def test_one_twin_shows_which_values_are_good(ask: Run, node: FakeNode) -> None:
     assert "device-refused: level: refused" in text
 
 
+def test_one_twin_shows_the_units_of_its_model(ask: Run, node: FakeNode) -> None:
+    properties = {
+        "temperature": {"type": "number", "unit": "Celsius"},
+        "mode": {"type": "string"},
+        "levels": {"type": "array", "items": {"type": "number", "unit": "m"}},
+        "setpoint": {"type": "number", "unit": "K"},
+    }
+    ack = {"state": "applied", "version": "1.1.6", "time": 0}
+    node.answer("GET", "/twins/hvac", twin("hvac", temperature=20, mode="on", levels=[1, 2], ack=ack))
+    node.answer("GET", "/models/hvac/versions/1", {"kind": "DeviceModel", "spec": {"properties": properties}})
+    rows = _lines(ask("get", "twin", "hvac", "--namespace", "acme").stdout)
+    assert ["PROPERTY", "REPORTED", "UNIT", "AT", "QUALITY", "DESIRED", "ACK"] in rows
+    begun = {" ".join(row).partition("2023-11-")[0].rstrip() for row in rows}
+    assert begun >= {"temperature 20 Celsius", "mode on", "levels [1, 2] m", "setpoint K 21.5 applied"}
+    assert node.asked[1].query == {"namespace": ["acme"]}
+
+
+def test_one_twin_is_shown_though_its_model_is_not_there(ask: Run, node: FakeNode) -> None:
+    node.answer("GET", "/twins/hvac", twin("hvac", temperature=20))
+    node.problem("GET", "/models/hvac/versions/1", 404, "No such model", "it has not come", code="unknown-model")
+    result = ask("get", "twin", "hvac")
+    assert result.exit_code == 0
+    assert any(row[:2] == ["temperature", "20"] for row in _lines(result.stdout))
+
+
 def test_one_twin_as_yaml_is_the_document(ask: Run, node: FakeNode) -> None:
     document = twin("hvac", temperature=20.5, mode="on", text="10:30")
     node.answer("GET", "/twins/hvac", document)

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from tests.cli.conftest import Run
 from tests.cli.fake_node import FakeNode
@@ -98,7 +99,7 @@ def test_after_a_break_it_goes_on_where_it_was(ask: Run, node: FakeNode) -> None
     _stream(node)
     _stream(node, _reported(9, 2))
     node.problem("GET", "/events", 404, "Gone", "no such stream", code="not-found")
-    result = ask("watch", "--json")
+    result = ask("watch", "-o", "json")
     events = [json.loads(line) for line in result.stdout.splitlines()]
     assert [(each["event"], each["value"]) for each in events] == [("reported", 1), ("reported", 2)]
     asked = [each.headers.get("last-event-id") for each in node.asked]
@@ -107,6 +108,24 @@ def test_after_a_break_it_goes_on_where_it_was(ask: Run, node: FakeNode) -> None
     assert result.stderr.count("connected again") == 2
     assert "the node is stopping; trying again in 0.02 s" in result.stderr
     assert "the node ended the stream; trying again in 0.01 s" in result.stderr
+
+
+@pytest.mark.parametrize("options", [("-o", "json"), ("--output", "json"), ("--json",)])
+def test_as_json_each_event_is_one_line(ask: Run, node: FakeNode, options: tuple[str, ...]) -> None:
+    _stream(node, _reported(6, {"low": 1}), _event(7, "presence", property="kept", value=None))
+    node.problem("GET", "/events", 401, "A token is needed", "send it")
+    first, second = map(json.loads, ask("watch", *options).stdout.splitlines())
+    assert (first["event"], first["twin"], first["value"]) == ("reported", "hvac", {"low": 1})
+    assert (second["event"], second["property"]) == ("presence", "kept")
+
+
+def test_as_yaml_each_event_is_one_document(ask: Run, node: FakeNode) -> None:
+    _stream(node, _reported(6, {"low": 1}), _reported(7, "a: b\n---\n"))
+    node.problem("GET", "/events", 401, "A token is needed", "send it")
+    text = ask("watch", "-o", "yaml").stdout
+    assert text.startswith("---\nevent: reported\n")
+    documents = list(YAML(typ="safe", pure=True).load_all(text))
+    assert [each["value"] for each in documents] == [{"low": 1}, "a: b\n---\n"]
 
 
 def test_the_first_connection_must_succeed(ask: Run, node: FakeNode) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from twingateway.cli.client import DEFAULT_API, Api, ApiOption, NamespaceOption, TokenOption
 from twingateway.cli.output import Form, FormOption, print_data, print_table, shown, shown_time
-from twingateway.errors import UnknownModel
+from twingateway.errors import NotFound, UnknownModel
 from twingateway.twin.presence import PresenceState
 
 app = typer.Typer(
@@ -64,7 +64,8 @@ def twin(
     token_file: TokenOption = None,
     namespace: NamespaceOption = None,
 ) -> None:
-    """Show one twin: its properties, desired and reported, and how far each desired value has come.
+    """Show one twin: its properties, desired and reported, in their model's units, and how far each desired value has
+    come.
 
     Examples:
       twingateway get twin hvac
@@ -72,7 +73,8 @@ def twin(
     """
     from urllib.parse import quote
 
-    document = Api(api, token_file, namespace).get(f"/twins/{quote(name, safe='')}")
+    caller = Api(api, token_file, namespace)
+    document = caller.get(f"/twins/{quote(name, safe='')}")
     if output is not Form.TABLE:
         print_data(document, output)
         return
@@ -95,7 +97,10 @@ def twin(
     for name, each in status.get("quality", {}).items():
         print(f"{'bad:':<11}{shown(name)}, since {shown_time(each.get('since', 0))}, {shown(ack_note(each))}")
     print()
-    print_table(("PROPERTY", "REPORTED", "AT", "QUALITY", "DESIRED", "ACK", ""), _property_rows(document))
+    units = _units(caller, document["spec"].get("model"))
+    print_table(
+        ("PROPERTY", "REPORTED", "UNIT", "AT", "QUALITY", "DESIRED", "ACK", ""), _property_rows(document, units)
+    )
 
 
 @app.command("models")
@@ -127,12 +132,10 @@ def model(
       twingateway get model hvac
       twingateway get model hvac@1.2.0 -o yaml > models/hvac.yaml
     """
-    from urllib.parse import quote
-
     caller = Api(api, token_file, namespace)
     name, _, version = name.partition("@")
     version = version or _last_version(caller, name)
-    document = caller.get(f"/models/{quote(name, safe='')}/versions/{quote(version, safe='')}")
+    document = _model(caller, name, version)
     if output is not Form.TABLE:
         print_data(document, output)
         return
@@ -226,14 +229,33 @@ def _twin_row(document: dict[str, Any]) -> Row:
     )
 
 
-def _property_rows(document: dict[str, Any]) -> Iterable[Row]:
+def _model(caller: Api, name: str, version: str) -> dict[str, Any]:
+    """Its document. Raises UnknownModel."""
+    from urllib.parse import quote
+
+    found: dict[str, Any] = caller.get(f"/models/{quote(name, safe='')}/versions/{quote(version, safe='')}")
+    return found
+
+
+def _units(caller: Api, ref: str | None) -> dict[str, str]:
+    """By property, of those that have one; also what the items of a list are in. None while the model is missing."""
+    try:
+        properties = {} if ref is None else _model(caller, *ref.split("@", 1))["spec"]["properties"]
+    except NotFound:
+        return {}
+    found = {name: each.get("unit") or each.get("items", {}).get("unit") for name, each in properties.items()}
+    return {name: unit for name, unit in found.items() if unit}
+
+
+def _property_rows(document: dict[str, Any], units: dict[str, str]) -> Iterable[Row]:
     spec, status = document["spec"], document["status"]["properties"]
     desired, reported = spec["desiredProperties"], spec["reportedProperties"]
     for name in sorted({*desired, *reported}):
         ack = status["desired"].get(name, {}).get("ack", {})
         told = status["reported"].get(name, {})
         at = shown_time(told.get("time", 0))
-        yield name, reported.get(name), at, _quality(told), desired.get(name), ack.get("state"), ack_note(ack)
+        wanted = desired.get(name), ack.get("state"), ack_note(ack)
+        yield name, reported.get(name), units.get(name), at, _quality(told), *wanted
 
 
 def _quality(told: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
+from io import StringIO
 from typing import Annotated, Any
 
 import typer
@@ -64,14 +65,21 @@ def _print_json(data: Any) -> None:
     print(json.dumps(data, indent=2, ensure_ascii=False))
 
 
-def _print_yaml(data: Any) -> None:
+def yaml_text(data: Any) -> str:
+    """`data`: plain JSON data."""
     from ruamel.yaml import YAML
 
+    text = StringIO()
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     yaml.allow_unicode = True
-    yaml.dump(data, sys.stdout)
+    yaml.dump(data, text)
+    return text.getvalue()
+
+
+def _print_yaml(data: Any) -> None:
+    print(yaml_text(data), end="")
 
 
 _PRINTERS: dict[Form, Callable[[Any], None]] = {

@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 import typer
 
 from twingateway.cli.client import DEFAULT_API, TIMEOUT, Api, ApiOption, NamespaceOption, TokenOption, to_error
 from twingateway.cli.get import ack_note
-from twingateway.cli.output import shown, shown_time
+from twingateway.cli.output import Form, FormOption, shown, shown_time, yaml_text
 from twingateway.errors import NotFound, Unavailable
 from twingateway.twin.event_kind import EventKind
 from twingateway.twin.presence import STATE
@@ -42,21 +42,22 @@ def watch(
         list[EventKind] | None,
         typer.Option("--kind", help="Only these events; may be repeated.", case_sensitive=True),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
+    output: FormOption = Form.TABLE,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as -o json.", hidden=True)] = False,
     api: ApiOption = DEFAULT_API,
     token_file: TokenOption = None,
     namespace: NamespaceOption = None,
 ) -> None:
     """Follow every change until Ctrl-C: reported and desired values and their quality, acknowledgements, presence,
-    notices.
+    notices. As a table each is one line, as JSON one object a line, as YAML one document.
 
     Examples:
       twingateway watch
       twingateway watch hvac
       twingateway watch --kind presence --kind notice
-      twingateway watch --json | jq 'select(.property == "power")'
+      twingateway watch -o json | jq 'select(.property == "power")'
     """
-    show, caller = _json_line if as_json else _text_line, Api(api, token_file, namespace)
+    show, caller = _FORMS[Form.JSON if as_json else output], Api(api, token_file, namespace)
     if name is not None:
         _tell_if_missing(caller, name)
     wanted = {"twin": name, "kind": [kind.value for kind in kinds or ()]}
@@ -120,6 +121,10 @@ def _json_line(event: str, data: dict[str, Any]) -> str:
     return json.dumps({"event": event, **data}, ensure_ascii=False)
 
 
+def _yaml_document(event: str, data: dict[str, Any]) -> str:
+    return f"---\n{yaml_text({'event': event, **data})}".rstrip()
+
+
 def _text_line(event: str, data: dict[str, Any]) -> str:
     """Empty for what nodes tell each other beside a device's state, which people hear of as quality and notices."""
     if event == EventKind.PRESENCE and data.get("property") != STATE:
@@ -157,3 +162,10 @@ def _value(value: Any, event: str) -> str:
         return shown(value)
     holder = value.get("holder")
     return ", ".join(filter(None, [shown(value["state"]), holder and f"held by {shown(holder)}", ack_note(value)]))
+
+
+_FORMS: dict[Form, Callable[[str, dict[str, Any]], str]] = {
+    Form.TABLE: _text_line,
+    Form.JSON: _json_line,
+    Form.YAML: _yaml_document,
+}
