@@ -244,10 +244,14 @@ class Oracle:
         return bool(knowing) and writer not in knowing and knowing <= self._unheard
 
     def _is_uncovered(self, key: Key, since: list[Written]) -> bool:
-        """An override was written since then, and its line ended otherwise than as the desired value."""
+        """An override was written since then, and its line ended otherwise than as the desired value, in the end or
+        until a person decided anew."""
         edits = [edit for each in since if (edit := self.edits.find(key, each.value)) is not None]
         return any(
-            each.withdrawal != REFUSED or each.verdict is Outcome.LOST or self.edits.is_void(each)
+            each.withdrawal != REFUSED
+            or each.verdict is Outcome.LOST
+            or each.is_decided_anew
+            or self.edits.is_void(each)
             for edit in edits
             for each in self.edits.line_of(edit)
         )

@@ -79,6 +79,11 @@ class LocalEdit:
     """When each of the root's was seen first: by its outcome, who decided, and the root's time."""
     write: Write | None = None
 
+    @property
+    def is_decided_anew(self) -> bool:
+        """A person decided for the second time, since the root was put back: what the first did counts no more."""
+        return sum(bool(by) for _, by, _ in self.verdicts) > 1
+
 
 @dataclass(slots=True)
 class LocalEdits:
@@ -176,11 +181,15 @@ class LocalEdits:
         if verdict.outcome is Outcome.ACCEPTED:
             if edit.write is None:
                 edit.write = self.writes.ask(edit.key, edit.value, now)
+            elif edit.is_decided_anew:
+                edit.write.asked = now
             # A root that was put back may take what is of a device that was another's, or another one, before that.
             is_doubtful = again or (self.is_void(edit) and self.root_replaced >= edit.asked)
             edit.write.outcome, edit.write.ended = (UNKNOWN, inf) if is_doubtful else (DONE, now)
         elif verdict.outcome is Outcome.WITHDRAWN:
             self._take_back(edit)
+        elif edit.is_decided_anew and edit.write is not None:
+            edit.write.outcome = LOST
 
     def _see_accepted(self, edit: LocalEdit) -> None:
         """By itself a value is accepted over what the cloud wrote meanwhile only if the edge wins."""
