@@ -276,8 +276,8 @@ async def test_what_a_restored_root_granted_before_it_knew_is_not_taken_for_the_
             await until(lambda: cloud.gateway.repair.repairs == 1)
             await until(lambda: other.gateway.ownership.held(PUMP))
             refused = Notices()
+            cloud.gateway.ledger.record(refused)
             async with edge.running(cloud):
-                edge.gateway.ledger.record(refused)
                 await until(lambda: "claim-refused" in refused.codes)
                 assert other.gateway.ownership.held(PUMP)
 

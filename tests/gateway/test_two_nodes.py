@@ -10,10 +10,12 @@ import pytest
 from twingateway.errors import DeviceUnreachable, NotAuthorized, TwinGatewayError, Unavailable, VersionMismatch
 from twingateway.gateway.devices import host, reporter
 from twingateway.gateway.peering import acceptor, route
+from twingateway.gateway.state.events import Notice
 from twingateway.ports.link import Knocking, Link, LinkHandler
 from twingateway.ports.memory_dialing import MemoryDialer
 from twingateway.testing.joined import FakeMachine, MemoryNode, NamedVerifier, until
 from twingateway.twin.ack import AckState
+from twingateway.twin.entry import JournalEntry
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.register import Section
 
@@ -200,6 +202,29 @@ async def test_a_second_node_with_the_same_device_is_refused() -> None:
             codes += [event.code for event in await listening.next_batch() if hasattr(event, "code")]
         assert reported(cloud, "flow") == 1.5
         assert cloud.gateway.peers.holder(PUMP) == "edge"
+
+
+async def test_a_refused_claim_is_one_event_for_each_link_and_told_at_the_claimant_too() -> None:
+    cloud, edge = pair()
+    other = MemoryNode("other")
+    other.machines["pump"] = FakeMachine({"flow": 99.0})
+    async with cloud.running() as root, edge.running(cloud):
+        await until(lambda: reported(cloud, "flow") == 1.5)
+        async with other.running(cloud) as gateway:
+            listening = gateway.events.listen(0, 0)
+            codes: list[str] = []
+            for link in range(1, 3):
+                while codes.count("claim-refused") < link:
+                    codes += [event.code for event in await listening.next_batch() if isinstance(event, Notice)]
+                for node in (root, gateway):
+                    node.ledger.notice("behind-it", "whatever was to come before this is there, too")
+                kept: list[str] = []
+                while kept.count("behind-it") < 2 * link:
+                    await asyncio.sleep(0.002)
+                    page = await root.store.kept_page("event", 0, 100)
+                    kept = [placed.entry.name for placed in page if isinstance(placed.entry, JournalEntry)]
+                assert kept.count("claim-refused") == link
+                cloud.listener.links[-1].drop()
 
 
 async def test_a_region_between_passes_everything_through() -> None:

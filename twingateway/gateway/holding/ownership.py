@@ -266,7 +266,7 @@ class Ownership:
             return  # it was decided anew since
         self._denied[device] = version
         self._elsewhere.add(device)
-        self._ledger.notice("claim-refused", reason, device)
+        self._ledger.repeat("claim-refused", reason, device)
 
     def on_restore(self, peer: Peer, body: Any) -> None:
         """The root gives back what this node told it before its store was lost or rolled back; nodes on the way add

@@ -339,12 +339,17 @@ class Ledger:
     def notice(self, code: str, message: str, device: DeviceId | None = None, **detail: Value) -> None:
         """Tell listeners something that is not a register, log it, and put it on record; also when the store has no
         numbers left."""
-        time = self._clock.wall_ms()
-        about = {} if device is None else {"device": str(device)}
-        log.warning(message, code=code, **about)
-        self.tell(code, message, device, time, detail)
+        time = self.repeat(code, message, device, **detail)
         for recorder in self._recorders:
             recorder.on_notice(code, message, device, time, detail)
+
+    def repeat(self, code: str, message: str, device: DeviceId | None = None, **detail: Value) -> int:
+        """Tell listeners, and log, what another node said to this one and has on record itself. Returns when, in Unix
+        milliseconds."""
+        time = self._clock.wall_ms()
+        log.warning(message, code=code, **({} if device is None else {"device": str(device)}))
+        self.tell(code, message, device, time, detail)
+        return time
 
     def tell(self, code: str, message: str, device: DeviceId | None, time: int, detail: Mapping[str, Value]) -> None:
         """Tell listeners a notice that is on record already, of this node or another."""
