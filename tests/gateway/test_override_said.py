@@ -3,12 +3,16 @@ tell nothing of those of the history that was lost."""
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+
 import pytest
 
-from tests.gateway.overriding import PUMP, SPEED, Joined, joined
+from tests.gateway.overriding import PUMP, SPEED, Joined, joined, model
 from twingateway.gateway.state.overridden import override_of
 from twingateway.ports.memory_store import MemoryDisk, MemoryStore
-from twingateway.testing.joined import until
+from twingateway.testing.joined import FakeMachine, MemoryNode, until
 from twingateway.twin.override import MOST_BEFORE
 
 #: How far the numbers of a store's next opening jump.
@@ -16,13 +20,13 @@ NEAR, FAR = 10, 1 << 31
 JUMPS = pytest.mark.parametrize(("lost", "since"), [(FAR, NEAR), (NEAR, FAR)])
 
 
+def jumping(distance: int) -> Callable[[MemoryDisk], MemoryStore]:
+    """A store whose numbers go on that far behind those that it reserved."""
+    return lambda disk: MemoryStore(disk, lambda count: distance.to_bytes(4) + secrets.token_bytes(count - 4))
+
+
 async def start_jumping(both: Joined, distance: int) -> None:
-    """The edge, whose numbers go on that far behind those that it reserved."""
-
-    def jump(count: int) -> bytes:
-        return distance.to_bytes(4) + bytes(range(distance % 7, distance % 7 + count - 4))
-
-    both.edge._open_store = lambda disk: MemoryStore(disk, jump)
+    both.edge._open_store = jumping(distance)
     await both.start(both.edge)
 
 
@@ -136,3 +140,47 @@ async def test_also_if_the_store_had_found_itself_put_back_before_in_what_was_lo
         await both.calm(lambda: both.state(both.cloud) is None and both.state(both.edge) is None)
         assert both.holder.repair.repairs == 0
         assert shown(both) == (99, None)
+
+
+async def under(stack: AsyncExitStack, node: MemoryNode, parent: MemoryNode, jump: int) -> AsyncExitStack:
+    node._open_store = jumping(jump)
+    life = await stack.enter_async_context(AsyncExitStack())
+    await life.enter_async_context(node.running(parent, dict.fromkeys(node.machines, "pump@1")))
+    return life
+
+
+@JUMPS
+async def test_a_region_that_forgot_as_well_changes_nothing_of_that(lost: int, since: int) -> None:
+    """Nobody tells the edge so before it says something that the root takes for older than what it has."""
+    both, region = Joined(), MemoryNode("region")
+    both.edge.machines["pump"] = FakeMachine({"flow": 1.5}, frozenset({SPEED}))
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(both.cloud.running())
+        await both.root.commands.put_model("default", model("edge-wins"))
+        between, below = await under(stack, region, both.cloud, NEAR), await under(stack, both.edge, region, NEAR)
+        await until(
+            lambda: both.holder.models.find("default", "pump@1") is not None and both.root.queries.exists(PUMP)
+        )
+        await both.desire(10)
+        await both.applied(10)
+        old = both.backup(both.edge)
+        await below.aclose()
+        below = await under(stack, both.edge, region, lost)
+        await until(lambda: both.holder.ownership.held(PUMP))
+        await both.override(98)
+        await both.applied(98)
+        await until(
+            lambda: both.state(both.cloud) is None and not any(len(p.session.outbox) for p in both.holder.peers)
+        )
+        await below.aclose()
+        await between.aclose()
+        both.edge.disk, region.disk = old, MemoryDisk()
+        both.edge.path.cut = True
+        await under(stack, both.edge, region, since)
+        await both.override(99)
+        await under(stack, region, both.cloud, NEAR)
+        both.edge.path.cut = False
+        await both.applied(99)
+        await settled(both)
+        assert shown(both) == (99, None)
+        assert both.written[-1] == 99
