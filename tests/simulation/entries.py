@@ -1,10 +1,11 @@
-"""What must have become of journal entries: each once at the root, those of one node and class in order.
+"""What must have become of journal entries: each once at the root, those of one node and class in order, or else a
+gap record in its place.
 
 The record of a local override is one, too; of these those of one property are in order.
 
 Excuses. An entry, or the gap record that stands for it, is at every moment on the disk of the node that took it last,
-and is deleted below when it is durable above. If that disk is replaced by an older copy or an empty one, nobody else
-needs to have what was on it.
+and is deleted below when it is durable above; but whoever had it knows, and says, that there was one. If the disks of
+all of these below the root are replaced by older copies or empty ones, nobody else needs to know of it.
 What waits on a disk that is put back, and waited no more on the one before, may be news above: it comes behind what
 was told meanwhile. What began after that comes behind it, as ever.
 """
@@ -16,6 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import combinations
 
+from tests.simulation.topology import ROOT
 from twingateway.ports.memory_store import MemoryDisk
 from twingateway.twin.entry import JournalEntry
 
@@ -24,6 +26,9 @@ NAME = "simulated"
 #: The name of the records of local overrides.
 OVERRIDE = "override"
 
+#: Of an entry: class, journal and seq.
+Place = tuple[str, bytes, int]
+
 
 @dataclass(slots=True)
 class Entries:
@@ -31,37 +36,51 @@ class Entries:
     they are durable, ascending."""
 
     done: defaultdict[tuple[str, str, str], list[int]] = field(default_factory=lambda: defaultdict(list))
-    excused: set[int | None] = field(default_factory=set)
+    _place: dict[int, Place] = field(default_factory=dict)
+    _had: defaultdict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+    """By node but the root: the numbers of entries that ever waited on its disk, or on that of which it is a copy."""
+    _copies: list[tuple[MemoryDisk, set[int]]] = field(default_factory=list)
+    """The same of copies of disks."""
     _met: set[int | None] = field(default_factory=set)
     """Numbers that were on any disk when one was replaced."""
     _behind: defaultdict[int | None, set[int | None]] = field(default_factory=lambda: defaultdict(set))
     """By number of an entry that a disk which was put back has waiting: the numbers that it may come behind."""
 
-    def replaced(self, before: MemoryDisk, after: MemoryDisk, disks: Iterable[MemoryDisk]) -> list[int]:
-        """A disk was replaced: the entries that may have gone with it, also those for which it had a gap record;
-        `disks`: all that there are now."""
-        self._met |= {number_of(entry) for disk in (before, *disks) if disk is not after for entry in _on(disk)}
+    def look(self, node: str, disk: MemoryDisk) -> None:
+        """A node has made something durable."""
+        if node == ROOT:
+            return
+        for entry in _waiting(disk):
+            number = number_of(entry)
+            if number is not None:
+                self._place[number] = (entry.class_name, entry.journal_id, entry.seq)
+                self._had[node].add(number)
+
+    def copied(self, node: str, copy: MemoryDisk) -> None:
+        """A node's disk was backed up."""
+        self._copies.append((copy, set(self._had[node])))
+
+    def replaced(self, node: str, before: MemoryDisk, after: MemoryDisk, disks: Iterable[MemoryDisk]) -> list[int]:
+        """A disk was replaced: the entries that are gone with it; `disks`: all that there are now."""
+        self._had[node] = next((had for copy, had in self._copies if copy is after), set())
+        others = [disk for disk in disks if disk is not after]
+        self._met |= {number_of(entry) for disk in (before, *others) for entry in _on(disk)}
         for number in {*map(number_of, _waiting(after))} - {*map(number_of, _waiting(before))}:
             self._behind[number] |= self._met
-        gone = {number_of(entry) for entry in _on(before)} - {number_of(entry) for entry in _on(after)} - {None}
-        known = {number_of(entry) for disk in (before, *disks) for entry in _on(disk)}
-        given_up = {(entry.node, entry.class_name) for entry in _on(before) if entry.gap}
-        for key, numbers in self.done.items():
-            if key[:2] in given_up:
-                gone |= {*numbers} - known
-        self.excused |= gone
-        return sorted(gone)
+        gone = {number_of(entry) for entry in _on(before)} - {number_of(entry) for entry in _on(after)}
+        return sorted(number for number in gone if number is not None)
 
     def judge(self, root: MemoryDisk) -> list[str]:
         problems: list[str] = []
         arrived: defaultdict[tuple[str, str, str], list[int]] = defaultdict(list)
-        missing: defaultdict[tuple[str, str], int] = defaultdict(int)
+        gaps: set[Place] = set()
         for entry in _kept(root):
             number = number_of(entry)
             if number is not None:
                 arrived[entry.node, entry.class_name, _property(entry)].append(number)
             elif entry.gap:
-                missing[entry.node, entry.class_name] += entry.count
+                gaps |= {(entry.class_name, entry.journal_id, seq) for seq in range(entry.seq, entry.last + 1)}
+        known = set().union(*self._had.values())
         for key in {*arrived, *self.done}:
             numbers = arrived[key]
             twice = sorted({number for number in numbers if numbers.count(number) > 1})
@@ -69,10 +88,13 @@ class Entries:
                 problems.append(f"journal of {key}: {twice} came twice")
             if any(before not in self._behind[number] for before, number in _inverted(numbers)):
                 problems.append(f"journal of {key}: not in order: {numbers}")
-            lacking = [number for number in self.done[key] if number not in numbers and number not in self.excused]
-            missing[key[:2]] -= len(lacking)
-            if lacking and missing[key[:2]] < 0:
-                problems.append(f"journal of {key}: {lacking} never came, and no gaps stand for them")
+            both = sorted(n for n in numbers if self._place[n] in gaps and not self._behind[n])
+            if both:
+                problems.append(f"journal of {key}: {both} came, and gaps stand for them")
+            lacking = {*self.done[key]} - {*numbers}
+            untold = sorted(number for number in lacking & known if self._place[number] not in gaps)
+            if untold:
+                problems.append(f"journal of {key}: {untold} never came, and no gap stands for them")
         return problems
 
 

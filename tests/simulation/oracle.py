@@ -144,7 +144,7 @@ class Oracle:
             for key in list(self.writes.by_key)
             for write in self.writes.lose(key, lambda write: any(_has(disk, write) for disk in disks))
         ]
-        numbers = self.entries.replaced(before, world.nodes[node].disk, disks)
+        numbers = self.entries.replaced(node, before, world.nodes[node].disk, disks)
         if gone or lost or numbers:
             world.note(f"  gone with it: {[f'{each.key}={each.value}' for each in [*gone, *lost]]} entries {numbers}")
 

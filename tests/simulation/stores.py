@@ -35,6 +35,7 @@ class SlowStore(MemoryStore):
     async def receive(self, filings: Sequence[Filing]) -> list[JournalEntry]:
         await self._step(self._node, "before it takes journal entries")
         taken = await super().receive(filings)
+        self._on_commit(self._node)
         await self._step(self._node, "having taken journal entries")
         return taken
 

@@ -5,70 +5,134 @@ from __future__ import annotations
 import copy
 
 from tests.simulation.entries import NAME, Entries
+from tests.simulation.topology import ROOT
 from twingateway.ports.journal import Filing
 from twingateway.ports.memory_store import MemoryDisk
-from twingateway.twin.entry import EVENT, JournalEntry
+from twingateway.twin.entry import EVENT, LOST, JournalEntry
+
+EDGE = "edge"
+KEY = (EDGE, EVENT, "")
 
 
-def begin(node: MemoryDisk, number: int, journal: bytes) -> None:
-    entry = JournalEntry(EVENT, "default", "edge", None, NAME, 0, {"number": number})
-    node.journal.begin([Filing(entry, 0, queue=True, keep=False)], journal)
+class Told(Entries):
+    """An edge below a root. `begin` and `deliver` are what the nodes do."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.disks = {ROOT: MemoryDisk(), EDGE: MemoryDisk()}
 
-def deliver(node: MemoryDisk, root: MemoryDisk) -> None:
-    """All that waits, in its order."""
-    waiting = node.journal.queues[EVENT].waiting
-    root.journal.receive(Filing(placed.entry, 0, queue=False, keep=True) for placed, _ in waiting.values())
-    waiting.clear()
+    def begin(self, number: int, journal: bytes, disk: MemoryDisk | None = None) -> None:
+        entry = JournalEntry(EVENT, "default", EDGE, None, NAME, 0, {"number": number})
+        disk = disk or self.disks[EDGE]
+        disk.journal.begin([Filing(entry, 0, queue=True, keep=False)], journal)
+        self.look(EDGE, disk)
+        self.done[KEY].append(number)
 
+    def deliver(self, disk: MemoryDisk | None = None) -> None:
+        """All that waits, in its order."""
+        waiting = (disk or self.disks[EDGE]).journal.queues[EVENT].waiting
+        self.disks[ROOT].journal.receive(Filing(p.entry, 0, queue=False, keep=True) for p, _ in waiting.values())
+        waiting.clear()
 
-def put_back(entries: Entries, root: MemoryDisk, before: MemoryDisk, after: MemoryDisk) -> MemoryDisk:
-    entries.replaced(before, after, [root, after])
-    return after
+    def back_up(self, node: str) -> MemoryDisk:
+        made = copy.deepcopy(self.disks[node])
+        self.copied(node, made)
+        return made
+
+    def put_back(self, node: str, disk: MemoryDisk) -> None:
+        before, self.disks[node] = self.disks[node], disk
+        self.replaced(node, before, disk, self.disks.values())
+
+    def remind(self, journal: bytes, last: int) -> None:
+        gap = JournalEntry(EVENT, "default", EDGE, None, "", 0, None, journal, 1, last, LOST)
+        self.disks[ROOT].journal.receive([Filing(gap, 0, queue=False, keep=True)])
+
+    @property
+    def problems(self) -> list[str]:
+        return self.judge(self.disks[ROOT])
 
 
 def test_what_only_a_store_that_was_put_back_has_may_come_behind_what_was_told_meanwhile() -> None:
-    entries, root, first = Entries(), MemoryDisk(), MemoryDisk()
-    begin(first, 1, b"first")
-    second = put_back(entries, root, first, MemoryDisk())
-    begin(second, 2, b"second")
-    deliver(second, root)
-    third = put_back(entries, root, second, copy.deepcopy(first))
-    deliver(third, root)
-    assert entries.judge(root) == []
+    world = Told()
+    world.begin(1, b"first")
+    backup = world.back_up(EDGE)
+    world.put_back(EDGE, MemoryDisk())
+    world.begin(2, b"second")
+    world.deliver()
+    world.put_back(EDGE, backup)
+    world.deliver()
+    assert world.problems == []
 
 
 def test_what_a_root_that_was_replaced_misses_may_come_behind_newer_from_a_store_that_was_put_back() -> None:
-    entries, root, node = Entries(), MemoryDisk(), MemoryDisk()
-    begin(node, 1, b"only")
-    backup = copy.deepcopy(node)
-    deliver(node, root)
-    begin(node, 2, b"only")
-    fresh = MemoryDisk()
-    entries.replaced(root, fresh, [fresh, node])
-    deliver(node, fresh)
-    deliver(put_back(entries, fresh, node, backup), fresh)
-    assert entries.judge(fresh) == []
+    world = Told()
+    world.begin(1, b"only")
+    backup = world.back_up(EDGE)
+    world.deliver()
+    world.begin(2, b"only")
+    world.put_back(ROOT, MemoryDisk())
+    world.deliver()
+    world.put_back(EDGE, backup)
+    world.deliver()
+    assert world.problems == []
 
 
 def test_what_began_after_a_store_was_put_back_comes_behind_what_that_had() -> None:
-    entries, root, first = Entries(), MemoryDisk(), MemoryDisk()
-    begin(first, 1, b"first")
-    second = put_back(entries, root, first, MemoryDisk())
-    third = put_back(entries, root, second, copy.deepcopy(first))
+    world = Told()
+    world.begin(1, b"first")
+    backup = world.back_up(EDGE)
+    world.put_back(EDGE, MemoryDisk())
+    world.put_back(EDGE, backup)
     late = MemoryDisk()
-    begin(late, 2, b"third")
-    deliver(late, root)
-    deliver(third, root)
-    assert entries.judge(root) == [f"journal of {('edge', EVENT, '')}: not in order: [2, 1]"]
+    world.begin(2, b"third", late)
+    world.deliver(late)
+    world.deliver()
+    assert world.problems == [f"journal of {KEY}: not in order: [2, 1]"]
 
 
 def test_a_lost_entry_that_comes_from_no_store_that_was_put_back_is_not_in_order() -> None:
-    entries, root, node = Entries(), MemoryDisk(), MemoryDisk()
-    begin(node, 1, b"only")
-    ahead = copy.deepcopy(node)
-    begin(ahead, 2, b"only")
+    world = Told()
+    world.begin(1, b"only")
+    ahead = copy.deepcopy(world.disks[EDGE])
+    world.begin(2, b"only", ahead)
     ahead.journal.delivered({EVENT: 1})
-    deliver(ahead, root)
-    deliver(node, root)
-    assert entries.judge(root) == [f"journal of {('edge', EVENT, '')}: not in order: [2, 1]"]
+    world.deliver(ahead)
+    world.deliver()
+    assert f"journal of {KEY}: not in order: [2, 1]" in world.problems
+
+
+def test_for_what_a_root_that_was_put_back_lacks_a_gap_stands_if_the_node_where_it_began_is_as_it_was() -> None:
+    world = Told()
+    empty = world.back_up(EDGE)
+    backup = world.back_up(ROOT)
+    world.begin(1, b"only")
+    world.begin(2, b"only")
+    world.deliver()
+    world.put_back(ROOT, backup)
+    assert world.problems == [f"journal of {KEY}: [1, 2] never came, and no gap stands for them"]
+    world.remind(b"only", 1)
+    assert world.problems == [f"journal of {KEY}: [2] never came, and no gap stands for them"]
+    world.remind(b"only", 2)
+    assert world.problems == []
+    world.begin(3, b"only")
+    world.disks[EDGE].journal.delivered({EVENT: 9})
+    assert world.problems == [f"journal of {KEY}: [3] never came, and no gap stands for them"]
+    world.put_back(EDGE, empty)
+    assert world.problems == [], "nobody knows of it any more"
+
+
+def test_no_gap_stands_for_what_came_unless_a_store_that_was_put_back_brought_it() -> None:
+    world = Told()
+    backup = world.back_up(ROOT)
+    world.begin(1, b"only")
+    held = world.back_up(EDGE)
+    world.deliver()
+    world.put_back(ROOT, backup)
+    world.remind(b"only", 1)
+    world.put_back(EDGE, held)
+    world.deliver()
+    assert world.problems == []
+    world.begin(2, b"other")
+    world.remind(b"other", 1)
+    world.deliver()
+    assert world.problems == [f"journal of {KEY}: [2] came, and gaps stand for them"]

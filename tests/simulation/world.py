@@ -151,6 +151,7 @@ class World:
     def back_up(self, name: str) -> MemoryDisk:
         disk = copy.deepcopy(self.nodes[name].disk)
         disk.in_use = disk.full = disk.low = False
+        self.oracle.entries.copied(name, disk)
         return disk
 
     async def step(self, node: str, what: str) -> None:
@@ -196,6 +197,7 @@ class World:
 
     def _committed(self, node: str) -> None:
         """A node has made something durable."""
+        self.oracle.entries.look(node, self.nodes[node].disk)
         if node == ROOT:
             self.oracle.look()
 
