@@ -12,8 +12,9 @@ from typing import Any
 import structlog
 
 from twingateway.errors import NotAuthorized, ProtocolViolation, TwinGatewayError, Unavailable
-from twingateway.gateway.peering.carrier import QUIET_AFTER, Carrier, keep_position, told_seconds
+from twingateway.gateway.peering.carrier import QUIET_AFTER, Carrier, told_seconds
 from twingateway.gateway.peering.inbound import Inbound
+from twingateway.gateway.peering.intake import Intake
 from twingateway.gateway.peering.peer_events import PeerEvents
 from twingateway.gateway.peering.peers import Peer, Peers
 from twingateway.gateway.peering.relay import Relay
@@ -24,7 +25,6 @@ from twingateway.mqtt.lanes import EARLY_TOPIC, unwrap_datagram
 from twingateway.mqtt.reasons import ReasonCode
 from twingateway.mqtt.server import ServerConnection
 from twingateway.ports.link import EarlyTaker, Link
-from twingateway.sync.events import LowAdvanced
 
 log = structlog.get_logger("listen")
 
@@ -60,8 +60,7 @@ class Acceptor:
         self.verifier = verifier
         self.tokens = TokenBook()
         self.peers = peers
-        self.inbound = inbound
-        self.ledger = ledger
+        self.intake = Intake(peers, inbound, ledger, peer_events)
         self.peer_events = peer_events
         self.relay = relay
         self._allowed = allowed
@@ -97,20 +96,14 @@ class Acceptor:
         topic, payload = unwrap_datagram(data)
         if topic != EARLY_TOPIC:
             raise ProtocolViolation(f"{topic!r} does not go ahead of the handshake")
-        registers, events = peer.session.read_early(payload)
-        for event in events:
-            if isinstance(event, LowAdvanced):
-                keep_position(self.peers, self.ledger, peer, event)
-        verdicts = self.inbound.judge_all(peer, registers)
-        good = [register for register, refusal in zip(registers, verdicts, strict=True) if refusal is None]
-        self.ledger.apply(good, origin=peer.name, then=lambda: None)
+        self.intake.take_early(peer, payload)
 
 
 class ChildCarrier(Carrier):
     """One connection from a child."""
 
     def __init__(self, acceptor: Acceptor) -> None:
-        super().__init__(acceptor.peers, acceptor.inbound, acceptor.ledger, acceptor.peer_events)
+        super().__init__(acceptor.intake, acceptor.peer_events)
         self._acceptor = acceptor
         self._attached_at = 0.0
         self._claim: Claim | None = None

@@ -1,7 +1,7 @@
 """One connection: a link below, an MQTT connection on it, and on that the session with the peer at its other end.
 
-A carrier only moves things: bytes → packets → frames → registers, and back. It judges nothing (Inbound does), keeps
-nothing beyond the connection (the session does) and makes nothing durable (the ledger does).
+A carrier only moves things: bytes → packets → frames, which `Intake` takes, and back. It judges nothing and keeps
+nothing beyond the connection (the session does).
 """
 
 from __future__ import annotations
@@ -16,19 +16,16 @@ import structlog
 
 from twingateway.errors import LinkError, ProtocolViolation, TwinGatewayError
 from twingateway.gateway.peering.debts import Debts
-from twingateway.gateway.peering.inbound import Inbound
+from twingateway.gateway.peering.intake import Intake
 from twingateway.gateway.peering.journal_lane import JournalLane
 from twingateway.gateway.peering.peer_events import PeerEvents
-from twingateway.gateway.peering.peers import Direction, Peer, Peers
-from twingateway.gateway.state.ledger import Ledger
+from twingateway.gateway.peering.peers import Direction, Peer
 from twingateway.gateway.state.meter import Meter
 from twingateway.mqtt.events import Closing, PeerDisconnected, Published
 from twingateway.mqtt.events import Event as MqttEvent
 from twingateway.mqtt.lanes import CONTROL_TOPIC, JOURNAL_TOPICS, STATE_TOPIC, overhead, unwrap_datagram, wrap
 from twingateway.mqtt.streams import STATE_STREAM
 from twingateway.ports.link import CONTROL_STREAM, Link, LinkFacts
-from twingateway.ports.store import PeerRecord
-from twingateway.sync import events as sync_events
 
 log = structlog.get_logger("link")
 
@@ -55,15 +52,6 @@ def told_seconds(text: str, limits: tuple[float, float]) -> float | None:
     return interval if limits[0] <= interval <= limits[1] else None
 
 
-def keep_position(
-    peers: Peers, ledger: Ledger, peer: Peer, event: sync_events.LowAdvanced | sync_events.PeerStoreChanged
-) -> None:
-    """How far the peer's store has got, told in its next hello."""
-    record = PeerRecord(peer.name, event.store_id, event.low, event.boot_id, event.lsn)
-    peers.remember(record)
-    ledger.remember(record)
-
-
 class Connection(Protocol):
     """What the client's and the server's MQTT connection have in common."""
 
@@ -85,10 +73,8 @@ class Carrier:
 
     url = ""
 
-    def __init__(self, peers: Peers, inbound: Inbound, ledger: Ledger, peer_events: PeerEvents) -> None:
-        self._peers = peers
-        self._inbound = inbound
-        self._ledger = ledger
+    def __init__(self, intake: Intake, peer_events: PeerEvents) -> None:
+        self._intake = intake
         self._peer_events = peer_events
         self._link: Link | None = None
         self._connection: Connection | None = None
@@ -107,22 +93,6 @@ class Carrier:
             Published: self._on_published,
             PeerDisconnected: self._on_peer_disconnected,
             Closing: self._on_closing,
-        }
-        self._session_handlers: dict[type, Callable[[Peer, Any], None]] = {
-            sync_events.RegistersReceived: self._on_registers,
-            sync_events.ResumeNeeded: self._on_resume,
-            sync_events.CompareNeeded: self._on_compare,
-            sync_events.LowAdvanced: self._on_position,
-            sync_events.PeerStoreChanged: self._on_position,
-            sync_events.PeerRefused: self._peer_events.refused,
-            sync_events.ControlReceived: lambda peer, event: self._peer_events.control(peer, event.kind, event.body),
-            sync_events.FormerProcess: lambda peer, event: self.close("of a process that has ended"),
-            sync_events.LocalRolledBack: lambda peer, event: self._peer_events.rolled_back(peer, event.forked_at),
-            sync_events.Durable: lambda peer, event: None,
-        }
-        self._lanes: dict[str, Callable[[Peer, bytes, float], None]] = {
-            STATE_TOPIC: self._on_state,
-            CONTROL_TOPIC: self._on_control,
         }
         self._now = 0.0
 
@@ -288,7 +258,7 @@ class Carrier:
 
     def _unwrap(self, peer: Peer, datagram: bytes, now: float) -> None:
         topic, payload = unwrap_datagram(datagram)
-        self._lane(topic, peer, payload, now)
+        self._intake.take(peer, self, topic, payload, now)
 
     def _on_published(self, event: Published, now: float) -> None:
         if self._peer is None:
@@ -296,7 +266,7 @@ class Carrier:
         if event.topic in JOURNAL_TOPICS and self._journal is not None:
             self._journal.receive(event.topic, event.payload)
         else:
-            self._lane(event.topic, self._peer, event.payload, now)
+            self._intake.take(self._peer, self, event.topic, event.payload, now)
 
     def _on_peer_disconnected(self, event: PeerDisconnected, now: float) -> None:
         log.info("peer disconnected", peer=self._name, reason=event.reason, code=event.reason_code)
@@ -308,48 +278,6 @@ class Carrier:
         self._flush()
         if self._link is not None:
             self._link.close(0, event.message)
-
-    def _lane(self, topic: str, peer: Peer, payload: bytes, now: float) -> None:
-        lane = self._lanes.get(topic)
-        if lane is None:
-            raise ProtocolViolation(f"nodes do not publish to {topic!r}", reason_code=0x90)
-        lane(peer, payload, now)
-
-    def _on_state(self, peer: Peer, payload: bytes, now: float) -> None:
-        self._session(peer, peer.session.receive_state(self._number, payload, now))
-
-    def _on_control(self, peer: Peer, payload: bytes, now: float) -> None:
-        self._session(peer, peer.session.receive_control(self._number, payload, now))
-
-    def _session(self, peer: Peer, events: list[sync_events.Event]) -> None:
-        for event in events:
-            self._session_handlers[type(event)](peer, event)
-
-    # --- the session's events ------------------------------------------------------------------------------------
-
-    def _on_registers(self, peer: Peer, event: sync_events.RegistersReceived) -> None:
-        session, number = peer.session, self._number
-        accepted = []
-        for register, refusal in zip(event.registers, self._inbound.judge_all(peer, event.registers), strict=True):
-            if refusal is None:
-                accepted.append(register)
-            else:
-                session.refuse(number, event.frame, register.key, register.version, refusal.code, refusal.message)
-
-        def durable() -> None:
-            session.committed(number, event.frame)
-            self.wake()
-
-        self._ledger.apply(accepted, origin=peer.name, then=durable)
-
-    def _on_resume(self, peer: Peer, event: sync_events.ResumeNeeded) -> None:
-        peer.session.resume(self._number, self._peers.scope(peer), self._now)
-
-    def _on_compare(self, peer: Peer, event: sync_events.CompareNeeded) -> None:
-        peer.session.compare(self._number, self._peers.origin(peer))
-
-    def _on_position(self, peer: Peer, event: sync_events.LowAdvanced | sync_events.PeerStoreChanged) -> None:
-        keep_position(self._peers, self._ledger, peer, event)
 
     # --- sending -------------------------------------------------------------------------------------------------
 

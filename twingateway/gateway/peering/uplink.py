@@ -12,6 +12,7 @@ from twingateway.errors import LinkError, NotAuthorized
 from twingateway.gateway.peering.carrier import QUIET_AFTER, Carrier, told_seconds
 from twingateway.gateway.peering.dialling import TAKEN_OVER, Bearing, Dialling, Parent
 from twingateway.gateway.peering.inbound import Inbound
+from twingateway.gateway.peering.intake import Intake
 from twingateway.gateway.peering.peer_events import PeerEvents
 from twingateway.gateway.peering.peers import Peer, Peers
 from twingateway.gateway.peering.route import Attempt
@@ -77,10 +78,9 @@ class Uplink(Dialling):
         super().__init__(parents, chance)
         self._credential = credential
         self._ping_every = ping_every
-        self._peers = peers
-        self._inbound = inbound
-        self._ledger = ledger
-        self._peer_events = peer_events
+        self.peers = peers
+        self.intake = Intake(peers, inbound, ledger, peer_events)
+        self.peer_events = peer_events
         self.on_broker = on_broker
         self._tokens: dict[int, _Token] = {}
         self._nodes: dict[int, str] = {}
@@ -96,12 +96,8 @@ class Uplink(Dialling):
     @property
     def idle(self) -> bool:
         """Whether the parent has everything, or there is none to tell."""
-        parent = self._peers.parent
+        parent = self.peers.parent
         return parent is None or parent.line is None or not len(parent.session.outbox)
-
-    @property
-    def parts(self) -> tuple[Peers, Inbound, Ledger, PeerEvents]:
-        return self._peers, self._inbound, self._ledger, self._peer_events
 
     def take_token(self, attempt: Attempt) -> _Token | None:
         """The token for this parent, once."""
@@ -109,7 +105,7 @@ class Uplink(Dialling):
 
     def expected(self, attempt: Attempt) -> Peer | None:
         """The parent that answered last at the address of this attempt, if the session is with that one."""
-        parent = self._peers.parent
+        parent = self.peers.parent
         return parent if parent is not None and parent.name == self._nodes.get(attempt.way.parent) else None
 
     def bears(self, attempt: Attempt) -> Bearing | None:
@@ -143,7 +139,7 @@ class UplinkCarrier(Carrier):
     """
 
     def __init__(self, uplink: Uplink, attempt: Attempt, url: str, credential: Credential, ping_every: float) -> None:
-        super().__init__(*uplink.parts)
+        super().__init__(uplink.intake, uplink.peer_events)
         self.attempt = attempt
         self.url = url
         self.opened = False
@@ -192,7 +188,7 @@ class UplinkCarrier(Carrier):
         self._connection = self._client = connection
         connection.start(now)
         if token is not None:
-            self._attach(self._peers.open_parent(token.node, self._credential.namespace), now)
+            self._attach(self._uplink.peers.open_parent(token.node, self._credential.namespace), now)
         self._pump(now)
 
     def give_way(self) -> None:
@@ -226,7 +222,7 @@ class UplinkCarrier(Carrier):
             return
         self._link.write(STATE_STREAM, PING)
         if self._peer is None:
-            self._attach(self._peers.open_parent(name, self._credential.namespace), now)
+            self._attach(self._uplink.peers.open_parent(name, self._credential.namespace), now)
         assert self._peer is not None
         self.opened = True
         self._uplink.authenticated(self, event.token, name, event.capabilities)
