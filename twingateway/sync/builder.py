@@ -98,6 +98,13 @@ class FrameBuilder:
         self.registers += 1
         return True
 
+    def carry(self, entry: Entry) -> bool:
+        """As `add`; the entry knows then that this frame is the newest that carries it."""
+        if not self.add(entry):
+            return False
+        entry.frame = self._head[0]
+        return True
+
     def add_name(self, entry: Entry) -> None:
         """Only the name of its device: elicits an answer where the register itself does not fit."""
         identity = entry.register.key.device

@@ -149,11 +149,11 @@ class Lane:
 
     def next_deadline(self) -> float | None:
         """See `Session.next_deadline`."""
-        sender, flush_at, small = self.sender, self._flush_at, self.sender.small
+        sender, flush_at, small = self.sender, self._flush_at, self.sender.waiting.small
         silent_from = self._silent_from
         silent = silent_from is not None and self._now >= silent_from
         due = inf
-        if self.receiver.has_answer or sender.large or (small and not silent):
+        if self.receiver.has_answer or sender.waiting.large or (small and not silent):
             due = flush_at
             if self.datagrams and small * _BYTES_PER_REGISTER >= self.datagrams and self._now < due:
                 due = self._now
@@ -185,8 +185,9 @@ class Lane:
             if now >= self._probe_at:
                 return self._probe(room, now, position)
             return self._bare(room, now, position) if now >= self._flush_at else None
-        waiting = self.sender.small if routine else self.sender.urgent
-        if now >= self._flush_at or waiting * _BYTES_PER_REGISTER >= room:
+        waiting = self.sender.waiting
+        count = waiting.small if routine else waiting.urgent
+        if now >= self._flush_at or count * _BYTES_PER_REGISTER >= room:
             return self._ordinary(room, now, position, routine)
         return None
 
@@ -213,12 +214,12 @@ class Lane:
 
     def _ordinary(self, room: int, now: float, position: Position, routine: bool) -> bytes | None:
         sender = self.sender
-        registers = sender.active and (sender.small > 0 or sender.has_repeats(now))
+        registers = sender.active and (sender.waiting.small > 0 or sender.has_repeats(now))
         if not (registers or self.receiver.has_answer or self._announcing(now)):
             return None
         builder = self._start(room, position)
         if registers:
-            sender.fill(builder, DATAGRAM_QUEUES if routine else (Queue.URGENT,))
+            sender.waiting.fill(builder, DATAGRAM_QUEUES if routine else (Queue.URGENT,))
             if routine:
                 sender.fill_repeats(builder, now)
         if builder.worthwhile or self._announcing(now):
@@ -236,10 +237,10 @@ class Lane:
         builder = self._start(min(room, _PROBE_ROOM), position)
         newest = list(self._outbox.newest(8))
         for entry in newest:
-            self.sender.pack(builder, entry)
+            builder.carry(entry)
         if not builder.registers:
             builder = FrameBuilder(builder.number, builder.top, 0, None, self.sender.giver, room)
-            if not any(self.sender.pack(builder, entry) for entry in newest):
+            if not any(builder.carry(entry) for entry in newest):
                 builder.add_name(newest[0])
         silent_for = now - (self._silent_from or now)
         if silent_for > _PROBE_STEADILY:
@@ -249,13 +250,14 @@ class Lane:
 
     def next_stream_frame(self, now: float, position: Position) -> bytes | None:
         self._now = now
-        if self.datagrams and not self.sender.large:
+        waiting = self.sender.waiting
+        if self.datagrams and not waiting.large:
             return None
         self.sender.tick(now)
-        full = self.sender.small * _BYTES_PER_REGISTER >= _STREAM_ROOM
-        if now < self._flush_at and not full and not self.sender.large:
+        full = waiting.small * _BYTES_PER_REGISTER >= _STREAM_ROOM
+        if now < self._flush_at and not full and not waiting.large:
             return None
-        large = self.sender.stream_size()
+        large = waiting.stream_size()
         if self.datagrams:
             return self._stream((Queue.STREAM,), large, now, position) if large else None
         self._stream_turn = bool(large) and not self._stream_turn
@@ -266,7 +268,7 @@ class Lane:
     def _stream(self, queues: tuple[Queue, ...], large: int, now: float, position: Position) -> bytes | None:
         builder = self._start(min(_STREAM_ROOM + large, MAX_FRAME), position)
         if self.sender.active:
-            self.sender.fill(builder, queues)
+            self.sender.waiting.fill(builder, queues)
         if builder.worthwhile or self._announcing(now):
             return self._finish(builder, now, by_stream=True)
         return None

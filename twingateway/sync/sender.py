@@ -1,13 +1,11 @@
-"""The sending half of one link: what goes out next, what has arrived, what must go again.
+"""The sending half of one link: what has gone out, what of it has arrived, what must go again.
 
-Strategy. A register waits in one of four queues (urgent, resend, routine, and stream for what no datagram can hold);
-of each, the devices have their turns. What is lost or new goes before copies, which get what room is left.
-Each frame that carries registers leaves a record. *seen* takes the record out of the resend timer and its registers
-out of the repeats; an unseen record expires after about 1.25 RTT, and those of its registers that no later frame
-carries go to the resend queue, in whatever version they have by then. *durable* clears the outbox entries that still
-hold exactly what the frame carried. Seen but never durable (an acknowledgement was lost): asked again after two
-seconds and an RTT, ever less often. All work is per frame or per register of a frame; only becoming the active link
-walks the outbox.
+Strategy. What is lost or new (see `waiting`) goes before copies, which get what room is left. Each frame that carries
+registers leaves a record. *seen* takes the record out of the resend timer and its registers out of the repeats; an
+unseen record expires after about 1.25 RTT, and those of its registers that no later frame carries wait again, in
+whatever version they have by then. *durable* clears the outbox entries that still hold exactly what the frame
+carried. Seen but never durable (an acknowledgement was lost): asked again after two seconds and an RTT, ever less
+often. All work is per frame or per register of a frame; only becoming the active link walks the outbox.
 """
 
 from __future__ import annotations
@@ -19,12 +17,12 @@ from math import inf
 from twingateway.errors import ProtocolViolation
 from twingateway.sync.builder import FrameBuilder
 from twingateway.sync.events import Durable, Event, PeerRefused
-from twingateway.sync.fair import FairQueue
 from twingateway.sync.frame import UNKNOWN_NAME, Answer, Exceptions, Names
 from twingateway.sync.names import NameGiver
-from twingateway.sync.outbox import DATAGRAM_QUEUES, Entry, Outbox, Queue
+from twingateway.sync.outbox import Entry, Outbox, Queue
 from twingateway.sync.path import Path
 from twingateway.sync.ranges import Ranges
+from twingateway.sync.waiting import Waiting
 from twingateway.twin.register import Register
 
 _MAX_RECORDS = 8192
@@ -64,9 +62,7 @@ class Sender:
         self._outbox = outbox
         self._lacking = outbox.keys
         self._datagrams = datagrams
-        self._queues: dict[Queue, FairQueue] = {queue: FairQueue() for queue in Queue if queue is not Queue.NONE}
-        self._small = tuple(self._queues[queue] for queue in DATAGRAM_QUEUES)
-        self._large = self._queues[Queue.STREAM]
+        self.waiting = Waiting(datagrams)
         self._repeats: deque[tuple[float, float, Entry, Register]] = deque()  # due, sent
         self._records: OrderedDict[int, Record] = OrderedDict()
         self._unseen: OrderedDict[int, Record] = OrderedDict()  # those with a resend timer, in the order of sending
@@ -86,7 +82,7 @@ class Sender:
         self.fresh_sends = 0
         self.sends = 0
 
-    # --- what waits ---------------------------------------------------------------------------------------------
+    # --- who sends ----------------------------------------------------------------------------------------------
 
     def activate(self) -> None:
         """From now on this link sends the registers: everything in the outbox is unsent."""
@@ -94,13 +90,12 @@ class Sender:
         for entry in self._outbox:
             entry.renew()
             entry.queue = Queue.NONE
-            self.offer(entry)
+            self.waiting.offer(entry)
 
     def retire(self) -> None:
         """Another link sends the registers from now on; this one only learns what became of its frames."""
         self.active = False
-        for queue in self._queues.values():
-            queue.clear()
+        self.waiting.clear()
         self._repeats.clear()
         self._unresolved.clear()
         self._unseen.clear()
@@ -111,38 +106,6 @@ class Sender:
     def forget(self) -> None:
         """Acknowledgements of this link mean nothing any more."""
         self._records.clear()
-
-    def offer(self, entry: Entry) -> None:
-        """A new or newer register; one that waits already keeps its place."""
-        queue = Queue.URGENT if entry.urgent else Queue.ROUTINE
-        if (
-            entry.queue is Queue.NONE
-            or (entry.urgent and entry.queue is Queue.ROUTINE)
-            or entry.queue is Queue.STREAM
-        ):
-            self._enqueue(queue, entry)
-
-    def _enqueue(self, queue: Queue, entry: Entry) -> None:
-        if queue is not Queue.STREAM and self._datagrams and entry.size >= self._datagrams:
-            queue = Queue.STREAM
-        entry.queue = queue
-        self._queues[queue].append(entry)
-
-    @property
-    def small(self) -> int:
-        """About how many registers wait that a datagram may take."""
-        urgent, resend, routine = self._small
-        return urgent.length + resend.length + routine.length
-
-    @property
-    def urgent(self) -> int:
-        """About how many of these are urgent."""
-        return self._small[0].length
-
-    @property
-    def large(self) -> int:
-        """About how many registers wait for a stream."""
-        return self._large.length
 
     @property
     def in_flight(self) -> int:
@@ -159,16 +122,6 @@ class Sender:
         if not self.active or not self._lacking:
             self._undurable_since = None
         return self._undurable_since
-
-    def stream_size(self) -> int:
-        """Bytes that the first register waiting for a stream takes, 0 if none waits."""
-        queue = self._large
-        while queue.length:
-            entry = queue.first
-            if entry.queue is Queue.STREAM and entry.live:
-                return entry.size
-            queue.popleft()
-        return 0
 
     def next_due(self, flush_at: float) -> float:
         """When a timer wants `tick` or a repeat wants a frame, which goes not before `flush_at`; else never."""
@@ -200,37 +153,12 @@ class Sender:
 
     # --- out ----------------------------------------------------------------------------------------------------
 
-    def fill(self, builder: FrameBuilder, queues: tuple[Queue, ...]) -> None:
-        """New and lost registers, as many as fit, in the order of the queues."""
-        for name in queues:
-            queue = self._queues[name]
-            while queue.length:
-                entry = queue.first
-                wanted = entry.queue is name and entry.live and not entry.seen
-                if wanted and not self.pack(builder, entry):
-                    if builder.registers or name is Queue.STREAM:
-                        return
-                    queue.popleft()
-                    self._enqueue(Queue.STREAM, entry)  # not even alone
-                    continue
-                queue.popleft()
-                if entry.queue is name:
-                    entry.queue = Queue.NONE
-
-    @staticmethod
-    def pack(builder: FrameBuilder, entry: Entry) -> bool:
-        """False if it does not fit any more."""
-        if not builder.add(entry):
-            return False
-        entry.frame = builder.number
-        return True
-
     def fill_repeats(self, builder: FrameBuilder, now: float) -> None:
         """Copies of unseen registers that are due, in what room is left."""
         while self.has_repeats(now):
             entry = self._repeats[0][2]
             goes = entry.frame == builder.number or entry.queue is not Queue.NONE
-            if not goes and not self.pack(builder, entry):
+            if not goes and not builder.carry(entry):
                 return
             self._repeats.popleft()
 
@@ -283,8 +211,8 @@ class Sender:
     def _resend(self, entry: Entry) -> None:
         entry.seen = False
         entry.frame = 0
-        if self.active and entry.queue is Queue.NONE:
-            self._enqueue(Queue.URGENT if entry.urgent else Queue.RESEND, entry)
+        if self.active:
+            self.waiting.again(entry)
 
     # --- time ---------------------------------------------------------------------------------------------------
 

@@ -92,7 +92,7 @@ class Session:
             self.last_lsn = stored.lsn
         entry = self.outbox.put(stored, urgent)
         if entry is not None and self._active is not None:
-            self._active.sender.offer(entry)
+            self._active.sender.waiting.offer(entry)
 
     @property
     def low(self) -> int:
