@@ -6,12 +6,13 @@ from __future__ import annotations
 import copy
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from secrets import token_bytes
 
 import pytest
 
 from twingateway.gateway.holding.claims import fields, lifecycle_key
 from twingateway.gateway.holding.restored import Restored
-from twingateway.ports.memory_store import MemoryDisk
+from twingateway.ports.memory_store import MemoryDisk, MemoryStore
 from twingateway.ports.store import StoreIdentity
 from twingateway.testing.joined import FakeMachine, MemoryNode, until
 from twingateway.twin.identity import DeviceId
@@ -71,6 +72,10 @@ def value(node: MemoryNode, section: Section, name: str) -> Value:
 async def quiet(*nodes: MemoryNode) -> None:
     await until(lambda: nodes[-1].gateway.ownership.held(PUMP))
     await until(lambda: all(peer.line and not peer.session.outbox for node in nodes for peer in node.gateway.peers))
+
+
+def is_in_doubt(cloud: MemoryNode) -> bool:
+    return "doubt" in fields(cloud.gateway.table.get(lifecycle_key(PUMP)).register)
 
 
 def has_adopted(cloud: MemoryNode) -> bool:
@@ -231,6 +236,30 @@ async def test_of_what_a_claimant_and_the_node_between_know_of_a_lost_move_the_l
         assert cloud.gateway.peers.holder(PUMP) == "other"
 
 
+async def test_a_root_that_was_put_back_to_a_copy_from_before_it_was_repaired_hears_so_from_a_holder() -> None:
+    """Nobody knows its former identity any more, and what it lost may have numbers above all that it issues."""
+    distance = b""
+
+    def entropy(count: int) -> bytes:
+        """Also of how far the numbers of an opening are from those before."""
+        return distance + token_bytes(count - len(distance))
+
+    cloud, edge = MemoryNode("cloud", open_store=lambda disk: MemoryStore(disk, entropy)), tree()[-1]
+    async with running(cloud, edge):
+        await quiet(cloud, edge)
+        old = backup(cloud)
+        await apply(cloud, edge, 1)
+    for distance in (b"\xff", b"\x00"):
+        cloud.disk, speed = copy.deepcopy(old), 2 + distance[0]
+        async with running(cloud):
+            await cloud.gateway.commands.patch(PUMP, {"spec": {"desiredProperties": {"speed": speed}}})
+            async with edge.running(cloud):
+                await until(lambda: cloud.gateway.repair.repairs == 1)
+                await until(lambda: not is_in_doubt(cloud))
+                await quiet(cloud, edge)
+                assert value(cloud, Section.DESIRED, "speed") == speed
+
+
 @pytest.mark.parametrize("starts", [1, 2, 3])
 async def test_a_move_since_a_restore_brings_no_deleted_device_back_however_often_the_root_is_started(
     starts: int,
@@ -303,7 +332,7 @@ async def test_what_a_former_holder_knows_from_before_the_copy_is_no_news() -> N
             await until(lambda: not edge.gateway.ownership.held(PUMP))
             assert cloud.gateway.peers.holder(PUMP) == "other"
             async with other.running(cloud):
-                await until(lambda: "doubt" not in cloud.gateway.table.value(PUMP, Section.LIFECYCLE, "state"))  # type: ignore[operator]
+                await until(lambda: not is_in_doubt(cloud))
                 assert other.gateway.ownership.held(PUMP)
 
 

@@ -240,6 +240,31 @@ async def test_what_the_former_holder_knows_is_taken_also_if_the_new_one_is_aske
                 assert edge.machines["pump"].written == [("speed", 10)]
 
 
+async def test_who_is_given_a_device_since_a_restore_waits_for_nobody_whom_the_lost_history_gave_it_to() -> None:
+    """That one may never come back. It is known of by a former holder, who is the one given the device."""
+    cloud, edge = pair()
+    other = rival()
+    async with edge_and(cloud, edge):
+        old = backup(cloud)
+        await cloud.gateway.commands.move(PUMP, "other")
+        async with other.running(cloud):
+            await until(lambda: fields(edge.disk.registers[lifecycle_key(PUMP)].register).get("holder") == "other")
+            await apply(cloud, speed=10)
+            await settle(cloud, other)
+    cloud.disk = old
+    async with cloud.running():
+        await cloud.gateway.commands.move(PUMP, "edge")
+        async with edge.running(cloud):
+            await until(lambda: cloud.gateway.repair.repairs == 1)
+            await settle(cloud, edge)
+            assert not is_in_doubt(cloud)
+            lifecycle = cloud.gateway.table.get(lifecycle_key(PUMP))
+            assert lifecycle is not None
+            assert lifecycle.register.version.epoch == 2, "it was asked once"
+            async with other.running(cloud):
+                await until(lambda: edge.machines["pump"].written == [("speed", 10)])
+
+
 async def test_a_move_after_a_restore_brings_no_deleted_device_back() -> None:
     cloud, edge = pair()
     async with edge_and(cloud, edge):

@@ -408,8 +408,9 @@ class Grants:
             value[TENURE] = value["epoch"]
         if decided is not None:
             value[DECIDED] = decided
-        if DOUBT in before and value["state"] == "live" and adopted.get("holder") not in (None, claim.holder):
-            value[DOUBT] = True  # a former holder can know more than the root, the present one alone everything
+        holders = adopted.get("holder"), value.get("holder")  # by the lost history, and by what was decided since
+        if DOUBT in before and value["state"] == "live" and None not in holders and claim.holder not in holders:
+            value[DOUBT] = True  # a former holder can know more than the root, the last one alone everything
         try:
             mended = [Draft(lifecycle_key(device), value), *drafts.values()]
             entering = self._entering(device, but={draft.key for draft in mended})

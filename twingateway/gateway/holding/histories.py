@@ -59,13 +59,14 @@ class Histories:
 
     def _fork_seen_by(self, claim: Claim) -> int | None:
         """Where this store was put back to an older copy of itself, if the claimant has what was written after that
-        and lost, and this root does not know yet that something was. No node on the way need know it."""
+        and lost, and this root does not know yet that something was. No node on the way need know it. A store that is
+        open for the first time is no copy: it may have taken the place of one that is lost."""
         current = self._table.get(lifecycle_key(claim.device))
         lifecycle = {} if current is None else fields(current.register)
         if not lifecycle or RESTORED in lifecycle or lifecycle.get("holder") == self._peers.node:
             return None
-        forks = (self._numbers.forked_at(version.seq) for version in claim.of_root)
-        return next((fork for fork in forks if fork is not None), None)
+        lost = [version.seq for version in claim.of_root if not self._numbers.is_issued(version.seq)]
+        return self._numbers.left_at(lost) if lost and self._numbers.start else None
 
     def is_since(self, restored: Restored, register: Register) -> bool:
         """Whether this root wrote it after it was restored."""
