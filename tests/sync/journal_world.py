@@ -45,10 +45,10 @@ class Edge:
             self.take(self.session.page(class_name, after, [Waiting(p.position, p.entry) for p in page]))
         self.asked = []
         for class_name, behind in list(self.session.reminds()):
-            self.session.reminders(class_name, behind, list(self.told(class_name, behind)))
+            self.session.remind(class_name, behind, list(self.told(class_name, behind)))
 
     def told(self, class_name, behind):
-        for told in self.disk.told("default", class_name, behind, 200):
+        for told in self.disk.told("default", class_name, behind, 100):
             node = "edge" if told.node == OWN else told.node
             yield JournalEntry(
                 class_name, "default", node, None, "", 0, None, told.journal_id, 1, told.last, LOST
@@ -153,6 +153,7 @@ class World:
     def quiet(self):
         """Whether nothing is on its way."""
         under_way = [message for wire in self.links.values() for way in wire.values() for message in way]
+        under_way += [name for name in CLASSES if self.edge.session.in_flight(name)]
         return not (self.edge.session.hungry or self.cloud.received or under_way)
 
     def check(self, complete=True):

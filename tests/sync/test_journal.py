@@ -325,18 +325,43 @@ def test_a_reminder_that_was_lost_with_its_link_comes_again():
     assert [(entry.seq, entry.gap) for entry in world.cloud.filed] == [(1, LOST)]
 
 
-def test_more_journals_than_one_window_holds_are_all_told_of_behind_the_queue():
-    world = World()
-    for number in range(8_000):
-        journal = f"journal of sensor {number:8}".encode() * 2
-        entry = JournalEntry("history", "default", f"sensor-{number}", None, "n", 1, 1, journal, 1)
+def met(world, class_name, journals):
+    """The edge has told so many journals from below, to a cloud that has none of them."""
+    for number in range(journals):
+        entry = JournalEntry(class_name, "default", f"sensor-{number}", None, "n", 1, 1, f"of {number}".encode(), 1)
         world.edge.disk.receive([Filing(entry, 1, True, False)])
-    for class_name in CLASSES:
-        world.edge.disk.delivered({class_name: 1 << 60})
-    world.edge.append("history", 1)
+    world.edge.disk.delivered({class_name: journals})
     world.cloud.restored = True
+
+
+def test_more_journals_than_one_page_holds_are_all_told_of_behind_the_queue():
+    world = World()
+    met(world, "history", 1_000)
+    world.edge.append("history", 1)
     world.calm()
-    assert [entry.gap for entry in world.cloud.filed] == ["", *[LOST] * 8_000]
+    assert [entry.gap for entry in world.cloud.filed] == ["", *[LOST] * 1_000]
+
+
+def test_an_alarm_waits_for_no_reminders_and_these_are_no_alarms():
+    world = World()
+    met(world, "alarm", 1_000)
+    world.connect()
+    for _ in range(2):
+        world.send(0)
+        world.deliver(1, "edge", 9)
+        world.deliver(1, "cloud", 9)
+    session = world.edge.session
+    for _ in range(3):
+        world.edge.read_pages()
+    assert session.has_batch
+    assert session.next_batch(1, alarms_only=True) is None
+    world.edge.append("alarm", 1)
+    world.edge.read_pages()
+    sizes = []
+    while (batch := session.next_batch(1)) is not None:
+        sizes.append([len(run.items) for run in decode_message(batch[1]).runs])
+        world.edge.read_pages()
+    assert sizes == [[1], [1] * 100], "the alarm, then so many reminders as may go before they are acknowledged"
 
 
 def test_a_gap_that_covers_what_the_peer_has_and_more_is_sent_again():

@@ -211,19 +211,21 @@ class JournalSession:
 
     def reminds(self) -> Iterator[tuple[str, bytes]]:
         """What the peer was told before is to be looked up: class and the journal id behind which; each is to be
-        answered with `reminders` or `failed`."""
+        answered with `remind` or `failed`."""
         for class_name, sender in self._senders.items():
             behind = sender.reminds
             if behind is not None:
-                sender.recalling()
+                sender.reminders.asked()
                 yield class_name, behind
 
-    def reminders(self, class_name: str, behind: bytes, gaps: Sequence[JournalEntry]) -> None:
+    def remind(self, class_name: str, behind: bytes, gaps: Sequence[JournalEntry]) -> None:
         """A gap record for each of these journals, from its first seq to the last that was told."""
-        self._senders[class_name].reminders(behind, gaps)
+        self._senders[class_name].reminders.take(behind, gaps)
 
     def failed(self, class_name: str) -> None:
+        """What was asked for could not be read."""
         self._senders[class_name].failed()
+        self._senders[class_name].reminders.failed()
 
     def appended(self, class_name: str) -> None:
         """The store has more to send in this class."""
@@ -268,6 +270,6 @@ class JournalSession:
         for class_name, sender in self._senders.items():
             if alarms_only and class_name != ALARM:
                 continue
-            if class_name in channels and (message := sender.next_batch()) is not None:
+            if class_name in channels and (message := sender.next_batch(reminding=not alarms_only)) is not None:
                 return channels[class_name], message
         return None

@@ -3,17 +3,17 @@
 The queue itself stays in the store: here are the next few pages of it and, of what was sent, only where it stands in
 the queue. A new link begins at the front of the queue again, less what the peer says that it has.
 
-What was told before is not in the queue any more. Behind it each process of the peer is *reminded* of that once: by a
-gap record of each journal as far as it was told. A peer that was put back to an older copy takes of it what it lacks.
+Behind the queue a peer is reminded of what was told before: see `reminders`.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from twingateway.sync.journal_wire import NamesOut, encode_batch, size_of
+from twingateway.sync.reminders import Reminders
 from twingateway.twin.entry import JournalEntry, JournalKey
 
 #: Bytes in flight at most, per class.
@@ -46,16 +46,14 @@ class Track:
 
 
 class ClassSender:
-    """`wants` → `page` brings entries, `reminds` → `reminders` gap records of what was told before, `next_batch`
-    takes them away, `acked` says how far they may be deleted. `journal_id`: of the journal that this opening of the
-    store writes."""
+    """`wants` → `page` brings entries, `next_batch` takes them away, `acked` says how far they may be deleted.
+    `journal_id`: of the journal that this opening of the store writes."""
 
     def __init__(self, journal_id: bytes) -> None:
         self._journal_id = journal_id
         self.delivered = 0
         """Everything up to this position is durable at the peer."""
-        self._owes = True
-        """Whether the peer is to be reminded."""
+        self.reminders = Reminders()
         self._read = 0
         self._more = True
         self._appended = False
@@ -82,32 +80,38 @@ class ClassSender:
         self._read = self.delivered
         self._more = True
         self._asked = None
-        self._behind = b""
-        """The journal that it was reminded of last."""
-        self._recalling = False
-        self._reminded: int | None = None
-        """With this batch it is reminded of all."""
+        self.reminders.stop()
 
     def start(self, track: Track, last: JournalKey | None) -> None:
         """The peer is ready; `last` is the newest entry that it has from here, if it remembers. It had that from this
         very queue only if it is of the journal that was begun with this opening of the store. Any other can have come
-        from a store that this one replaced: then what is queued here before it need not have been told. If it
-        remembers none, it may have been started on another copy of its store."""
+        from a store that this one replaced: then what is queued here before it need not have been told."""
         self._track = track
-        self._owes = self._owes or last is None
+        self.reminders.start(forgotten=last is None)
         self._seek = last if last is not None and last.journal_id == self._journal_id else None
 
     @property
     def has_batch(self) -> bool:
         """Whether there is something to send, and the window is not full."""
-        return bool(self._buffer) and self._seek is None and self._unacknowledged < WINDOW
+        waits = bool(self._buffer) or self.reminders.waiting
+        return waits and self._seek is None and self._unacknowledged < WINDOW
 
-    def next_batch(self) -> bytes | None:
-        """The next message, None while there is none."""
+    def next_batch(self, *, reminding: bool = True) -> bytes | None:
+        """The next message, None while there is none; `reminding`: also one that only says what was told before."""
         track = self._track
-        if track is None or not self.has_batch:
+        if track is None or not self.has_batch or not (self._buffer or reminding):
             return None
+        track.number += 1
+        position, entries = self._taken() if self._buffer else (self._read, self.reminders.batch(track.number))
+        message = encode_batch(track.names.batch(track.number, entries))
+        self._flying.append(_Flying(track.number, position, len(message)))
+        self._unacknowledged += len(message)
+        return message
+
+    def _taken(self) -> tuple[int, list[JournalEntry]]:
+        """As much of what waits as goes into a batch, and the position of its last."""
         entries: list[JournalEntry] = []
+        position = self._read
         size = 0
         while self._buffer and (not entries or size < BATCH_SIZE):
             following = size_of(self._buffer[0].entry)
@@ -117,11 +121,7 @@ class ClassSender:
             entries.append(entry)
             size += following
         self._buffered -= size
-        track.number += 1
-        message = encode_batch(track.names.batch(track.number, entries))
-        self._flying.append(_Flying(track.number, position, len(message)))
-        self._unacknowledged += len(message)
-        return message
+        return position, entries
 
     def acked(self, number: int) -> bool:
         """Batches up to `number` are durable at the peer; whether `delivered` moved."""
@@ -130,8 +130,7 @@ class ClassSender:
             _, position, size = self._flying.popleft()
             self._unacknowledged -= size
             self.delivered = max(self.delivered, position)
-        if self._reminded is not None and number >= self._reminded:
-            self._owes = False
+        self.reminders.acked(number)
         return self.delivered > before
 
     # --- the store ------------------------------------------------------------------------------------------------
@@ -167,31 +166,13 @@ class ClassSender:
 
     @property
     def reminds(self) -> bytes | None:
-        """Read what was told of the journals behind this one, None for not now. Answer with `reminders`."""
+        """See `Reminders.wanted`: when the queue was sent to its end."""
         sent = self._track is not None and self._seek is None and not self._more and not self._buffer
-        return self._behind if sent and self._owes and not self._recalling and self._reminded is None else None
-
-    def recalling(self) -> None:
-        """What `reminds` names is being read."""
-        self._recalling = True
-
-    def reminders(self, behind: bytes, gaps: Sequence[JournalEntry]) -> None:
-        """Of the journals behind `behind`; none at the end."""
-        if not self._recalling or behind != self._behind or self._track is None:
-            return  # asked for on a link that is gone
-        self._recalling = False
-        for gap in gaps:
-            self._buffer.append(Waiting(self._read, gap))
-            self._buffered += size_of(gap)
-            self._behind = gap.journal_id
-        if not gaps:
-            self._reminded = self._track.number
-            self._owes = bool(self._flying)
+        return self.reminders.wanted if sent else None
 
     def failed(self) -> None:
-        """The page, or what was told, could not be read; it is wanted again."""
+        """The page could not be read; it is wanted again."""
         self._asked = None
-        self._recalling = False
 
     def appended(self) -> None:
         """The queue has become longer."""

@@ -39,7 +39,7 @@ async def is_quiet(*nodes: MemoryNode) -> None:
 
     def owed(each: MemoryNode) -> bool:
         parent = each.gateway.peers.parent
-        return parent is None or any(sender._owes for sender in parent.journal._senders.values())
+        return parent is None or any(sender.reminders._owed for sender in parent.journal._senders.values())
 
     await until(lambda: not any(map(owed, nodes)))
 

@@ -29,7 +29,7 @@ from twingateway.validation.normalise import normalise
 log = structlog.get_logger("journal")
 
 #: Journals that a peer is reminded of at a time.
-REMINDERS = 500
+REMINDERS = 100
 #: Seconds between looks at time to live and byte caps; and between prunings of what is kept.
 UPKEEP = 2.0
 PRUNING = 300.0
@@ -126,7 +126,7 @@ class JournalRelay:
 
     async def _remind(self, peer: Peer, class_name: str, behind: bytes) -> None:
         told = await self._store.journal_told(peer.namespace, class_name, behind, REMINDERS)
-        peer.journal.reminders(class_name, behind, [self._journal.reminder(class_name, each) for each in told])
+        peer.journal.remind(class_name, behind, [self._journal.reminder(class_name, each) for each in told])
 
     def _delivered(self, event: JournalEvent) -> None:
         if isinstance(event, EntriesDelivered):
