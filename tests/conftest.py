@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.fair_time import FairLoop, FairPolicy, hurried
+from tests.fair_time import FairPolicy, hurried
 from tests.simulation.virtual_time import VirtualLoop
+from twingateway.testing.fair_loop import FairLoop
 
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")

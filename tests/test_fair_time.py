@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from tests.fair_time import MOST_OF_A_TURN, PATIENCE, hurried
+from tests.fair_time import PATIENCE, hurried
+from twingateway.testing.fair_loop import MOST_OF_A_TURN
 
 
 async def test_what_others_had_the_processor_for_is_no_time() -> None:

@@ -177,7 +177,9 @@ class ModbusDriver(Driver):
         return values
 
     async def read_back(self, name: str) -> Value:
-        point = self._points[name]
+        point = self._points.get(name)
+        if point is None:
+            raise DeviceRefused(f"{name} is not read from this device", property=name)
         if name in self._unreadable:
             raise DeviceRefused(f"{name} can only be written, as the model says", property=name)
         async with self._link.turn(self._address.unit, self._address.timeout, urgent=True) as turn:
@@ -188,8 +190,8 @@ class ModbusDriver(Driver):
     # --- writing ------------------------------------------------------------------------------------------
 
     async def write(self, name: str, value: Value) -> Written:
-        point = self._points[name]
-        if not point.writable:
+        point = self._points.get(name)
+        if point is None or not point.writable:
             raise not_writable(name)
         point.bounds.check(name, value)
         async with self._link.turn(self._address.unit, self._address.timeout, urgent=True) as turn:

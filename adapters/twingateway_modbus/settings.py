@@ -77,7 +77,7 @@ class DeviceSettings(ReportingSettings):
             if point.count > limit:
                 raise ValueError(f"{point.name} takes {point.count} cells, and one request may read {limit}")
             if not limits.allows(point.table, point.address, point.end):
-                raise ValueError(f"{point.name} lies where read: forbids it or is not readable")
+                raise ValueError(f"{point.name} lies in a range of read.forbidden, or in none of read.readable")
         return self
 
     def _check_broadcast(self) -> None:

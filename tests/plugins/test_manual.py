@@ -24,35 +24,64 @@ LIBRARY = """
 class MeterError(Exception):
     pass
 
-class Meter:
-    values = {"power": 42, "limit": 10}
+meters = {"10.0.0.7": {"power": 42, "limit": 10}}
 
+class Meter:
     def __init__(self, address):
         self.address = address
 
-    async def get(self, name):
-        if name not in self.values:
+    def values(self, name):
+        values = meters.get(self.address, {})
+        if name not in values:
             raise MeterError(f"no {name}")
-        return self.values[name]
+        return values
+
+    async def get(self, name):
+        return self.values(name)[name]
 
     async def set(self, name, value):
-        self.values[name] = value
+        self.values(name)[name] = value
+"""
+SIMULATOR = """
+from acme import meters
+
+class SimulatedMeter:
+    def __init__(self, **values):
+        self.values = values
+        self.address = f"simulated-{id(self)}"
+
+    def plug_in(self):
+        meters[self.address] = self.values
+
+    def unplug(self):
+        meters.pop(self.address, None)
+
+    def __enter__(self):
+        self.plug_in()
+        return self
+
+    def __exit__(self, *_):
+        self.unplug()
 """
 
 
 @pytest.fixture
 def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AdapterRegistry:
-    package = tmp_path / "acme_twins"
-    package.mkdir()
-    (tmp_path / "acme.py").write_text(LIBRARY)
+    package, library, info = (tmp_path / name for name in ("acme_twins", "acme", "acme_twins-1.0.dist-info"))
+    for folder in (package, library, info):
+        folder.mkdir()
+    (library / "__init__.py").write_text(LIBRARY)
+    (library / "simulator.py").write_text(SIMULATOR)
     for code in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL):
         name = re.match(r"# acme_twins/(\w+\.py)\n", code)
         (package / (name[1] if name else "manual_test.py")).write_text(code)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-twins\nVersion: 1.0\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     for module in [name for name in sys.modules if name.split(".")[0] in ("acme", "acme_twins")]:
         monkeypatch.delitem(sys.modules, module)
     [entries] = re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL)
     [(name, target)] = tomllib.loads(entries)["project"]["entry-points"][ADAPTERS].items()
+    (info / "entry_points.txt").write_text(f"[{ADAPTERS}]\n{name} = {target}\n")
     return AdapterRegistry(entries=[EntryPoint(name, target, ADAPTERS)])
 
 
@@ -80,3 +109,18 @@ async def test_its_test_passes(registry: AdapterRegistry) -> None:
     for test in tests:
         assert inspect.iscoroutinefunction(test)
         await test()
+
+
+def test_it_keeps_the_contract(registry: AdapterRegistry) -> None:
+    registry.get("acme")
+    from acme_twins import contract_test
+
+    contract = contract_test.TestAcme()
+    skipped = set()
+    for name in (name for name in dir(contract) if name.startswith("test_")):
+        try:
+            getattr(contract, name)()
+        except pytest.skip.Exception as skip:
+            skipped.add(str(skip))
+    offered = re.findall(r"`(\w+)`", TEXT.split("says what to offer (")[1].split(";")[0])
+    assert {re.search(r"offer `async def (\w+)` in your PlayedMeter|$", text)[1] for text in skipped} == {*offered, None}

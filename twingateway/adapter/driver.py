@@ -54,7 +54,8 @@ class Driver(ABC):
 
         Raising a DeviceError marks the device offline with that error; the host calls `run` again after a back-off
         (1 s, doubling to 60 s, with jitter). A driver that can tell that its device is gone while it goes on
-        listening calls `port.offline` instead.
+        listening calls `port.offline` instead, and tries it less and less often. Never returns; what is wrong with
+        one property alone it tells its port, and goes on with the others. Ends at once when cancelled.
         """
 
     @abstractmethod
@@ -64,27 +65,29 @@ class Driver(ABC):
     async def write(self, name: str, value: Value) -> Written:
         """Write one property and read it back. Called for `writable` names, one at a time for one device.
 
-        Raises InvalidValue for what the device cannot be asked for, before anything is sent (ends as rejected), a
-        transient DeviceError (tried again when the device returns) or any other DeviceError (ends as failed): a
-        device's own no is a DeviceRefused.
+        Raises InvalidValue for what the device cannot be asked for, before anything is sent (ends as rejected; see
+        `not_writable` for other names), a transient DeviceError (tried again when the device returns) or any other
+        DeviceError (ends as failed): a device's own no is a DeviceRefused.
         """
         raise not_writable(name)
 
     async def read_back(self, name: str) -> Value:
         """One property, now; how the host finds out, before its first write of it, after a crash in the middle of
         one or one that failed, and when its node is given the device, whether there is anything to write. Raises
-        DeviceError; DeviceRefused, at once, if it has no way to."""
+        DeviceError; DeviceRefused, at once, if it has no way to, or knows no such property."""
         values = await self.read()
         if name not in values:
             raise DeviceRefused(f"{name} cannot be read back")
         return values[name]
 
     def matches(self, name: str, wanted: Value, observed: Value) -> bool:
-        """Whether `observed` is `wanted` within the device's resolution of this property."""
+        """Whether `observed` is `wanted` within the device's resolution of this property. Never raises, whatever the
+        two are."""
         return wanted == observed
 
     async def close(self) -> None:
-        """Release what this device alone uses."""
+        """Release what this device alone uses; nothing is told to its port any more. May be called again, and though
+        `run` never was."""
 
 
 class Adapter(ABC):
@@ -102,4 +105,4 @@ class Adapter(ABC):
         return ()
 
     async def stop(self) -> None:
-        """Called once after the last driver was closed."""
+        """Called after the last driver was closed. May be called again, and though `start` failed or never was."""

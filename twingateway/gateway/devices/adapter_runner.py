@@ -10,9 +10,8 @@ from typing import Any
 import structlog
 
 from twingateway.adapter.driver import Adapter
-from twingateway.adapter.kind import AdapterKind
+from twingateway.adapter.kind import AdapterContext, AdapterKind
 from twingateway.errors import TwinGatewayError
-from twingateway.gateway.devices.context import Context
 from twingateway.gateway.state.clock import Clock
 from twingateway.gateway.state.ledger import Ledger
 
@@ -28,7 +27,9 @@ class AdapterRunner:
     """`adapter` is None while it is not open; `error` then says why, and `next_try` (Unix milliseconds) when it is
     tried again."""
 
-    def __init__(self, kind: AdapterKind, settings: Any, context: Context, ledger: Ledger, clock: Clock) -> None:
+    def __init__(
+        self, kind: AdapterKind, settings: Any, context: AdapterContext, ledger: Ledger, clock: Clock
+    ) -> None:
         self.kind = kind
         self.adapter: Adapter | None = None
         self.error = ""

@@ -17,12 +17,11 @@ from typing import Any
 import structlog
 
 from twingateway.adapter.figure import Figure
-from twingateway.adapter.kind import AdapterKind
+from twingateway.adapter.kind import AdapterContext, AdapterKind
 from twingateway.adapter.port import Device
 from twingateway.errors import AdapterFault
 from twingateway.gateway.devices.actuator import Actuator
 from twingateway.gateway.devices.adapter_runner import STOP_TIMEOUT, AdapterRunner, reason_of
-from twingateway.gateway.devices.context import Context
 from twingateway.gateway.devices.device_runner import DeviceRunner
 from twingateway.gateway.devices.lifetimes import Lifetimes
 from twingateway.gateway.devices.models import ModelBook
@@ -117,7 +116,7 @@ class AdapterHost:
         models.watch(self._on_model)
         ownership.watch(self._on_assignment)
 
-    async def open(self, kind: AdapterKind, settings: Any, context: Context) -> None:
+    async def open(self, kind: AdapterKind, settings: Any, context: AdapterContext) -> None:
         """Open one adapter; what goes wrong is its own affair."""
         adapter = self._adapters[kind.name] = AdapterRunner(kind, settings, context, self._ledger, self._clock)
         await adapter.open()

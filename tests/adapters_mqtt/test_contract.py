@@ -1,0 +1,159 @@
+"""The MQTT adapter keeps the contract of adapters."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from twingateway_mqtt import ADAPTER
+
+from twingateway.adapter import BrokerClient, Value
+from twingateway.testing.adapter_contract import AdapterContract, MemoryContext, PlayedDevice
+from twingateway.testing.broker import MemoryBroker, Published
+
+#: How often it speaks, in seconds.
+BEAT = 0.5
+
+MODEL = {
+    "apiVersion": "edge.iot.org/v1",
+    "kind": "DeviceModel",
+    "metadata": {"name": "plug", "version": "1"},
+    "spec": {
+        "properties": {
+            "power": {"type": "number"},
+            "mode": {"type": "enum", "values": ["eco", "boost"]},
+            "limit": {"type": "number", "access": "read-write"},
+            "output": {"type": "boolean", "access": "read-write"},
+        }
+    },
+}
+#: By key: a value that is wrong there.
+MISTAKES = {
+    "address.base": "plugs/{who}",
+    "period": "0s",
+    "time": "][",
+    "presence.online": "offline",
+    "properties.power.topic": "plugs/#",
+    "properties.power.pick": "][",
+    "properties.power.payload": "text",
+    "properties.power.true_words": ["open"],
+    "properties.limit.command.qos": 2,
+    "read.payload": "xml",
+}
+
+
+class PlayedPlug(PlayedDevice):
+    """Says its state in one JSON document, retained, every `BEAT` and after each command."""
+
+    def __init__(self, name: str, broker: BrokerClient) -> None:
+        assert isinstance(broker, MemoryBroker)
+        command = {"topic": "{base}/set", "confirm_timeout": "300ms"}
+        super().__init__(
+            {
+                "address": {"base": "plugs/{device}"},
+                "period": f"{BEAT:g}s",
+                "read_timeout": "300ms",
+                "time": "ts",
+                "presence": {"topic": "{base}/online"},
+                "read": {"topic": "{base}/get"},
+                "properties": {
+                    "power": {"topic": "{base}/status", "pick": "power"},
+                    "mode": {"topic": "{base}/status", "pick": "mode"},
+                    "limit": {
+                        "topic": "{base}/status",
+                        "pick": "limit",
+                        "command": {**command, "template": {"limit": "$value"}},
+                    },
+                    "output": {
+                        "topic": "{base}/status",
+                        "pick": "output",
+                        "command": {**command, "template": {"output": "$value"}},
+                    },
+                },
+            },
+            {"power": (230.5, 231.25), "mode": ("eco", "boost")},
+            {"limit": (16, 20.5), "output": (True, False)},
+        )
+        self.base = f"plugs/{name}"
+        self.broker = broker
+        self.values: dict[str, Value] = {"power": 230.5, "mode": "eco", "limit": 6, "output": False}
+        self.clock: int | None = None
+        self.is_there, self.is_silent, self.is_mad = True, False, False
+        self.spoilt = self.ignored = ""
+
+    async def speak(self) -> None:
+        self.broker.respond(f"{self.base}/+", self.hear)
+        self.tell_presence()
+        while True:
+            self.tell()
+            await asyncio.sleep(BEAT)
+
+    def tell_presence(self) -> None:
+        self.broker.deliver(f"{self.base}/online", "online" if self.is_there else "offline", retain=True)
+
+    def tell(self) -> None:
+        if not self.is_there or self.is_silent:
+            return
+        values = {name: None if name == self.spoilt else value for name, value in self.values.items()}
+        text = "{not json" if self.is_mad else json.dumps({**values, "ts": self.clock})
+        self.broker.deliver(f"{self.base}/status", text, retain=True)
+
+    def hear(self, message: Published) -> None:
+        self.attempts += 1
+        if self.is_there and not self.is_silent:
+            if message.topic.endswith("/set"):
+                wanted = json.loads(message.payload)
+                self.values.update({name: value for name, value in wanted.items() if name != self.ignored})
+            self.tell()
+
+    async def show(self, name: str, value: Value) -> None:
+        self.values[name] = value
+        self.tell()
+
+    async def held(self, name: str) -> Value:
+        return self.values[name]
+
+    async def cut(self) -> None:
+        self.is_there = False
+        self.tell_presence()
+
+    async def fall_silent(self) -> None:
+        self.is_silent = True
+
+    async def talk_nonsense(self) -> None:
+        self.is_mad = True
+        self.tell()
+
+    async def spoil(self, name: str) -> None:
+        self.spoilt = name
+        self.tell()
+
+    async def ignore(self, name: str) -> None:
+        self.ignored = name
+
+    async def date(self, time: int) -> None:
+        self.clock = time
+
+    async def recover(self) -> None:
+        self.is_there, self.is_silent, self.is_mad = True, False, False
+        self.spoilt = self.ignored = ""
+        self.tell_presence()
+        self.tell()
+
+
+class TestMqtt(AdapterContract):
+    kind = ADAPTER
+    model = MODEL
+    mistakes = MISTAKES
+    heavy = ("jmespath", "cbor2", "paho")
+
+    @asynccontextmanager
+    async def play(self, name: str, context: MemoryContext) -> AsyncIterator[PlayedDevice]:
+        plug = PlayedPlug(name, context.broker)
+        speaking = asyncio.ensure_future(plug.speak())
+        try:
+            yield plug
+        finally:
+            speaking.cancel()

@@ -1,0 +1,56 @@
+"""The contract of adapters: one that keeps it passes, and each test of it finds those that do not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.testing.meter import METER, MeterContract
+from tests.testing.wrong_meters import KEPT, WRONG, Wrong
+from twingateway.testing.adapter_contract import AdapterContract
+
+
+class TestMeter(MeterContract):
+    """All of it passes."""
+
+
+@pytest.fixture
+def _tidy() -> Iterator[None]:
+    yield
+    while KEPT:
+        left = KEPT.pop()
+        for end in left if isinstance(left, tuple) else ():
+            if isinstance(end, int):
+                os.close(end)
+
+
+def contract(**said: Any) -> Any:
+    return type("Contract", (MeterContract,), {"kind": METER, "patience": 3.0, **said})()
+
+
+@pytest.mark.usefixtures("_tidy")
+@pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: f"{wrong.test}-{wrong.name}")
+def test_each_rule_finds_who_breaks_it(wrong: Wrong) -> None:
+    broken = contract(kind=wrong.kind, **wrong.more)
+    with pytest.raises(AssertionError) as caught:
+        getattr(broken, wrong.test)()
+    assert wrong.said in str(caught.value)
+
+
+def rules_of(contract: type[AdapterContract]) -> set[str]:
+    return {name for name in dir(contract) if name.startswith("test_")}
+
+
+def test_there_is_one_who_breaks_it_for_each_rule() -> None:
+    assert rules_of(AdapterContract) == {wrong.test for wrong in WRONG}
+
+
+@pytest.mark.parametrize("test", sorted(rules_of(AdapterContract)))
+def test_each_rule_says_in_a_sentence_what_it_is(test: str) -> None:
+    sentence = getattr(AdapterContract, test).__doc__
+    assert sentence
+    assert "\n" not in sentence
+    assert sentence.endswith(".")
