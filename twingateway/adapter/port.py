@@ -22,8 +22,8 @@ class Device:
 
 
 class DevicePort(Protocol):
-    """How a driver tells its host about its device. All calls return at once; they are made on the event loop's thread
-    (from another one, by `loop.call_soon_threadsafe`)."""
+    """How a driver tells its host about its device. All calls return at once; they are made on the event loop's
+    thread (from another one, by `loop.call_soon_threadsafe`)."""
 
     def report(self, values: Mapping[str, Value], time: int | None = None, *, again: bool = False) -> None:
         """Values the device has now. `time`: Unix milliseconds by the device's clock, if it has one. The host

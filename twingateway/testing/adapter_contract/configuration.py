@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from twingateway.config.device import check_device
+from twingateway.config.device import check_devices
 from twingateway.config.source import Source
 from twingateway.errors import AdapterFault, UnknownAdapter
 from twingateway.plugins.registry import ADAPTERS, AdapterRegistry
@@ -138,7 +138,7 @@ class ConfigurationContract(Played):
             "metadata": {"name": "device-1"},
             "spec": {**copy.deepcopy(dict(spec)), "adapter": self.kind.name},
         }
-        _, problems = check_device(Source(document, "device.yaml"), AdapterRegistry([self.kind]), {})
+        _, problems = check_devices(Source(document, "device.yaml"), AdapterRegistry([self.kind]), {})
         return [str(problem) for problem in problems]
 
 

@@ -144,7 +144,7 @@ class Seam:
             where = traceback.extract_tb(error.__traceback__)[-1]
             names = " or ".join(each.__name__ for each in allowed) or "nothing"
             self.fault(
-                f"{call} raised {type(error).__name__}: {error} (from {Path(where.filename).name}:{where.lineno}): it "
+                f"{call} raised {type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno}): it "
                 f"raises {names}; translate what your library raises: `raise DeviceUnreachable(…) from error`"
             )
         elif isinstance(error, TwinGatewayError) and not error.message.strip():
