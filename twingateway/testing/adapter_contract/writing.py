@@ -6,7 +6,7 @@ import asyncio
 
 from twingateway.adapter import Value, Written
 from twingateway.errors import DeviceError, DeviceRefused, InvalidValue
-from twingateway.gateway.devices.actuator import ASK_TIMEOUT
+from twingateway.gateway.devices.setter import ASK_TIMEOUT
 from twingateway.testing.adapter_contract.rig import Driven, Played, Rig, on_a_rig
 
 #: Values of which at most a few are of a property's type.
