@@ -9,9 +9,12 @@ of the process.
 
 from __future__ import annotations
 
+import signal
+from dataclasses import replace
+
 import pytest
 
-from tests.simulation.long_outage import Plan, simulate
+from tests.simulation.long_outage import WHOLE, Plan, Progress, simulate
 from tests.sync.world import World, key
 from twingateway.ports.journal import Filing
 from twingateway.ports.memory_journal import MemoryJournal
@@ -99,6 +102,34 @@ def test_whole_nodes_keep_to_their_bounds_and_are_fresh_again_at_once() -> None:
     assert outcome.most_waiting_registers <= plan.devices + 2, "one for each property, and the node's own"
     assert outcome.evicted > 0
     assert outcome.in_gaps + outcome.in_history == outcome.updates + 2 * plan.devices
+
+
+def test_of_a_whole_day_every_update_is_made() -> None:
+    plan = replace(WHOLE, devices=50, hours=2, hour=60.0, burst=60.0, rate=100.0, after=10.0, cap=30_000)
+    outcome = simulate(plan)
+    assert outcome.faults == []
+    assert outcome.made_in_outage == plan.hours * plan.hour * plan.rate
+    assert outcome.most_waiting_registers <= plan.devices * plan.properties + 2
+    assert outcome.evicted > 0
+
+
+def test_an_interrupt_ends_the_outage_with_the_hour_and_the_figures_are_of_what_was_played(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tests.simulation.long_outage.PROGRESS_EVERY", 0.0)
+    plan = replace(WHOLE, devices=10, hours=24, hour=60.0, burst=60.0, rate=100.0, after=10.0, cap=30_000)
+    outcome = simulate(plan, lambda line: signal.raise_signal(signal.SIGINT))
+    assert (outcome.hours, outcome.made_in_outage) == (1, 6000)
+    assert outcome.in_gaps + outcome.in_history == outcome.updates + 3 * plan.devices
+
+
+def test_progress_is_told_now_and_then_with_rate_and_time_left() -> None:
+    progress = Progress(Plan(hours=24, ends=0.0), now=50.0)
+    assert progress.line(600.0, 600_000, now=59.9) is None
+    told = progress.line(7200.0, 7_200_000, now=350.0)
+    assert told is not None
+    assert told.startswith("2:00:00 of 1 day, 0:00:00, 7,200,000 updates, 24,000/s, 0:55:00 left, ")
+    assert progress.line(7300.0, 7_300_000, now=351.0) is None
 
 
 def test_a_state_that_is_not_back_in_time_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:

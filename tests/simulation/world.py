@@ -39,13 +39,16 @@ UNDISTURBED = 3
 
 
 class SimulatedClock:
-    """Monotonic from the loop; the wall clock is the node's own and can jump."""
+    """Monotonic from the loop it is first asked in; the wall clock is the node's own and can jump."""
 
     def __init__(self) -> None:
         self.offset_ms = 1_700_000_000_000
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def now(self) -> float:
-        return asyncio.get_running_loop().time()
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        return self._loop.time()
 
     def wall_ms(self) -> int:
         return self.offset_ms + int(self.now() * 1000)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import chain, islice, takewhile
 from operator import attrgetter
 
 from twingateway.ports.journal import (
@@ -69,7 +69,7 @@ class MemoryJournal:
             self.cursors[cursor] = seq + entry.count - 1
             if filing.queue:
                 self.queued[cursor] = self.cursors[cursor]
-            self._file(replace(entry, journal_id=journal_id, seq=seq), filing)
+            self._file(entry.begun(journal_id, seq), filing)
 
     def receive(self, filings: Iterable[Filing]) -> list[JournalEntry]:
         taken = []
@@ -106,8 +106,8 @@ class MemoryJournal:
     def delivered(self, positions: Mapping[str, int]) -> None:
         for class_name, upto in positions.items():
             queue = self.queues.setdefault(class_name, MemoryQueue())
-            while queue.waiting and (first := next(iter(queue.waiting))) <= upto:
-                queue.bytes -= queue.waiting.pop(first)[0].size
+            for position in list(takewhile(upto.__ge__, queue.waiting)):
+                queue.bytes -= queue.waiting.pop(position)[0].size
 
     def page(self, class_name: str, behind: int, max_bytes: int) -> list[Placed]:
         page: list[Placed] = []
@@ -165,19 +165,19 @@ class MemoryJournal:
         return gone
 
     def _replace_by_gaps(self, queue: MemoryQueue, going: list[tuple[Placed, int]], reason: str) -> None:
-        waiting = queue.waiting
+        """`going`: the first of those that wait."""
+        left = islice(queue.waiting.items(), len(going), None)
+        gaps: dict[int, tuple[Placed, int]] = {}
         ranges: dict[tuple[str, bytes], list[tuple[Placed, int]]] = {}
         for placed, stamp in going:
-            queue.bytes -= waiting.pop(placed.position)[0].size
+            queue.bytes -= placed.size
             ranges.setdefault((placed.entry.namespace, placed.entry.journal_id), []).append((placed, stamp))
         for members in ranges.values():
             last, stamp = members[-1]
             gap = gap_for(last.entry, members[0][0].entry.seq, last.entry.last, reason)
-            waiting[last.position] = (Placed(last.position, gap, size_of(gap)), stamp)
+            gaps[last.position] = (Placed(last.position, gap, size_of(gap)), stamp)
             queue.bytes += size_of(gap)
-        in_order = sorted(waiting.items())
-        waiting.clear()
-        waiting.update(in_order)
+        queue.waiting = dict(chain(sorted(gaps.items()), left))
 
     def kept_page(self, class_name: str, behind: int, limit: int, about: About) -> list[Placed]:
         kept = self.kept.get(class_name, [])

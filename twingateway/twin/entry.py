@@ -88,6 +88,22 @@ class JournalEntry:
     def key(self) -> JournalKey:
         return JournalKey(self.journal_id, self.last)
 
+    def begun(self, journal_id: bytes, seq: int) -> JournalEntry:
+        """The same with its place in the journal of the store where it begins."""
+        return JournalEntry(
+            self.class_name,
+            self.namespace,
+            self.node,
+            self.device,
+            self.name,
+            self.time,
+            self.value,
+            journal_id,
+            seq,
+            self.count,
+            self.gap,
+        )
+
     @property
     def device_id(self) -> DeviceId | None:
         return None if self.device is None else DeviceId(self.namespace, self.device)
