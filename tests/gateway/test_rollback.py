@@ -382,7 +382,8 @@ async def test_a_claimant_whose_word_came_on_a_former_link_hears_the_judgement_o
     async with cloud.running():
         await cloud.gateway.commands.move(PUMP, "other")
         store, adopting, renewed = cloud.gateway.store, asyncio.Event(), asyncio.Event()
-        commit, renew, on_claim = store.commit, store.renew_identity, cloud.gateway.ownership.on_claim
+        commit, renew = store.commit, store.renew_identity
+        on_claim = cloud.gateway.ownership.passage.on_claim
 
         async def commit_slowly(changes: Changes) -> None:
             if any(is_adoption(stored.register) for stored in changes.registers):
@@ -403,7 +404,7 @@ async def test_a_claimant_whose_word_came_on_a_former_link_hears_the_judgement_o
 
         monkeypatch.setattr(store, "commit", commit_slowly)
         monkeypatch.setattr(store, "renew_identity", renew_meanwhile)
-        monkeypatch.setattr(cloud.gateway.ownership, "on_claim", claimed)
+        monkeypatch.setattr(cloud.gateway.ownership.passage, "on_claim", claimed)
         async with edge.running(cloud), other.running(cloud):
             await until(renewed.is_set)
             other.path.cut = False

@@ -10,7 +10,7 @@ from typing import Any
 
 from twingateway.errors import StoreFull
 from twingateway.gateway.gateway import Gateway, open_gateway
-from twingateway.gateway.holding.ownership import lifecycle_key
+from twingateway.gateway.holding.claims import lifecycle_key
 from twingateway.gateway.peering.peers import Peer
 from twingateway.gateway.state.events import Event, Listening, Notice
 from twingateway.gateway.state.tasks import Tasks

@@ -53,6 +53,7 @@ class Sessions:
         self.journal = journal
         self._peers = peers
         self._ownership = ownership
+        self._passage = ownership.passage
         self._models = models
         self._table = table
         self._ledger = ledger
@@ -72,7 +73,7 @@ class Sessions:
             "restore": (parent, ownership.on_restore),
             "said": (parent, self._on_said),
             "want-root": (parent, ownership.on_want_root),
-            "root-registers": (child, ownership.on_root_registers),
+            "root-registers": (child, self._passage.on_root_registers),
             "models": (child | parent, models.on_models),
             "want-models": (child | parent, models.on_want),
             "model": (child | parent, models.on_model),
@@ -95,12 +96,12 @@ class Sessions:
     def unlinked(self, peer: Peer, *, sent: bool) -> None:
         log.info("unlinked", peer=peer.name, direction=peer.direction.value, links=len(peer.lines))
         if peer.direction is Direction.CHILD and not peer.lines and not self._is_replaced(peer):
-            self._ownership.unlinked(peer)
+            self._passage.unlinked(peer)
         self.reached(peer)
         if sent and peer.line is not None:  # what was said on that link, here and there, may never have arrived
             self._begin(peer, peer.line)
             if peer.direction is Direction.CHILD:
-                self._ownership.hear_again(peer, peer.line)
+                self._passage.hear_again(peer, peer.line)
 
     def _begin(self, peer: Peer, line: Line) -> None:
         """Say and ask what each end has to on a link that control messages go on from now on."""
@@ -162,11 +163,11 @@ class Sessions:
         self._statements.say(down)
 
     def _on_claim(self, peer: Peer, body: Any) -> None:
-        self._ownership.on_claim(peer, body)
+        self._passage.on_claim(peer, body)
         self._verdicts.met(peer)
 
     def _on_said(self, peer: Peer, body: Any) -> None:
-        if not self._ownership.passed_down("said", body):
+        if not self._passage.passed_down("said", body):
             self._repair.on_said(peer, body)
 
     def _tell_root(self, line: Line) -> None:

@@ -365,7 +365,7 @@ async def test_a_crash_before_the_note_leaves_the_tombstone() -> None:
 async def test_a_linked_peer_gets_the_tombstone_itself_first() -> None:
     async with bench() as of:
         edge, _ = of.child("edge")
-        of.gateway.ownership.on_claim(edge, claim("edge", "pump"))
+        of.gateway.ownership.passage.on_claim(edge, claim("edge", "pump"))
         await turns()
         await of.gateway.commands.patch(PUMP, {"metadata": {"labels": {"site": "a"}}})
         await of.gateway.commands.patch(PUMP, {"metadata": {"labels": {"site": None}}})

@@ -15,7 +15,6 @@ from twingateway.gateway.holding.claims import lifecycle_key
 from twingateway.gateway.holding.restored import RESTORED
 from twingateway.gateway.peering import wire
 from twingateway.gateway.state.ledger import Draft
-from twingateway.ports.memory_store import MemoryDisk
 from twingateway.testing.joined import until
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.register import Register, RegisterKey, Section, Version
@@ -123,76 +122,6 @@ async def test_a_child_cannot_claim_into_another_tenant() -> None:
         assert DeviceId("victim", "pump") not in b.gateway.table
 
 
-async def test_a_child_cannot_take_the_way_to_another_living_child() -> None:
-    async with bench() as b:
-        (edge, _), (thief, line) = b.child("edge"), b.child("thief")
-        b.gateway.sessions.control(edge, "claim", claim("edge", "pump"))
-        await until(lambda: b.lifecycle().get("holder") == "edge")
-        b.gateway.sessions.control(thief, "claim", claim("edge", "pump"))
-        await turns()
-        assert line.of("claim-refused")[0]["device"] == "default/pump"
-        await b.gateway.ledger.write([Draft(SPEED, 20)])
-        assert SPEED in b.outbox(edge)
-        assert b.outbox(thief) == {}
-        assert b.gateway.inbound.judge(thief, register("flow", 1, 9)) is not None
-
-
-@pytest.mark.parametrize("name", ["root", "edge-of-another-tenant"])
-async def test_no_child_speaks_for_this_node_or_for_another_tenants_node(name: str) -> None:
-    async with bench() as b:
-        other, _ = b.child("edge-of-another-tenant", "other")
-        b.unlink(other)
-        thief, line = b.child("thief")
-        b.gateway.sessions.control(thief, "claim", claim(name, "pump"))
-        await turns()
-        assert line.of("claim-refused")
-        assert name not in thief.below
-
-
-async def test_a_node_that_connects_by_itself_is_reached_directly_again() -> None:
-    async with bench() as b:
-        edge, _ = b.child("edge")
-        b.gateway.sessions.control(edge, "claim", claim("edge", "pump"))
-        await until(lambda: b.lifecycle().get("holder") == "edge")
-        b.unlink(edge)
-        region, _ = b.child("region")
-        b.gateway.sessions.control(region, "claim", claim("edge", "pump"))
-        await turns()
-        assert b.gateway.peers.via("edge") is region
-        b.child("edge")
-        assert b.gateway.peers.via("edge") is edge
-        assert "edge" not in region.below
-
-
-async def test_what_leads_below_a_child_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    from twingateway.gateway.peering import peers
-
-    monkeypatch.setattr(peers, "MAX_BELOW", 3)
-    async with bench() as b:
-        region, line = b.child("region")
-        for number in range(5):
-            b.gateway.sessions.control(region, "claim", claim(f"edge-{number}", f"pump-{number}"))
-        assert len(region.below) == 3
-        assert len(line.of("claim-refused")) == 3
-
-
-async def test_what_was_written_while_the_root_did_not_know_the_way_is_sent_when_it_does() -> None:
-    disk = MemoryDisk()
-    async with bench(disk=disk) as b:
-        region, _ = b.child("region")
-        b.gateway.sessions.control(region, "claim", claim("edge", "pump"))
-        await until(lambda: b.lifecycle().get("holder") == "edge")
-    async with bench(disk=disk) as b:
-        await b.gateway.ledger.write([Draft(SPEED, 20)])
-        region, _ = b.child("region")
-        assert b.outbox(region) == {}
-        b.gateway.sessions.control(region, "claim", claim("edge", "pump", epoch=1))
-        assert b.outbox(region)[SPEED] == 20
-
-
-# --- a device deleted and created again ---------------------------------------------------------------------------
-
-
 async def test_a_holder_whose_device_is_created_again_has_it_back_under_a_new_incarnation() -> None:
     async with bench() as b:
         edge, line = b.child("edge")
@@ -235,22 +164,6 @@ async def test_a_device_run_here_that_is_deleted_and_created_again_is_this_nodes
 
 
 # --- nodes that are not the root ----------------------------------------------------------------------------------
-
-
-async def test_a_region_passes_claims_up_on_every_link_and_refusals_down() -> None:
-    async with bench("region", root=False) as b:
-        edge, line = b.child("edge")
-        b.gateway.sessions.control(edge, "claim", claim("edge", "pump", "fan"))
-        cloud, up = b.parent()
-        [relayed] = up.of("claim")
-        assert relayed == claim("edge", "pump", "fan")
-        body = {"device": "default/pump", "node": "edge", "reason": "held by another"}
-        b.gateway.sessions.control(cloud, "claim-refused", body)
-        assert line.of("claim-refused") == [body]
-        b.unlink(edge)
-        b.unlink(cloud)
-        _, again = b.parent()
-        assert again.of("claim") == [], "a node that is gone claims when it is back"
 
 
 async def test_many_claims_go_in_several_messages(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -306,21 +219,6 @@ async def test_what_was_given_back_on_a_former_link_does_not_count_on_a_new_one(
         region.unlink(root)
         for again in (edge.parent()[1], region.parent()[1]):
             assert [body["devices"] for body in again.of("claim")] == [[["pump", 0, [0, 0, 0], False]]]
-
-
-async def test_what_is_below_goes_up_even_while_its_node_is_away() -> None:
-    disk = MemoryDisk()
-    granted: Any = {"state": "live", "holder": "edge", "store": "aa", "epoch": 1}
-    async with bench("region", root=False, disk=disk) as b:
-        cloud, _ = b.parent()
-        applied = [register("state", granted, 7, section=Section.LIFECYCLE), register("flow", 1.5, 8)]
-        durable: list[str] = []
-        b.gateway.ledger.apply(applied, origin="edge", then=lambda: durable.append("durable"))
-        await until(lambda: durable)
-    async with bench("region", root=False, disk=disk) as b:
-        cloud, _ = b.parent()
-        scope = [stored.register.key for stored in b.gateway.peers.scope(cloud)]
-        assert RegisterKey(PUMP, Section.REPORTED, "flow") in scope
 
 
 # --- messages that make no sense ----------------------------------------------------------------------------------
@@ -425,22 +323,6 @@ async def test_who_goes_back_to_an_older_link_claims_there_again() -> None:
         b.unlink(cloud)
         assert cloud.line is older
         assert len(older.of("claim")) == claimed + 1
-
-
-async def test_who_went_back_to_an_older_link_before_is_to_claim_again_when_the_newer_one_ends_with_the_answer() -> (
-    None
-):
-    async with bench() as b:
-        child, older = b.child("edge")
-        b.child("edge")
-        b.gateway.sessions.control(
-            child, "claim", {"node": "edge", "store": "aa", "devices": [["pump", 0, [0, 0, 0], False]]}
-        )
-        await until(lambda: b.lifecycle().get("holder") == "edge")
-        assert older.of("claim-again") == []
-        b.unlink(child)
-        assert child.line is older
-        assert older.of("claim-again") == [{"node": "edge"}]
 
 
 async def test_what_a_node_claimed_with_a_store_that_it_lost_is_not_granted_once_the_device_is_free() -> None:

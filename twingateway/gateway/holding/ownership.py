@@ -1,13 +1,12 @@
-"""The holder's side of ownership, and the way between: every node claims what it runs and passes on what is claimed
-below it, and what the root answers goes back the same way.
+"""The holder's side of ownership: a node claims what it runs, and takes what the root answers.
 
-A node acts on desired values only while the root's grant names it, with the store that it has now (`held`).
+It acts on desired values only while the root's grant names it, with the store that it has now (`held`). What comes
+from the nodes below, or is for them, goes by `Passage`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -16,7 +15,6 @@ from twingateway.errors import InvalidValue, ProtocolViolation
 from twingateway.gateway.holding.claims import (
     HOLDER_SECTIONS,
     ROOT_SECTIONS,
-    SAID_ONCE,
     SHOWN,
     WITH_IT,
     Claim,
@@ -24,23 +22,20 @@ from twingateway.gateway.holding.claims import (
     greatest_of_root,
     is_grant_to,
     lifecycle_key,
-    merged,
-    parse_claims,
     parse_names,
     progress,
-    refuse,
     registers_of,
     send_claims,
     word,
 )
 from twingateway.gateway.holding.given_back import handed_over, is_before_tenure, outlasting, widened
 from twingateway.gateway.holding.grants import Grants
-from twingateway.gateway.holding.histories import numbers_said
 from twingateway.gateway.holding.notes import draw_up, was_told
+from twingateway.gateway.holding.passage import Passage
 from twingateway.gateway.holding.statements import Statements
 from twingateway.gateway.peering import wire
-from twingateway.gateway.peering.peers import Line, Peer, Peers
-from twingateway.gateway.state.ledger import Ledger, granted_epoch, tenure
+from twingateway.gateway.peering.peers import Peer, Peers
+from twingateway.gateway.state.ledger import Ledger, tenure
 from twingateway.gateway.state.table import TwinTable
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.kept import KEPT_NAME
@@ -48,9 +43,6 @@ from twingateway.twin.presence import STATE, Presence, PresenceState
 from twingateway.twin.register import Register, RegisterKey, Section, StoredRegister, Version
 
 log = structlog.get_logger("ownership")
-
-#: Claims that are relayed for one child at most.
-MAX_RELAYED = 100_000
 
 #: What a node forgets of a device that it does not run any more. An override that was not judged yet is none of that.
 _DROPPED = (Section.REPORTED, Section.ACK, Section.PRESENCE)
@@ -62,6 +54,7 @@ class Ownership:
     def __init__(
         self, grants: Grants | None, peers: Peers, table: TwinTable, ledger: Ledger, statements: Statements
     ) -> None:
+        self.passage = Passage(grants, peers, table, ledger)
         self._grants = grants
         self._peers = peers
         self._table = table
@@ -74,12 +67,8 @@ class Ownership:
         """Devices whose claim was refused, whatever an older register says."""
         self._elsewhere: set[DeviceId] = set()
         """Devices that were run here while another node held them; until they are granted to this one."""
-        self._objected: dict[str, Peer] = {}
-        """Nodes whose claims came by another child than the one that they are reached through."""
-        self._relayed: dict[str, dict[tuple[str, DeviceId], Claim]] = {}
-        """By child: what it claims for itself and the nodes below it."""
         self._watchers: list[Callable[[DeviceId], None]] = []
-        ledger.watch(self._on_register, Section.LIFECYCLE, Section.REACH)
+        ledger.watch(self._on_register, Section.LIFECYCLE)
 
     def watch(self, watcher: Callable[[DeviceId], None]) -> None:
         """Tell `watcher` of every device configured here of which the root says something new: it may have been taken
@@ -135,12 +124,7 @@ class Ownership:
         was given back last may have been lost with the link before."""
         self._restored.clear()
         self._claim(parent, self._own())
-        for relayed in self._relayed.values():
-            self._relay(parent, (replace(claim, restored=False) for claim in relayed.values()))
-
-    def unlinked(self, child: Peer) -> None:
-        """A child is gone; it claims again when it is back."""
-        self._relayed.pop(child.name, None)
+        self.passage.claim_at(parent)
 
     def _claim(self, parent: Peer, devices: Iterable[DeviceId]) -> None:
         devices = list(devices)
@@ -171,90 +155,13 @@ class Ownership:
 
     # --- control messages ----------------------------------------------------------------------------------------
 
-    def on_claim(self, peer: Peer, body: Any) -> None:
-        """A child claims devices, for itself or for a node below it."""
-        claims = parse_claims(peer.namespace, body)
-        if not claims:
-            return
-        holder = claims[0].holder
-        objection = self._peers.route_objection(holder, peer)
-        if objection is not None:
-            self._object(peer, claims, objection)
-            return
-        if self._grants is not None and self._grants.histories.is_forked(claims):
-            self._grants.hearing.put_off(lambda: self.on_claim(peer, body))
-            return
-        if self._peers.route(holder, peer):
-            self._reached(holder)
-        if self._grants is not None:
-            self._grants.require_few(claims, peer)
-            self._grants.on_claims(claims)
-            return
-        relayed = self._relayed.setdefault(peer.name, {})
-        relayed.update(((claim.holder, claim.device), claim) for claim in claims)
-        if len(relayed) > MAX_RELAYED:
-            raise ProtocolViolation(f"more than {MAX_RELAYED} claims", 0x97)
-        unaware = {claim.device: claim for claim in claims if self._knows_more(claim)}
-        told = ((device, self._with_newer(device, holder, [])) for device in unaware)
-        for batch in wire.batches(told):
-            self.passed_down("restore", {"node": holder, "devices": batch})
-        numbers = numbers_said(self._table, self._ledger, filter(self._is_granted, claims))
-        if numbers:  # this node may have more of its word than the root
-            self.passed_down("said", {"node": holder, "store": claims[0].store, "numbers": numbers})
-        if self._peers.parent is not None:
-            self._relay(self._peers.parent, [claim for claim in claims if claim.device not in unaware])
-
-    def _is_granted(self, claim: Claim) -> bool:
-        """As far as is known here, the claimant holds the device with the store that it has."""
-        lifecycle = self._table.get(lifecycle_key(claim.device))
-        return lifecycle is not None and is_grant_to(claim.holder, claim.store, lifecycle.register)
-
-    def _knows_more(self, claim: Claim) -> bool:
-        """A holder that lost its store is to have first what it had said last here, of which the root may have heard
-        nothing; then it claims again."""
-        lifecycle = self._table.get(lifecycle_key(claim.device))
-        if claim.restored or lifecycle is None or fields(lifecycle.register).get("store") == claim.store:
-            return False
-        ours = self._with_newer(claim.device, claim.holder, [])
-        return any(register.key.section in SAID_ONCE for register in ours)
-
-    def _relay(self, parent: Peer, claims: Iterable[Claim]) -> None:
-        """Pass claims on, with what this node knows of the root's registers if that is more than the claimant."""
-        known = ((claim, greatest_of_root(self._table, claim.device)) for claim in claims)
-        send_claims(parent, [replace(claim, known=max(claim.known, greatest)) for claim, greatest in known])
-
-    def _object(self, peer: Peer, claims: list[Claim], objection: str) -> None:
-        """Refuse claims made in the name of a node that this child may not speak for."""
-        self._objected[claims[0].holder] = peer
-        for claim in claims:
-            refuse(peer, claim, objection)
-        self._ledger.notice("claim-refused", objection, node=claims[0].holder, devices=len(claims))
-
-    def _reached(self, holder: str) -> None:
-        """A node is reached through another child than before: that child has none of its registers yet."""
-        for device in list(self._peers.held_by(holder)):
-            self._ledger.renumber(self._table.sections(device, ROOT_SECTIONS))
-
-    def _ask_again(self, holder: str) -> None:
-        """Something was said about whether a node is reached: a way that was none may be one now."""
-        peer = self._objected.get(holder)
-        if peer is not None and peer.line is not None and self._peers.route_objection(holder, peer) is None:
-            del self._objected[holder]
-            peer.line.send_control("claim-again", {"node": holder})
-
-    def hear_again(self, child: Peer, line: Line) -> None:
-        """What was answered to the claims of this child may have gone with the link that it was answered on, while
-        the child itself was on this one already."""
-        for node in sorted(child.below):
-            line.send_control("claim-again", {"node": node})
-
     def on_claim_again(self, peer: Peer, body: Any) -> None:
         """A claim that was refused because this node seemed to be elsewhere may succeed; or the answer is lost."""
-        if not self.passed_down("claim-again", body):
+        if not self.passage.passed_down("claim-again", body):
             self._claim(peer, self._own())
 
     def on_claim_refused(self, peer: Peer, body: Any) -> None:
-        if self.passed_down("claim-refused", body):
+        if self.passage.passed_down("claim-refused", body):
             return
         try:
             device, reason = DeviceId.parse(str(body["device"])), str(body["reason"])[:SHOWN]
@@ -272,10 +179,8 @@ class Ownership:
         """The root gives back what this node told it before its store was lost or rolled back; nodes on the way add
         what they have newer."""
         devices = wire.parse_devices(peer.namespace, body)
-        node = body.get("node")
-        if node != self._peers.node:
-            for batch in wire.batches((d, self._with_newer(d, node, told)) for d, told in devices.items()):
-                self.passed_down("restore", {**body, "devices": batch})
+        if body.get("node") != self._peers.node:
+            self.passage.give_back(devices, body)
             return
         own = self._own()
         devices = {device: registers for device, registers in devices.items() if device in own}
@@ -328,65 +233,22 @@ class Ownership:
 
     def on_want_root(self, peer: Peer, body: Any) -> None:
         """The root lost registers of its own that this node has."""
-        if self.passed_down("want-root", body):
+        if self.passage.passed_down("want-root", body):
             return
         own = self._own()
         devices = (device for device in parse_names(peer.namespace, body) if device in own)
         held = ((device, registers_of(self._table, device, ROOT_SECTIONS)) for device in devices)
         for batch in wire.batches(held):
-            self._send_up("root-registers", {"node": self._peers.node, "devices": batch})
-
-    def on_root_registers(self, peer: Peer, body: Any) -> None:
-        """On its way to the root, with what this node has newer."""
-        if self._grants is not None:
-            self._grants.on_root_registers(peer, body)
-            return
-        told = wire.parse_devices(peer.namespace, body)
-        for batch in wire.batches((device, self._with_own(device, registers)) for device, registers in told.items()):
-            self._send_up("root-registers", {"node": body.get("node"), "devices": batch})
-
-    def _with_newer(self, device: DeviceId, node: Any, told: list[Register]) -> list[Register]:
-        """What the root gives back to a node below, with what that one said last and has not come up there yet."""
-        lifecycle = self._table.get(lifecycle_key(device))
-        if lifecycle is None or self._peers.holder(device) != node:
-            return told
-        granted = (lifecycle.register.version.incarnation, granted_epoch(lifecycle.register))
-        said = [r.version[:2] for r in told if r.key.section in HOLDER_SECTIONS]
-        if any(granted < began for began in (*said, *(tenure(r) for r in told if r.key == lifecycle_key(device)))):
-            return told
-        ours = registers_of(self._table, device, HOLDER_SECTIONS)
-        return merged(told, (register for register in ours if register.version[:2] == granted))
-
-    def _with_own(self, device: DeviceId, told: list[Register]) -> list[Register]:
-        """Not in place of what was told: that can be of another history of the root's."""
-        newest = merged(told, registers_of(self._table, device, ROOT_SECTIONS))
-        return told + [register for register in newest if register not in told]
-
-    def passed_down(self, kind: str, body: Any) -> bool:
-        """Pass a message for a node below on its way; False when it is for this one."""
-        node = body.get("node")
-        if node == self._peers.node:
-            return False
-        child = self._peers.via(str(node))
-        if child is not None and child.line is not None:
-            child.line.send_control(kind, body)
-        return True
-
-    def _send_up(self, kind: str, body: Any) -> None:
-        parent = self._peers.parent
-        if parent is not None and parent.line is not None:
-            parent.line.send_control(kind, body)
+            self.passage.send_up("root-registers", {"node": self._peers.node, "devices": batch})
 
     # --- what a lifecycle register does --------------------------------------------------------------------------
 
     def _on_register(self, stored: StoredRegister) -> None:
         device = stored.register.key.device
-        if stored.register.key.section is Section.REACH:
-            self._ask_again(device.name)
         if stored.register.key != lifecycle_key(device):
             return
         if device not in self._configured:
-            self._pass_on(device)
+            self.passage.renew(device)
             if self._is_ours(stored.register):
                 self._enter_scope(device)
                 self._tell_watchers(device)
@@ -405,13 +267,6 @@ class Ownership:
     def _tell_watchers(self, device: DeviceId) -> None:
         for watcher in self._watchers:
             watcher(device)
-
-    def _pass_on(self, device: DeviceId) -> None:
-        """A device below has a new grant, and perhaps another holder: what this node has of it already may go up now,
-        if the parent refused it for want of the grant, and down to where the holder is."""
-        if self._grants is None:
-            told = [s for s in self._table.device(device) if s.register.key != lifecycle_key(device)]
-            self._ledger.renumber(told)
 
     def tell_taken(self, device: DeviceId) -> None:
         """Say that a device which is configured here is not run."""
