@@ -12,7 +12,8 @@ from tests.gateway.workbench import FULL, PUMP, Bench, bench, claim, register, t
 from twingateway.gateway.peering import wire
 from twingateway.gateway.peering.inbound import Refusal
 from twingateway.gateway.peering.peers import Peer
-from twingateway.gateway.state.ledger import TENURE, Draft
+from twingateway.gateway.state.lifecycle import TENURE
+from twingateway.gateway.state.mint import Draft
 from twingateway.ports.memory_store import MemoryDisk
 from twingateway.testing.joined import until
 from twingateway.twin.ack import Ack, AckState

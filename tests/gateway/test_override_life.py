@@ -9,7 +9,7 @@ import pytest
 
 from tests.gateway.overriding import PUMP, SPEED, Joined, joined, model, undecided
 from twingateway.errors import DeviceUnreachable, NotHolder, StoreFull
-from twingateway.gateway.state.ledger import Draft
+from twingateway.gateway.state.mint import Draft
 from twingateway.ports.memory_store import MemoryDisk
 from twingateway.ports.store import Changes
 from twingateway.testing.joined import FakeMachine, MemoryNode, until

@@ -13,7 +13,7 @@ from twingateway.errors import StoreFull
 from twingateway.gateway.holding.claims import fields, lifecycle_key
 from twingateway.gateway.holding.restored import Restored
 from twingateway.gateway.peering.peers import Peer
-from twingateway.gateway.state.ledger import DOUBT
+from twingateway.gateway.state.lifecycle import DOUBT
 from twingateway.gateway.state.overridden import override_of
 from twingateway.ports.memory_store import MemoryDisk
 from twingateway.ports.store import Changes, StoreIdentity

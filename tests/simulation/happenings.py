@@ -14,7 +14,7 @@ from tests.simulation.topology import ROOT, WIRES
 from tests.simulation.writes import ALIVE, ANYBODY, DONE, HOLDER, OPEN, REFUSED, UNKNOWN, Write
 from twingateway.errors import TwinGatewayError
 from twingateway.gateway.holding.claims import lifecycle_key
-from twingateway.gateway.state.ledger import granted_epoch
+from twingateway.gateway.state.lifecycle import granted_epoch
 from twingateway.twin.desired import PLAIN, Terms
 from twingateway.twin.entry import ALARM, EVENT
 from twingateway.twin.identity import DeviceId

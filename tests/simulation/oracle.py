@@ -41,7 +41,7 @@ from tests.simulation.writes import ALIVE, ANYBODY, DONE, HOLDER, LOST, REFUSED,
 from twingateway.gateway.gateway import Gateway
 from twingateway.gateway.holding.claims import fields, lifecycle_key
 from twingateway.gateway.state.events import Changed, Event
-from twingateway.gateway.state.ledger import granted_epoch
+from twingateway.gateway.state.lifecycle import granted_epoch
 from twingateway.gateway.state.overridden import override_of
 from twingateway.ports.memory_store import MemoryDisk
 from twingateway.testing.joined import MemoryNode

@@ -17,8 +17,8 @@ from twingateway.errors import (
 from twingateway.gateway.devices.actuator import Actuator
 from twingateway.gateway.devices.reporter import Reporter
 from twingateway.gateway.devices.wishes import Wishes
-from twingateway.gateway.state.ledger import Draft
 from twingateway.gateway.state.locks import DeviceLocks
+from twingateway.gateway.state.mint import Draft
 from twingateway.ports.memory_store import MemoryDisk
 from twingateway.ports.store import Attempt
 from twingateway.testing.joined import until

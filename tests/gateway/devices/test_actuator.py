@@ -21,7 +21,7 @@ from twingateway.errors import (
 )
 from twingateway.gateway.devices.models import read_model
 from twingateway.gateway.holding.claims import lifecycle_key
-from twingateway.gateway.state.ledger import Draft
+from twingateway.gateway.state.mint import Draft
 from twingateway.ports.memory_store import MemoryDisk
 from twingateway.ports.store import Changes
 from twingateway.testing.joined import until

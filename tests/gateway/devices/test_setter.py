@@ -16,7 +16,7 @@ from twingateway.errors import (
     WriteMismatch,
 )
 from twingateway.gateway.devices.models import read_model
-from twingateway.gateway.state.ledger import Draft
+from twingateway.gateway.state.mint import Draft
 from twingateway.ports.memory_store import MemoryDisk
 from twingateway.testing.joined import until
 from twingateway.twin.ack import Ack, AckState

@@ -7,7 +7,7 @@ import pytest
 from tests.gateway.workbench import PUMP, Bench, bench, register, turns
 from twingateway.gateway.peering.peers import Peer
 from twingateway.gateway.state.events import Notice
-from twingateway.gateway.state.ledger import Draft
+from twingateway.gateway.state.mint import Draft
 from twingateway.sync.events import PeerRefused
 from twingateway.testing.joined import until
 from twingateway.twin.register import RegisterKey, Section, StoredRegister, Version

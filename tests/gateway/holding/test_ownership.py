@@ -14,7 +14,7 @@ from twingateway.gateway.holding import claims as module
 from twingateway.gateway.holding.claims import lifecycle_key
 from twingateway.gateway.holding.restored import RESTORED
 from twingateway.gateway.peering import wire
-from twingateway.gateway.state.ledger import Draft
+from twingateway.gateway.state.mint import Draft
 from twingateway.testing.joined import until
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.register import Register, RegisterKey, Section, Version

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.gateway.workbench import PUMP, bench, claim, register, turns
-from twingateway.gateway.state.ledger import Draft
+from twingateway.gateway.state.mint import Draft
 from twingateway.ports.memory_store import MemoryDisk
 from twingateway.testing.joined import until
 from twingateway.twin.register import RegisterKey, Section

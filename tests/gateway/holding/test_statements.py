@@ -6,7 +6,7 @@ from tests.gateway.workbench import FULL, PUMP, bench, turns
 from twingateway.gateway.holding.statements import Statements
 from twingateway.gateway.peering.reach import reach_key
 from twingateway.gateway.state import numbers as numbers_module
-from twingateway.gateway.state.ledger import Draft
+from twingateway.gateway.state.mint import Draft
 from twingateway.testing.joined import until
 from twingateway.twin.register import RegisterKey, Section
 

@@ -7,7 +7,7 @@ import pytest
 from tests.gateway.workbench import PUMP, Bench, bench, claim, register
 from twingateway.gateway.peering.peers import Peer
 from twingateway.gateway.peering.reach import NODES
-from twingateway.gateway.state.ledger import Draft
+from twingateway.gateway.state.mint import Draft
 from twingateway.testing.joined import until
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.register import Register, RegisterKey, Section, Version

@@ -7,9 +7,9 @@ import pytest
 from tests.gateway.workbench import FULL, PUMP, Bench, bench, claim, register, turns
 from twingateway.errors import StoreFull
 from twingateway.gateway.state.events import Changed
-from twingateway.gateway.state.ledger import Draft
+from twingateway.gateway.state.mint import Draft
 from twingateway.testing.joined import until
-from twingateway.twin.register import RegisterKey, Section, Version
+from twingateway.twin.register import RegisterKey, Section
 
 FLOW = RegisterKey(PUMP, Section.REPORTED, "flow")
 SPEED = RegisterKey(PUMP, Section.DESIRED, "speed")
@@ -107,18 +107,6 @@ async def test_the_holders_outbox_has_the_newest_version_once_it_is_durable() ->
         assert b.outbox(edge)[SPEED] == 1
         await b.gateway.ledger.write([Draft(SPEED, 2)])
         assert b.outbox(edge)[SPEED] == 2
-
-
-async def test_the_basis_of_a_version_is_what_the_root_granted() -> None:
-    async with bench() as b:
-        ledger = b.gateway.ledger
-        assert ledger.basis(FLOW) == (0, 0), "local until it is granted"
-        assert ledger.basis(SPEED) == (1, 1)
-        key = RegisterKey(PUMP, Section.LIFECYCLE, "state")
-        granted = {"state": "live", "holder": "root", "epoch": 7}
-        await ledger.write([Draft(key, dict(granted))], version=Version(3, 4, 0))
-        assert ledger.basis(FLOW) == (3, 7)
-        assert ledger.basis(SPEED) == (3, 4)
 
 
 async def test_what_was_on_its_way_when_the_grant_came_is_not_lost_behind_an_older_value() -> None:

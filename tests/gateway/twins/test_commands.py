@@ -17,7 +17,7 @@ from twingateway.errors import (
     UnknownTwin,
     VersionMismatch,
 )
-from twingateway.gateway.state.ledger import Draft
+from twingateway.gateway.state.mint import Draft
 from twingateway.testing.joined import until
 from twingateway.twin.ack import Ack, AckState
 from twingateway.twin.desired import Origin

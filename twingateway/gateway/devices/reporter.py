@@ -22,7 +22,8 @@ from twingateway.errors import DeviceError, InvalidValue, Problem, TooLarge, Twi
 from twingateway.gateway.devices.models import ModelBook
 from twingateway.gateway.holding.statements import Statements
 from twingateway.gateway.state.clock import Clock
-from twingateway.gateway.state.ledger import Draft, Ledger
+from twingateway.gateway.state.ledger import Ledger
+from twingateway.gateway.state.mint import Draft
 from twingateway.twin.equality import same
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.presence import STATE, Presence, PresenceState

@@ -11,8 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from twingateway.errors import TooLarge
-from twingateway.gateway.state.ledger import Draft, Ledger
+from twingateway.gateway.state.ledger import Ledger
 from twingateway.gateway.state.locks import DeviceLocks
+from twingateway.gateway.state.mint import Draft
 from twingateway.gateway.state.overridden import override_of, verdict_of
 from twingateway.gateway.state.table import TwinTable
 from twingateway.ports.store import Attempt

@@ -18,7 +18,7 @@ from typing import Any
 from twingateway.errors import InvalidValue, ProtocolViolation
 from twingateway.gateway.peering import wire
 from twingateway.gateway.peering.peers import Peer
-from twingateway.gateway.state.ledger import tenure
+from twingateway.gateway.state.lifecycle import tenure
 from twingateway.gateway.state.table import TwinTable
 from twingateway.twin.ack import Ack
 from twingateway.twin.identity import DeviceId

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from twingateway.gateway.holding.claims import lifecycle_key
-from twingateway.gateway.state.ledger import Ledger, tenure
+from twingateway.gateway.state.ledger import Ledger
+from twingateway.gateway.state.lifecycle import tenure
 from twingateway.gateway.state.numbers import Numbers
 from twingateway.gateway.state.overridden import verdict_of
 from twingateway.gateway.state.table import TwinTable

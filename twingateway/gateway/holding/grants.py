@@ -38,8 +38,10 @@ from twingateway.gateway.holding.histories import Histories, numbers_said
 from twingateway.gateway.holding.restored import DECIDED, MADE, MOVED_IN, ONLY_MOVED, RESTORED, Restored
 from twingateway.gateway.peering import wire
 from twingateway.gateway.peering.peers import Line, Peer, Peers
-from twingateway.gateway.state.ledger import DOUBT, TENURE, Draft, Ledger, granted_epoch
+from twingateway.gateway.state.ledger import Ledger
+from twingateway.gateway.state.lifecycle import DOUBT, TENURE, granted_epoch
 from twingateway.gateway.state.locks import DeviceLocks
+from twingateway.gateway.state.mint import Draft
 from twingateway.gateway.state.numbers import Numbers
 from twingateway.gateway.state.table import TwinTable
 from twingateway.gateway.state.tasks import Tasks

@@ -17,7 +17,9 @@ from twingateway.gateway.holding.claims import (
 )
 from twingateway.gateway.holding.restored import DECIDED, MADE, MADE_IN, MOVED_IN, ONLY_MOVED, RESTORED, Restored
 from twingateway.gateway.peering.peers import Peers
-from twingateway.gateway.state.ledger import DOUBT, Draft, Ledger
+from twingateway.gateway.state.ledger import Ledger
+from twingateway.gateway.state.lifecycle import DOUBT
+from twingateway.gateway.state.mint import Draft
 from twingateway.gateway.state.numbers import BLOCK, Numbers
 from twingateway.gateway.state.table import TwinTable
 from twingateway.twin.conflict import Verdict
@@ -134,7 +136,7 @@ def numbers_said(table: TwinTable, ledger: Ledger, claims: Iterable[Claim]) -> l
     what another history issued is in a stretch of its own, or beyond what both have in common."""
     highest: dict[int, int] = {}
     for claim in claims:
-        granted = ledger.basis(RegisterKey(claim.device, Section.PRESENCE, STATE))
+        granted = ledger.mint.basis(RegisterKey(claim.device, Section.PRESENCE, STATE))
         for register in registers_of(table, claim.device, COMMITTED_FIRST):
             if register.version[:2] == granted:
                 stretch, seq = register.version.seq // BLOCK, register.version.seq

@@ -16,7 +16,8 @@ from twingateway.errors import StoreError, Unavailable
 from twingateway.gateway.holding.claims import HOLDER_SECTIONS
 from twingateway.gateway.peering.inbound import OUTDATED
 from twingateway.gateway.peering.peers import Direction, Peer
-from twingateway.gateway.state.ledger import Draft, Ledger
+from twingateway.gateway.state.ledger import Ledger
+from twingateway.gateway.state.mint import Draft
 from twingateway.gateway.state.table import TwinTable
 from twingateway.gateway.state.tasks import Tasks
 from twingateway.sync.events import PeerRefused

@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 
 from twingateway.errors import InvalidValue, TooLarge
-from twingateway.gateway.state.ledger import Draft, Ledger
+from twingateway.gateway.state.ledger import Ledger
+from twingateway.gateway.state.mint import Draft
 from twingateway.gateway.state.table import TwinTable
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.kept import KEPT_NAME, LISTED, NOTE_NAMES, Kept

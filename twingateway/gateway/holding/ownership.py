@@ -35,7 +35,8 @@ from twingateway.gateway.holding.passage import Passage
 from twingateway.gateway.holding.statements import Statements
 from twingateway.gateway.peering import wire
 from twingateway.gateway.peering.peers import Peer, Peers
-from twingateway.gateway.state.ledger import Ledger, tenure
+from twingateway.gateway.state.ledger import Ledger
+from twingateway.gateway.state.lifecycle import tenure
 from twingateway.gateway.state.table import TwinTable
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.kept import KEPT_NAME
@@ -294,8 +295,8 @@ class Ownership:
         what has one is offered anew."""
         self._elsewhere.discard(device)
         held = self._table.sections(device, HOLDER_SECTIONS)
-        self._ledger.renumber([s for s in held if s.register.version[:2] == self._ledger.basis(s.register.key)])
-        incarnation, epoch = self._ledger.basis(RegisterKey(device, Section.PRESENCE, KEPT_NAME))
+        self._ledger.renumber([s for s in held if s.register.version[:2] == self._ledger.mint.basis(s.register.key)])
+        incarnation, epoch = self._ledger.mint.basis(RegisterKey(device, Section.PRESENCE, KEPT_NAME))
         is_first = epoch == 1 or was_told(self._table, device, Section.PRESENCE, (incarnation, epoch))
         lifecycle = self._table.get(lifecycle_key(device))
         came = (0, 0) if lifecycle is None or self._grants is not None else tenure(lifecycle.register)

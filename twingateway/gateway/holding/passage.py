@@ -28,7 +28,8 @@ from twingateway.gateway.holding.grants import Grants
 from twingateway.gateway.holding.histories import numbers_said
 from twingateway.gateway.peering import wire
 from twingateway.gateway.peering.peers import Line, Peer, Peers
-from twingateway.gateway.state.ledger import Ledger, granted_epoch, tenure
+from twingateway.gateway.state.ledger import Ledger
+from twingateway.gateway.state.lifecycle import granted_epoch, tenure
 from twingateway.gateway.state.table import TwinTable
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.register import Register, Section, StoredRegister

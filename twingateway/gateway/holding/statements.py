@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 from twingateway.errors import StoreError, Unavailable
 from twingateway.gateway.holding.insistence import Insistence
-from twingateway.gateway.state.ledger import Draft, Ledger
+from twingateway.gateway.state.ledger import Ledger
+from twingateway.gateway.state.mint import Draft
 from twingateway.gateway.state.table import TwinTable
 from twingateway.gateway.state.tasks import Tasks
 from twingateway.twin.equality import same

@@ -13,7 +13,7 @@ from typing import TypeAlias
 from twingateway.errors import InvalidValue, TooLarge
 from twingateway.gateway.peering.peers import Direction, Peer, Peers
 from twingateway.gateway.peering.reach import NODES
-from twingateway.gateway.state.ledger import granted_epoch
+from twingateway.gateway.state.lifecycle import granted_epoch
 from twingateway.gateway.state.table import TwinTable
 from twingateway.twin.ack import Ack
 from twingateway.twin.conflict import Verdict

@@ -15,7 +15,7 @@ import structlog
 
 from twingateway.errors import InvalidValue, TooLarge
 from twingateway.gateway.peering.reach import NODES, told_of
-from twingateway.gateway.state.ledger import DOUBT
+from twingateway.gateway.state.lifecycle import DOUBT
 from twingateway.gateway.state.pending import Pending
 from twingateway.gateway.state.table import TwinTable
 from twingateway.ports.link import LinkFacts

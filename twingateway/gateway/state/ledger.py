@@ -25,43 +25,23 @@ from twingateway.gateway.state.clock import Clock
 from twingateway.gateway.state.committer import Committer
 from twingateway.gateway.state.events import Changed, EventBus, Notice
 from twingateway.gateway.state.locks import DeviceLocks
+from twingateway.gateway.state.mint import Draft, Mint
 from twingateway.gateway.state.numbers import Numbers
 from twingateway.gateway.state.pending import Pending
 from twingateway.gateway.state.table import TwinTable
 from twingateway.ports.journal import Filing
 from twingateway.ports.store import Attempt, PeerRecord, Removal
 from twingateway.twin.identity import DeviceId
-from twingateway.twin.kept import LIFECYCLE_NAME
-from twingateway.twin.record import record
 from twingateway.twin.register import (
-    WRITER,
     Register,
     RegisterKey,
     Section,
     StoredRegister,
     Version,
-    Writer,
 )
 from twingateway.twin.value import Value
 
 log = structlog.get_logger("notice")
-
-#: Member of a lifecycle register while its root, which was rolled back, has not asked the holder what it has:
-#: nothing is written then, and nothing sent that could replace it there.
-DOUBT = "doubt"
-#: Member of a lifecycle register: the epoch that began when its device was moved to its holder.
-TENURE = "tenure"
-
-
-@record
-class Draft:
-    """A value about to become a register of this node. `time`: Unix milliseconds, None for now. `seq`: that of the
-    version under which the same was said before, None for a fresh one."""
-
-    key: RegisterKey
-    value: Value
-    time: int | None = None
-    seq: int | None = None
 
 
 class Outboxes(Protocol):
@@ -101,6 +81,7 @@ class Ledger:
     ) -> None:
         self._clock = clock
         self.numbers = numbers
+        self.mint = Mint(clock, numbers, table)
         self._table = table
         self._committer = committer
         self._events = events
@@ -144,26 +125,6 @@ class Ledger:
         lowest = self._unpublished.lowest
         return self.numbers.last_lsn if lowest is None else lowest - 1
 
-    def basis(self, key: RegisterKey) -> tuple[int, int]:
-        """Incarnation and epoch under which this node mints a register: both follow from the lifecycle register."""
-        if key.section is Section.REACH:
-            known = self._table.get(key)
-            return (1, 1) if known is None else known.register.version[:2]
-        lifecycle = self._table.get(RegisterKey(key.device, Section.LIFECYCLE, LIFECYCLE_NAME))
-        if lifecycle is None:
-            return (0, 0) if WRITER[key.section] is Writer.HOLDER else (1, 1)
-        version = lifecycle.register.version
-        if WRITER[key.section] is not Writer.HOLDER:
-            return version.incarnation, version.epoch
-        return version.incarnation, granted_epoch(lifecycle.register)
-
-    def next_version(self, key: RegisterKey) -> Version:
-        """Greater than each that this node has minted of this register, and not than the next."""
-        known = self._table.get(key)
-        basis = self.basis(key)
-        incarnation, epoch = basis if known is None else max(basis, known.register.version[:2])
-        return Version(incarnation, epoch, self.numbers.last_lsn + 1)
-
     def report(self, drafts: Iterable[Draft]) -> list[StoredRegister]:
         """Mint reported values: shown and queued for sending at once, committed behind. Raises Unavailable when the
         store has no numbers left; then nothing happened."""
@@ -176,7 +137,7 @@ class Ledger:
         self, drafts: Iterable[Draft], version: Version | None = None, *, told_late: bool = False
     ) -> list[StoredRegister]:
         """`told_late`: none of them before it is durable."""
-        minted = self._mint(drafts, version)
+        minted = self.mint.issue(drafts, version)
         early, late = ([], minted) if told_late else (minted, [])
         if self._granting and not told_late:
             early = [stored for stored in minted if stored.register.key.device not in self._granting]
@@ -209,7 +170,7 @@ class Ledger:
         self._report(
             Draft(key, change(register).value, register.time)
             for key, register in newest.items()
-            if register.version[:2] != self.basis(key) and not self._is_over(register, begun)
+            if register.version[:2] != self.mint.basis(key) and not self._is_over(register, begun)
         )
 
     def take_back(self, registers: Iterable[Register], then: Callable[[], None]) -> None:
@@ -221,7 +182,7 @@ class Ledger:
         for register in registers:
             known = self._table.get(register.key)
             bases = [
-                self.basis(register.key),
+                self.mint.basis(register.key),
                 register.version[:2],
                 (0, 0) if known is None else known.register.version[:2],
             ]
@@ -248,7 +209,7 @@ class Ledger:
         registers that enter a peer's scope by this one, and get fresh lsns in the same transaction: their old ones
         may be below what that peer was told that it has, since they were none of its business.
         """
-        minted, entering = self._mint(drafts, version), [stored.register for stored in again]
+        minted, entering = self.mint.issue(drafts, version), [stored.register for stored in again]
         fresh = list(map(StoredRegister, entering, self.numbers.lsns(len(entering))))
         self._unsettled.add(minted + fresh)
         self._unpublished.add(minted)
@@ -378,26 +339,6 @@ class Ledger:
         current = self._table.get(register.key)
         return current is not None and register.version == current.register.version
 
-    def _mint(self, drafts: Iterable[Draft], version: Version | None = None) -> list[StoredRegister]:
-        drafts = list(drafts)
-        lsns = self.numbers.lsns(len(drafts))
-        now = self._clock.wall_ms()
-        minted = []
-        device, section, basis = None, None, (0, 0)
-        for draft, lsn in zip(drafts, lsns, strict=True):
-            key = draft.key
-            if key.device is not device or key.section is not section:
-                device, section = key.device, key.section
-                basis = self.basis(key) if version is None else version[:2]
-            known = None if version is not None else self._table.get(key)
-            incarnation, epoch = basis
-            if known is not None and known.register.version[:2] > basis:
-                incarnation, epoch, _ = known.register.version  # what is said now is newer, whatever it is said under
-            time = now if draft.time is None else draft.time
-            minted_as = Version(incarnation, epoch, lsn if draft.seq is None else draft.seq)
-            minted.append(StoredRegister(Register(key, minted_as, draft.value, time), lsn))
-        return minted
-
     def _show(self, registers: Iterable[StoredRegister]) -> list[StoredRegister]:
         """Those that are newer than what was shown, and now are."""
         put = self._table.put
@@ -434,17 +375,3 @@ class Ledger:
 
 def _version(register: Register) -> Version:
     return register.version
-
-
-def granted_epoch(lifecycle: Register) -> int:
-    """The holder's epoch that a lifecycle register grants."""
-    value = lifecycle.value
-    epoch = value.get("epoch", 0) if isinstance(value, dict) else 0
-    return epoch if isinstance(epoch, int) else 0
-
-
-def tenure(lifecycle: Register) -> tuple[int, int]:
-    """The incarnation and epoch with which the device came to its present holder: what that one said of it before,
-    it said before another one held it."""
-    since = lifecycle.value.get(TENURE) if isinstance(lifecycle.value, dict) else None
-    return lifecycle.version.incarnation, since if isinstance(since, int) else 0

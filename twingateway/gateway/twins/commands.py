@@ -20,8 +20,10 @@ from twingateway.gateway.holding.restored import MADE_IN
 from twingateway.gateway.peering.peers import Peers
 from twingateway.gateway.peering.reach import NODES
 from twingateway.gateway.state.events import EventBus
-from twingateway.gateway.state.ledger import Draft, Ledger, granted_epoch
+from twingateway.gateway.state.ledger import Ledger
+from twingateway.gateway.state.lifecycle import granted_epoch
 from twingateway.gateway.state.locks import DeviceLocks
+from twingateway.gateway.state.mint import Draft
 from twingateway.gateway.state.table import TwinTable
 from twingateway.gateway.twins.queries import Queries
 from twingateway.twin.ack import Ack, AckState

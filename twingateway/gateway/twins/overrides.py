@@ -26,8 +26,10 @@ from twingateway.gateway.peering.peers import Peers
 from twingateway.gateway.state.clock import Clock
 from twingateway.gateway.state.events import EventBus
 from twingateway.gateway.state.journal import Journal
-from twingateway.gateway.state.ledger import Draft, Ledger, granted_epoch, tenure
+from twingateway.gateway.state.ledger import Ledger
+from twingateway.gateway.state.lifecycle import granted_epoch, tenure
 from twingateway.gateway.state.locks import DeviceLocks
+from twingateway.gateway.state.mint import Draft
 from twingateway.gateway.state.overridden import open_overrides, override_of, verdict_of
 from twingateway.gateway.state.table import TwinTable
 from twingateway.gateway.twins.commands import ANY, require_name
@@ -215,7 +217,7 @@ class Overrides:
 
     def _now(self, device: DeviceId, name: str) -> Version:
         """Above all that is known of the property: what was given back may have greater numbers of a lost history."""
-        now = self._ledger.next_version(RegisterKey(device, Section.OVERRIDE, name))
+        now = self._ledger.mint.next_version(RegisterKey(device, Section.OVERRIDE, name))
         override, (verdict, _) = override_of(self._table, device, name), verdict_of(self._table, device, name)
         known = max(ZERO if override is None else override.said, ZERO if verdict is None else verdict.said)
         return now if now > known else Version(known.incarnation, known.epoch + 1, now.seq)

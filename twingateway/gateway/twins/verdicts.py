@@ -35,8 +35,9 @@ from twingateway.gateway.holding.repair import Repair
 from twingateway.gateway.peering.peers import Peer, Peers
 from twingateway.gateway.state.clock import Clock
 from twingateway.gateway.state.journal import Journal
-from twingateway.gateway.state.ledger import Draft, Ledger
+from twingateway.gateway.state.ledger import Ledger
 from twingateway.gateway.state.locks import DeviceLocks
+from twingateway.gateway.state.mint import Draft
 from twingateway.gateway.state.overridden import override_of, verdict_of
 from twingateway.gateway.state.table import TwinTable
 from twingateway.gateway.twins.commands import ANY, require_name
