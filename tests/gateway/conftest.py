@@ -11,7 +11,7 @@ import pytest
 from tests.fair_time import hurried
 from tests.simulation.virtual_time import VirtualLoop
 from twingateway.gateway.devices import models
-from twingateway.gateway.holding import grants, insistence, statements
+from twingateway.gateway.holding import adoption, grants, insistence, statements
 from twingateway.gateway.state import committer, numbers
 from twingateway.gateway.twins import verdicts
 
@@ -24,6 +24,6 @@ def pytest_asyncio_loop_factories(
 
 @pytest.fixture(autouse=True)
 def _no_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (committer, grants, models, numbers, statements, verdicts):
+    for module in (adoption, committer, grants, models, numbers, statements, verdicts):
         monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
     monkeypatch.setattr(insistence, "PAUSE", (0.05, 0.2))

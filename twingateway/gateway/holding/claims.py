@@ -9,7 +9,7 @@ The root answers with one register per device, `lifecycle/state`, replicated lik
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from hashlib import blake2b
@@ -17,14 +17,14 @@ from typing import Any
 
 from twingateway.errors import InvalidValue, ProtocolViolation
 from twingateway.gateway.peering import wire
-from twingateway.gateway.peering.peers import Peer
+from twingateway.gateway.peering.peers import Line, Peer, Peers
 from twingateway.gateway.state.lifecycle import tenure
 from twingateway.gateway.state.table import TwinTable
 from twingateway.twin.ack import Ack
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.kept import LIFECYCLE_NAME
 from twingateway.twin.override import Override, said_at
-from twingateway.twin.register import ZERO, Register, RegisterKey, Section, Version
+from twingateway.twin.register import ZERO, Register, RegisterKey, Section, StoredRegister, Version
 from twingateway.twin.value import Value
 
 HOLDER_SECTIONS = (Section.REPORTED, Section.ACK, Section.PRESENCE, Section.OVERRIDE)
@@ -99,6 +99,28 @@ def epoch_of(lifecycle: Mapping[str, Value]) -> int:
     """The holder's epoch that the value of a lifecycle register names, 0 for none."""
     epoch = lifecycle.get("epoch")
     return epoch if isinstance(epoch, int) else 0
+
+
+def lifecycle_of(table: TwinTable, device: DeviceId) -> dict[str, Value]:
+    """The members of a device's lifecycle register, none without one."""
+    stored = table.get(lifecycle_key(device))
+    return {} if stored is None else fields(stored.register)
+
+
+def by_claimant(peers: Peers, claims: Iterable[Claim]) -> Iterator[tuple[Peer, Line, str, list[Claim]]]:
+    """Claims of those who are there, each with the way to it; the others claim again when they are back."""
+    of_all: dict[str, list[Claim]] = {}
+    for claim in claims:
+        of_all.setdefault(claim.holder, []).append(claim)
+    for holder, of_one in of_all.items():
+        peer = peers.via(holder)
+        if peer is not None and peer.line is not None:
+            yield peer, peer.line, holder, of_one
+
+
+def root_wrote(table: TwinTable, device: DeviceId, but: Container[RegisterKey] = ()) -> list[StoredRegister]:
+    """What the root wrote of a device, which its holder is to have (`but` what is just being written)."""
+    return [stored for stored in table.sections(device, ROOT_SECTIONS) if stored.register.key not in but]
 
 
 def registers_of(table: TwinTable, device: DeviceId, sections: Iterable[Section]) -> list[Register]:

@@ -6,38 +6,38 @@ The root judges each claim by one table (`Grants.judge`):
 - a holder that comes with another store than before (lost, or found rolled back) first gets back what it had told
   (`restore`), so that no finished write is done again; then it claims anew and is granted the next epoch;
 - a claimant that has greater versions of the root's than the root (whose store was lost or rolled back) is asked for
-  them (`want-root`); the root adopts them, begins a new epoch above them and judges the claim anew. Until then it
-  takes no writes for that device.
+  them, see `adoption`. Until they are adopted the root takes no writes for that device.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Container, Iterator
-from dataclasses import replace
+from collections.abc import Callable
 from typing import Any
 
 import structlog
 
 from twingateway.errors import ProtocolViolation, StoreError, Unavailable
+from twingateway.gateway.holding.adoption import Adoption
 from twingateway.gateway.holding.claims import (
     HOLDER_SECTIONS,
     REFUSALS,
-    ROOT_SECTIONS,
     Claim,
     Verdict,
+    by_claimant,
     fields,
     given_back,
-    greatest_of_root,
     lifecycle_key,
+    lifecycle_of,
     mark_of,
     refuse,
+    root_wrote,
 )
 from twingateway.gateway.holding.hearing import Claimants, Hearing
 from twingateway.gateway.holding.histories import Histories, numbers_said
-from twingateway.gateway.holding.restored import DECIDED, MADE, MOVED_IN, ONLY_MOVED, RESTORED, Restored
+from twingateway.gateway.holding.restored import DECIDED, MOVED_IN, ONLY_MOVED, RESTORED
 from twingateway.gateway.peering import wire
-from twingateway.gateway.peering.peers import Line, Peer, Peers
+from twingateway.gateway.peering.peers import Peer, Peers
 from twingateway.gateway.state.ledger import Ledger
 from twingateway.gateway.state.lifecycle import DOUBT, TENURE, granted_epoch
 from twingateway.gateway.state.locks import DeviceLocks
@@ -46,7 +46,7 @@ from twingateway.gateway.state.numbers import Numbers
 from twingateway.gateway.state.table import TwinTable
 from twingateway.gateway.state.tasks import Tasks
 from twingateway.twin.identity import DeviceId
-from twingateway.twin.register import ZERO, Register, RegisterKey, Section, StoredRegister, Version
+from twingateway.twin.register import Section, StoredRegister, Version
 from twingateway.twin.value import Value
 
 log = structlog.get_logger("ownership")
@@ -74,6 +74,7 @@ class Grants:
     ) -> None:
         self._peers = peers
         self.histories = Histories(peers, table, ledger, numbers)
+        self.adoption = Adoption(peers, table, ledger, self.histories, tasks, locks, self._judge_again)
         self.hearing = Hearing(locks, self._open, self._is_waited_for)
         self._table = table
         self._ledger = ledger
@@ -86,15 +87,11 @@ class Grants:
         """The store that each node claimed with last: what it claimed with another one before is void."""
         self._heard: set[DeviceId] = set()
         """Devices whose holder has been heard by this process, and knew nothing that the root does not."""
-        self._asked: dict[tuple[DeviceId, str], tuple[Claim, Peer]] = {}
-        """Claims that wait for registers of the root's, which the claimant was asked for."""
-        self._answered: dict[tuple[DeviceId, str], Version] = {}
-        """How much of the root's each claimant that was asked had, so that nobody is asked for the same twice."""
         ledger.watch(self._on_register, Section.LIFECYCLE)
 
     def is_certain(self, device: DeviceId) -> bool:
         """Whether this root is certain to have all of its own writes for the device."""
-        return DOUBT not in self._lifecycle(device)
+        return DOUBT not in lifecycle_of(self._table, device)
 
     def require_writable(self, device: DeviceId) -> None:
         """Raises Unavailable while it is not certain that this root has all of its own writes for the device."""
@@ -130,25 +127,20 @@ class Grants:
         """Raises ProtocolViolation if a child would hold more with these, or wait for more, than it may."""
         fresh = {claim.device for claim in claims if self._peers.holder(claim.device) is None}
         fresh.update(device for holder, device in self._undecided if holder in peer.below)
-        fresh.update(device for (device, _), (_, asked) in self._asked.items() if asked is peer)
+        fresh.update(self.adoption.asked_of(peer))
         held = sum(len(self._peers.held_by(node)) for node in peer.below)
         if fresh and held + len(fresh) > MOST_DEVICES:
             raise ProtocolViolation(f"{peer.name} claims more than {MOST_DEVICES} devices", 0x97)
 
     def on_root_registers(self, peer: Peer, body: Any) -> None:
         """The answer to `want-root`."""
-        node = str(body.get("node"))
-        for device, registers in wire.parse_devices(peer.namespace, body).items():
-            if any(register.key.section not in ROOT_SECTIONS for register in registers):
-                raise ProtocolViolation("root-registers of sections that the root does not write")
-            claim, asked = self._asked.pop((device, node), (None, None))
-            if claim is None or asked is None or asked.name != peer.name:
-                if (device, node) in self._answered:
-                    continue  # who claims twice in quick succession is asked twice
-                raise ProtocolViolation(f"root-registers of {device}, which nobody asked for")
-            self._answered[device, node] = max((register.version for register in registers), default=ZERO)
-            self._tasks.start(self._adopt(claim, registers, peer), f"adopting {device}")
+        self.adoption.on_root_registers(peer, body)
         self.hearing.progressed()
+
+    async def doubt(self, since: int) -> None:
+        """This root's store was found rolled back; see `Adoption.doubt`. Raises StoreError."""
+        self._heard.clear()
+        await self.adoption.doubt(since)
 
     async def move(self, device: DeviceId, node: str, check: Callable[[], None]) -> None:
         """Reassign a device: its present holder is fenced, and `node` holds it as soon as it claims it. `check`
@@ -169,7 +161,7 @@ class Grants:
 
     def tell_again(self, device: DeviceId) -> None:
         """The device's holder is to have everything that the root wrote."""
-        self._ledger.renumber(self._entering(device))
+        self._ledger.renumber(root_wrote(self._table, device))
 
     # --- judging -------------------------------------------------------------------------------------------------
 
@@ -183,7 +175,7 @@ class Grants:
         return {(device, holder) for holder, device in self._undecided}
 
     def _is_waited_for(self, claimed: Claimants) -> bool:
-        return self._deciding is not None or not claimed.isdisjoint(self._asked)
+        return self._deciding is not None or self.adoption.waits_for(claimed)
 
     async def _decide_all(self) -> None:
         try:
@@ -230,19 +222,13 @@ class Grants:
         for verdict in REFUSALS:
             for claim in by_verdict[verdict].values():
                 self._refuse(claim, verdict)
-        self._ask(list(by_verdict[Verdict.ADOPT].values()))
+        self.adoption.ask(list(by_verdict[Verdict.ADOPT].values()))
         self._give_back([*by_verdict[Verdict.RESTORE].values(), *late])
 
     def _judge(self, claim: Claim) -> Verdict:
         current = self._table.get(lifecycle_key(claim.device))
         value = {} if current is None else fields(current.register)
-        is_holder, in_doubt = value.get("holder") in (None, claim.holder), DOUBT in value
-        greatest, restored = greatest_of_root(self._table, claim.device), Restored.of(value)
-        answered = self._answered.get((claim.device, claim.holder), ZERO)
-        knows_more = any(version > greatest for version in claim.of_root)
-        news = [] if restored is None else [v for v in claim.of_root if v > answered and restored.is_news(v)]
-        is_news = restored is not None and (knows_more or bool(news))
-        if (is_holder and (in_doubt or knows_more)) or is_news:
+        if self.adoption.is_due(claim):
             return Verdict.ADOPT
         if current is None:
             return Verdict.GRANT
@@ -267,13 +253,10 @@ class Grants:
             draft = Draft(lifecycle_key(claim.device), self._granted(claim, current))
             by_version.setdefault(Version(known.incarnation, known.epoch, 0), []).append(draft)
         for version, drafts in by_version.items():
-            entering = [each for draft in drafts for each in self._entering(draft.key.device, but=(draft.key,))]
+            entering = [
+                each for draft in drafts for each in root_wrote(self._table, draft.key.device, but=(draft.key,))
+            ]
             await self._ledger.write(drafts, version=version, again=entering)
-
-    def _entering(self, device: DeviceId, but: Container[RegisterKey] = ()) -> list[StoredRegister]:
-        """What the root wrote of a device, which its holder is to have (`but` what is just being written)."""
-        written = self._table.sections(device, ROOT_SECTIONS)
-        return [stored for stored in written if stored.register.key not in but]
 
     def _was_all_given(self, claim: Claim) -> bool:
         """Nothing came since that the former store had said: a frame can be late."""
@@ -294,21 +277,8 @@ class Grants:
             current = self._table.get(lifecycle_key(claim.device))
             refuse(peer, claim, reason, None if current is None else current.register.version)
 
-    def _reached(self, claims: list[Claim]) -> Iterator[tuple[Peer, Line, str, list[Claim]]]:
-        """The claims by claimant, of those that are there; the others claim again when they are back."""
-        for holder in {claim.holder for claim in claims}:
-            peer = self._peers.via(holder)
-            if peer is not None and peer.line is not None:
-                yield peer, peer.line, holder, [claim for claim in claims if claim.holder == holder]
-
-    def _ask(self, claims: list[Claim]) -> None:
-        for peer, line, holder, of_one in self._reached(claims):
-            self._asked.update(((claim.device, holder), (claim, peer)) for claim in of_one)
-            log.warning("asking a holder for this root's own registers", node=holder, devices=len(of_one))
-            line.send_control("want-root", {"node": holder, "devices": [claim.device.name for claim in of_one]})
-
     def _give_back(self, claims: list[Claim]) -> None:
-        for _, line, holder, of_one in self._reached(claims):
+        for _, line, holder, of_one in by_claimant(self._peers, claims):
             marks = {claim.device.name: mark_of(self._table, claim.device) for claim in of_one}
             for batch in wire.batches((c.device, given_back(self._table, c.device)) for c in of_one):
                 given = {name: marks[name] for name in batch}
@@ -317,121 +287,10 @@ class Grants:
     def _tell_what_was_said(self, claims: list[Claim]) -> None:
         """To a holder that comes with the store that it was granted its devices with: numbers that it must know to
         have issued, unless that store is an older copy of itself."""
-        for _, line, holder, of_one in self._reached(claims):
+        for _, line, holder, of_one in by_claimant(self._peers, claims):
             numbers = numbers_said(self._table, self._ledger, of_one)
             if numbers:
                 line.send_control("said", {"node": holder, "store": of_one[0].store, "numbers": numbers})
-
-    # --- a root that lost its store ------------------------------------------------------------------------------
-
-    async def doubt(self, since: int) -> None:
-        """This root's store was found rolled back: nothing is certain about held devices until their holders were
-        asked. `since`: the last seq from before the restore; what was written after it must not lose. The doubt is
-        part of the lifecycle register, so that it outlives a crash. Raises StoreError."""
-        self._heard.clear()
-        self._answered.clear()
-        async with self._locks.hold(self._table.devices()):
-            await self._doubt_all(since)
-
-    async def _doubt_all(self, since: int) -> None:
-        by_version: dict[Version, list[Draft]] = {}
-        for device in list(self._table.devices()):
-            current = self._table.get(lifecycle_key(device))
-            if current is None or self._peers.holder(device) == self._peers.node:
-                continue
-            note = Restored.of(fields(current.register))
-            if note is None or note.since is not None:  # else this was begun, and interrupted
-                draft = Draft(lifecycle_key(device), self.histories.doubtful(current, since))
-                by_version.setdefault(current.register.version._replace(seq=0), []).append(draft)
-        for version, drafts in by_version.items():
-            await self._ledger.write(drafts, version=version, vital=True)
-        self.histories.is_known = True
-
-    def decided(self, device: DeviceId) -> dict[str, Value]:
-        """What the lifecycle register of a device that is created or deleted now has to keep of the one before."""
-        restored = self._lifecycle(device).get(RESTORED)
-        return {} if restored is None else {RESTORED: restored, DECIDED: MADE}
-
-    def _lifecycle(self, device: DeviceId) -> dict[str, Value]:
-        current = self._table.get(lifecycle_key(device))
-        return {} if current is None else fields(current.register)
-
-    async def _adopt(self, claim: Claim, registers: list[Register], peer: Peer) -> None:
-        """Take the root's registers back from a claimant, begin an epoch above all of them, judge the claim anew."""
-        device = claim.device
-        async with self._locks.hold([device]):
-            before, kept = self._lifecycle(device), self.histories.written_since(device)
-            if DOUBT not in before and not self._is_news(claim, before, registers):
-                self._judge_again(replace(claim, root=ZERO, known=ZERO))
-                return
-            newest = {register.key: register for register in sorted(registers, key=lambda each: each.version)}
-            self._ledger.apply(newest.values(), origin=peer.name, then=lambda: None)
-            while not await self._begin_epoch(claim, before, kept, registers):
-                await asyncio.sleep(RETRY_SECONDS)
-        log.info("adopted", device=str(device), node=claim.holder, registers=len(registers), kept=len(kept))
-        self._judge_again(replace(claim, root=ZERO, known=ZERO))
-
-    def _is_news(self, claim: Claim, before: dict[str, Value], registers: list[Register]) -> bool:
-        """Whether anything of this is not known. Who was given a device made since the restore, and has nothing that
-        is newer, has nothing of the lost history: the device stays."""
-        if any(self._ledger.is_newer(register) for register in registers):
-            return True
-        is_its = (before.get("holder"), before.get("store")) == (claim.holder, claim.store)
-        was_made = is_its and before.get(DECIDED) == MADE
-        return not was_made and self._adopted(claim.device, before, registers) != before
-
-    async def _begin_epoch(
-        self, claim: Claim, before: dict[str, Value], kept: dict[RegisterKey, Draft], registers: list[Register]
-    ) -> bool:
-        """`before`: the lifecycle as it was before these registers were adopted. False if the store refused."""
-        device, known = claim.device, greatest_of_root(self._table, claim.device)
-        adopted, incarnation, drafts = self._adopted(device, before, registers), known.incarnation, kept
-        if not adopted:
-            return True
-        decided = before.get(DECIDED)
-        is_of_former = decided == MADE and all(each.version.incarnation < incarnation for each in registers)
-        if is_of_former:
-            adopted, drafts = before, {}  # nothing of that can be taken for what is there now
-        if decided == ONLY_MOVED and adopted["state"] == "deleted":
-            decided = None  # who moved it could not know, and did not want it back
-        value = adopted if decided is None else before
-        if decided == MADE and not is_of_former:
-            incarnation += before["state"] == "live"
-            drafts = {key: Draft(key, None) for key in self.histories.present(device)} | kept
-        elif value["state"] == "deleted":
-            drafts = {}
-        version = Version(incarnation, known.epoch + 1, 0)
-        restored = Restored.of(before) or Restored(0, version[:2], ZERO)
-        value = {name: each for name, each in value.items() if name not in (DOUBT, DECIDED)}
-        lost = [register for register in registers if not self.histories.is_own(restored, register)]
-        value[RESTORED] = restored.told(lost, version[:2]).to_value()
-        value["epoch"] = self.histories.epoch_above(device, incarnation, value, adopted)
-        if value.get("holder") != adopted.get("holder"):
-            value[TENURE] = value["epoch"]
-        if decided is not None:
-            value[DECIDED] = decided
-        holders = adopted.get("holder"), value.get("holder")  # by the lost history, and by what was decided since
-        if DOUBT in before and value["state"] == "live" and None not in holders and claim.holder not in holders:
-            value[DOUBT] = True  # a former holder can know more than the root, the last one alone everything
-        try:
-            mended = [Draft(lifecycle_key(device), value), *drafts.values()]
-            entering = self._entering(device, but={draft.key for draft in mended})
-            await self._ledger.write(mended, version=version, vital=True, again=entering)
-        except (StoreError, Unavailable) as error:
-            log.warning("an adoption waits for the store", device=str(device), reason=error.message)
-            return False
-        return True
-
-    def _adopted(self, device: DeviceId, before: dict[str, Value], registers: list[Register]) -> dict[str, Value]:
-        """The lifecycle: that of the lost history if more of it is known now than was, by the claimant or by a node
-        on its way."""
-        restored = Restored.of(before)
-        if restored is None:
-            return self._lifecycle(device)
-        told = [register for register in registers if register.key == lifecycle_key(device)]
-        lost = [register for register in told if not self.histories.is_own(restored, register)]
-        newest = max(lost, key=lambda register: register.version, default=None)
-        return before if newest is None or newest.version <= restored.lifecycle else fields(newest)
 
     def _on_register(self, stored: StoredRegister) -> None:
         """A device became free, or was moved: a claim that was refused may be granted now."""

@@ -210,7 +210,7 @@ class Commands:
             await self._grants.move(device, node, check)
 
     def _decided(self, device: DeviceId) -> dict[str, Value]:
-        return {} if self._grants is None else self._grants.decided(device)
+        return {} if self._grants is None else self._grants.adoption.decided(device)
 
     def _require_certain(self, device: DeviceId) -> None:
         if self._grants is not None:
