@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from pydantic import BaseModel
@@ -193,3 +193,68 @@ async def start(b: Bench, machine: FakeMachine) -> None:
     await b.gateway.host.open(kind, Settings(), Context("fake", b.clock, None, None))
     await b.gateway.ownership.configure([PUMP])
     b.gateway.host.run([ConfiguredDevice(PUMP, "fake", Settings(), "pump@1")])
+
+
+class Counted(Driver):
+    """`lives`: what its drivers do, in order; each takes its time to close until `gate` is set."""
+
+    lives: ClassVar[list[str]] = []
+    gate: ClassVar[asyncio.Event]
+
+    def __init__(self) -> None:
+        self._number = sum(life.startswith("made") for life in self.lives) + 1
+        self.lives.append(f"made {self._number}")
+
+    async def run(self) -> None:
+        self.lives.append(f"runs {self._number}")
+        await asyncio.Event().wait()
+
+    async def read(self) -> Mapping[str, Value]:
+        return {}
+
+    async def close(self) -> None:
+        await self.gate.wait()
+        self.lives.append(f"closed {self._number}")
+
+
+class Counting(Adapter):
+    def driver(self, device: Device, port: DevicePort) -> Driver:
+        return Counted()
+
+    async def stop(self) -> None:
+        Counted.lives.append("stopped")
+
+
+@pytest.fixture
+def counting() -> AdapterKind:
+    Counted.lives, Counted.gate = [], asyncio.Event()
+    return AdapterKind("counting", "", Settings, Settings, lambda settings, context: Counting())
+
+
+async def test_a_driver_that_never_ran_is_closed_too(counting: AdapterKind) -> None:
+    Counted.gate.set()
+    async with bench() as b:
+        await b.gateway.host.open(counting, Settings(), Context("counting", b.clock, None, None))
+        b.gateway.host.run([ConfiguredDevice(PUMP, "counting", Settings())])
+        await b.gateway.host.stop()
+        assert Counted.lives == ["made 1", "closed 1", "stopped"]
+
+
+async def test_of_drivers_that_follow_each_other_quickly_each_is_closed_before_the_next_runs(
+    counting: AdapterKind,
+) -> None:
+    async with bench() as b:
+        host = b.gateway.host
+        await host.open(counting, Settings(), Context("counting", b.clock, None, None))
+        host.run([ConfiguredDevice(PUMP, "counting", Settings(), "pump@1")])
+        await until(lambda: "runs 1" in Counted.lives, 3)
+        for maximum in (10, 20):
+            await b.gateway.models.add("default", pump_model(maximum), replace=True)
+        await until(lambda: "made 3" in Counted.lives, 3)
+        await asyncio.sleep(0.1)
+        assert Counted.lives == ["made 1", "runs 1", "made 2", "made 3"]
+        Counted.gate.set()
+        await until(lambda: "runs 3" in Counted.lives, 3)
+        assert Counted.lives[4:] == ["closed 1", "closed 2", "runs 3"]
+        await host.stop()
+        assert Counted.lives[-2:] == ["closed 3", "stopped"]

@@ -30,6 +30,7 @@ class DeviceRunner:
         self.reporter = reporter
         self._clock = clock
         self._delay = BACK_OFF[0]
+        self._is_closed = False
 
     async def run(self) -> None:
         try:
@@ -39,9 +40,13 @@ class DeviceRunner:
                 self.reporter.fail(error, self._clock.wall_ms() + int(pause * 1000))
                 await asyncio.sleep(pause)
         finally:
-            await self._close()
+            await self.close()
 
-    async def _close(self) -> None:
+    async def close(self) -> None:
+        """Once: `run` does it, unless it never began."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT):
                 await self.driver.close()

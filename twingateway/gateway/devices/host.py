@@ -70,12 +70,18 @@ class AdapterHealth:
 
 @dataclass(frozen=True, slots=True)
 class _Begun:
-    """One device that is run."""
+    """One device that is run, once its former driver has let go of what they share (`former`: the task of that)."""
 
     runner: DeviceRunner
     reporter: Reporter
     actuator: Actuator
     tasks: tuple[asyncio.Task[None], ...]
+    former: asyncio.Task[None] | None
+
+    async def end(self) -> None:
+        """The tasks were cancelled; one that had not begun yet closed nothing."""
+        await asyncio.wait([*self.tasks, *([] if self.former is None else [self.former])])
+        await self.runner.close()
 
 
 class AdapterHost:
@@ -109,7 +115,7 @@ class AdapterHost:
         self._begun: dict[DeviceId, _Begun] = {}
         self._faulty: dict[DeviceId, Reporter] = {}
         """Devices that could not be set up."""
-        self._ending: dict[DeviceId, tuple[asyncio.Task[None], ...]] = {}
+        self._ending: dict[DeviceId, asyncio.Task[None]] = {}
         self._work: list[asyncio.Task[None]] = []
         ledger.watch(self._on_register, *_ACTED_ON)
         lifetimes.watch(self._nudge)
@@ -144,8 +150,11 @@ class AdapterHost:
         work = [*self._work, *(task for begun in self._begun.values() for task in begun.tasks)]
         for task in work:
             task.cancel()
-        if work:
-            await asyncio.wait(work, timeout=STOP_TIMEOUT)
+        ends = [asyncio.ensure_future(begun.end()) for begun in self._begun.values()]
+        if waited := [*work, *ends, *self._ending.values()]:
+            await asyncio.wait(waited, timeout=STOP_TIMEOUT)
+        for end in ends:
+            end.cancel()
         await asyncio.gather(*(adapter.stop() for adapter in self._adapters.values()))
 
     def health(self) -> list[AdapterHealth]:
@@ -234,12 +243,12 @@ class AdapterHost:
             self._lifetimes,
             self._attempts.pop(device, ()),
         )
-        after = self._ending.pop(device, ())
+        former = self._ending.pop(device, None)
         tasks = (
-            self._tasks.start(_after(after, runner.run), f"device {device}"),
-            self._tasks.start(_after(after, actuator.run), f"desired of {device}"),
+            self._tasks.start(_after(former, runner.run), f"device {device}"),
+            self._tasks.start(_after(former, actuator.run), f"desired of {device}"),
         )
-        self._begun[device] = _Begun(runner, reporter, actuator, tasks)
+        self._begun[device] = _Begun(runner, reporter, actuator, tasks, former)
 
     def _on_assignment(self, device: DeviceId) -> None:
         configured = self._configured.get(device)
@@ -263,7 +272,7 @@ class AdapterHost:
         begun.reporter.close()
         for task in begun.tasks:
             task.cancel()
-        self._ending[device] = begun.tasks
+        self._ending[device] = self._tasks.start(begun.end(), f"end of {device}")
         self._attempts[device] = begun.actuator.attempts()
 
     async def _watch_silence(self) -> None:
@@ -304,8 +313,7 @@ class AdapterHost:
 _ACTED_ON = (Section.DESIRED, Section.OVERRIDE, Section.VERDICT, Section.LIFECYCLE)
 
 
-async def _after(tasks: Sequence[asyncio.Task[None]], work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """A device's new driver begins when its former one has let go of what they share."""
-    if tasks:
-        await asyncio.wait(tasks)
+async def _after(former: asyncio.Task[None] | None, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    if former is not None:
+        await asyncio.wait([former])
     await work()
