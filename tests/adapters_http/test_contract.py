@@ -52,7 +52,7 @@ class PlayedHeater(PlayedDevice):
         self.clock: int | None = None
         self.waiting: asyncio.Event | None = None
         self.spoilt = self.refused = self.ignored = ""
-        self.is_mad = False
+        self.is_mad = self.is_slow = False
 
     async def start(self) -> None:
         await self.server.start()
@@ -87,6 +87,8 @@ class PlayedHeater(PlayedDevice):
         if self.waiting is not None:
             await self.waiting.wait()
             return None
+        if self.is_slow:
+            await asyncio.sleep(0.3)
         if self.is_mad:
             return reply(b"<html>hello")
         if asked.method == "GET":
@@ -111,6 +113,9 @@ class PlayedHeater(PlayedDevice):
     async def fall_silent(self) -> None:
         self.waiting = asyncio.Event()
 
+    async def dawdle(self) -> None:
+        self.is_slow = True
+
     async def talk_nonsense(self) -> None:
         self.is_mad = True
 
@@ -129,7 +134,7 @@ class PlayedHeater(PlayedDevice):
     async def recover(self) -> None:
         if self.waiting is not None:
             self.waiting.set()
-        self.waiting, self.is_mad = None, False
+        self.waiting, self.is_mad, self.is_slow = None, False, False
         self.spoilt = self.refused = self.ignored = ""
         if not self.server.is_serving:
             await self.server.start(self.port)

@@ -111,6 +111,9 @@ class PlayedPump(PlayedDevice):
     async def fall_silent(self) -> None:
         self.server.faults[None] = Faults([Fault(FaultKind.SILENCE)])
 
+    async def dawdle(self) -> None:
+        self.server.faults[None] = Faults([Fault(FaultKind.DELAY, amount=0.3)])
+
     async def talk_nonsense(self) -> None:
         self.server.faults[None] = Faults([Fault(FaultKind.LENGTH, 0.5), Fault(FaultKind.GARBAGE, 0.5)])
 
@@ -137,6 +140,7 @@ class TestModbus(AdapterContract):
     kind = ADAPTER
     model = MODEL
     mistakes = MISTAKES
+    hurry = 30.0
     patience = 45.0  # what was refused for its address is asked for again after 30 s
     heavy = ("pymodbus", "serial", "twingateway_modbus.link")
 

@@ -128,11 +128,13 @@ class MeterDriver(Driver):
         self.writable = frozenset(self.settings.writable)
         self.client = MeterClient(self.settings.address)
         self.bad: dict[str, DeviceError] = {}
+        self.turn = asyncio.Lock()
 
     async def run(self) -> None:
         while True:
-            values = await self.read()
-            self.port.report(values, await self.time())
+            async with self.turn:
+                values = await self.read()
+                self.port.report(values, await self.time())
             self.port.quality(self.bad)
             if self.bad:
                 self.port.problem(next(iter(self.bad.values())))
@@ -170,6 +172,10 @@ class MeterDriver(Driver):
             raise not_writable(name)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise InvalidValue(Problem("this meter holds numbers", name, "type"))
+        async with self.turn:
+            return await self.put(name, value)
+
+    async def put(self, name: str, value: Value) -> Written:
         answer = await self.client.ask(f"set {name} {json.dumps(value)}")
         if answer != "ok":
             raise DeviceReplyInvalid(f"set {name}: {answer!r} is neither ok nor an error")
@@ -205,7 +211,7 @@ class PlayedMeter(PlayedDevice):
         super().__init__({}, {"power": (230.5, 231.0), "phase": (1, 2)}, {"limit": (16, 20)})
         self.values: dict[str, Value] = {"power": 230.5, "phase": 1, "limit": 6}
         self.clock = 0
-        self.silent = self.mad = False
+        self.silent = self.mad = self.slow = False
         self.spoilt = self.refused = self.ignored = ""
         self.server: asyncio.Server | None = None
         self.writers: set[asyncio.StreamWriter] = set()
@@ -224,6 +230,8 @@ class PlayedMeter(PlayedDevice):
     async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.writers.add(writer)
         while line := await reader.readline():
+            if self.slow:
+                await asyncio.sleep(0.8)
             if not self.silent:
                 answer = "?!" if self.mad else self.answer(line.decode().removeprefix(PASSWORD).split())
                 writer.write(f"{answer}\n".encode())
@@ -257,6 +265,9 @@ class PlayedMeter(PlayedDevice):
     async def fall_silent(self) -> None:
         self.silent = True
 
+    async def dawdle(self) -> None:
+        self.slow = True
+
     async def talk_nonsense(self) -> None:
         self.mad = True
 
@@ -273,7 +284,7 @@ class PlayedMeter(PlayedDevice):
         self.clock = time
 
     async def recover(self) -> None:
-        self.silent = self.mad = False
+        self.silent = self.mad = self.slow = False
         self.spoilt = self.refused = self.ignored = ""
         if self.server is not None and not self.server.is_serving():
             await self.listen()

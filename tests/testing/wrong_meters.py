@@ -326,6 +326,28 @@ class OnceOnly(MeterAdapter):
         return super().driver(device, port)
 
 
+@breaks("an_adapter_is_opened_again_where_it_was", "raised JSONDecodeError")
+class Trusting(MeterDriver):
+    async def run(self) -> None:
+        file = self.context.data_dir / "meter.json"
+        if file.exists():
+            json.loads(file.read_text())
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("{}")
+        await super().run()
+
+
+@breaks("a_device_that_is_away_is_left_in_peace", "say a thing once")
+class Verbose(MeterDriver):
+    async def run(self) -> None:
+        try:
+            await super().run()
+        except DeviceError:
+            for _ in range(40):
+                self.context.log.warning("it is away")
+            raise
+
+
 @breaks("what_it_counts_fits_the_metrics", "snake case")
 class Capitals(MeterAdapter):
     def figures(self) -> list[Figure]:
@@ -533,6 +555,12 @@ class Untranslated(MeterDriver):
         return float(await self.client.ask(f"get {name}"))
 
 
+@breaks("an_answer_that_comes_late_is_not_taken_for_another", "the answer to another request")
+class MixesLateAnswers(MixesAnswers):
+    async def time(self) -> None:
+        return None
+
+
 @breaks("the_devices_own_time_is_passed_on", "pass it to port.report")
 class Timeless(MeterDriver):
     async def time(self) -> int | None:
@@ -620,7 +648,7 @@ class Optimist(MeterDriver):
     async def write(self, name: str, value: Value) -> Written:
         try:
             return await super().write(name, value)
-        except DeviceTimeout:
+        except (DeviceTimeout, DeviceUnreachable):
             return Written(confirmed=True, observed=value)
 
 
@@ -629,8 +657,21 @@ class Final(MeterDriver):
     async def write(self, name: str, value: Value) -> Written:
         try:
             return await super().write(name, value)
-        except DeviceTimeout as error:
+        except (DeviceTimeout, DeviceUnreachable) as error:
             raise DeviceRefused(error.message) from error
+
+
+breaks("a_write_to_a_device_that_just_went_is_tried_again", "which ends the desired value")(Final)
+breaks("a_write_to_a_device_that_just_went_is_tried_again", "while it was away")(Optimist)
+
+
+@breaks("no_older_value_follows_a_written_one", "hold one lock over reading and reporting")
+class Jumping(MeterDriver):
+    async def run(self) -> None:
+        while True:
+            values = await self.read()
+            await asyncio.sleep(0.1)
+            self.port.report(values)
 
 
 @breaks("a_value_that_is_not_kept_is_not_confirmed", "read it back after the write")

@@ -63,7 +63,8 @@ class Driver(ABC):
         """Every readable property once, now. Raises DeviceError."""
 
     async def write(self, name: str, value: Value) -> Written:
-        """Write one property and read it back. Called for `writable` names, one at a time for one device.
+        """Write one property and read it back. Called for `writable` names, one at a time for one device, while it
+        runs; once it returned nothing is reported any more that was read before it.
 
         Raises InvalidValue for what the device cannot be asked for, before anything is sent (ends as rejected; see
         `not_writable` for other names), a transient DeviceError (tried again when the device returns) or any other

@@ -120,6 +120,24 @@ class LifeContract(Played):
         await rig.run()
 
     @on_a_rig()
+    async def test_an_adapter_is_opened_again_where_it_was(self, rig: Rig) -> None:
+        """A node that restarts opens its adapter again, with what it kept in `data_dir`, be that damaged by then."""
+        driven = await rig.run()
+        if not rig.device.lacks(("spoil", "recover")):  # which may be worth remembering
+            await rig.device.spoil(next(iter(rig.device.shows)))
+            await asyncio.sleep(1.0)
+            await rig.device.recover()
+        await rig.end(driven)
+        await rig.restart()
+        await rig.end(await rig.run())
+        folder = rig.context.data_dir
+        for file in [] if folder is None else folder.rglob("*"):
+            if file.is_file():
+                file.write_bytes(b"\x00damaged")
+        await rig.restart()
+        await rig.run()
+
+    @on_a_rig()
     async def test_what_it_counts_fits_the_metrics(self, rig: Rig) -> None:
         """Figures have names in snake case, finite values, and one help text and one set of labels for each name."""
         await rig.run()

@@ -13,8 +13,8 @@ from twingateway.twin.equality import same
 from twingateway.twin.presence import PresenceState
 
 #: How long a device is away, in seconds, while it is counted how often it is tried; and how often it may be.
-_AWAY = 20.0
-_MOST_TRIES = 60
+_AWAY = 10.0
+_MOST_TRIES = 30
 #: Codes that tell what is wrong with a device.
 _CODES = frozenset(error.code for error in all_errors(DeviceError)) | {"silent", "unheard"}
 
@@ -96,8 +96,10 @@ class OutageContract(Played):
             await _is_shown(rig, node)
             await rig.device.cut()
             await _is_gone(rig, node)
-            before = rig.watch.connects + rig.device.attempts
+            before, lines = rig.watch.connects + rig.device.attempts, len(rig.logs.texts())
             await asyncio.sleep(_AWAY)
+            lines = len(rig.logs.texts()) - lines
+            assert lines <= _MOST_TRIES, f"{lines} lines were logged in {_AWAY:g} s of its absence: say a thing once"
             tries = rig.watch.connects + rig.device.attempts - before
             assert tries <= _MOST_TRIES, (
                 f"it was tried {tries} times in {_AWAY:g} s while it was away, at most {_MOST_TRIES} are borne: "

@@ -51,6 +51,10 @@ class PlayedDevice:
         """Stay connected, and neither answer nor say anything."""
         raise NotImplementedError
 
+    async def dawdle(self) -> None:
+        """Answer everything, but later than the driver waits for it."""
+        raise NotImplementedError
+
     async def talk_nonsense(self) -> None:
         """Answer, or say, what its protocol does not allow."""
         raise NotImplementedError

@@ -103,12 +103,15 @@ class Driven:
 class Rig:
     """`device` is there already; the adapter is opened by the first who asks for it."""
 
-    def __init__(self, of: Played, device: PlayedDevice, context: MemoryContext, seam: Seam, watch: Watch) -> None:
+    def __init__(
+        self, of: Played, device: PlayedDevice, context: MemoryContext, seam: Seam, watch: Watch, logs: Logs
+    ) -> None:
         self.of = of
         self.device = device
         self.context = context
         self.seam = seam
         self.watch = watch
+        self.logs = logs
         self.model: Model | None = None if of.model is None else read_model(of.model)
         self._kind = watched_kind(of.kind, seam)
         self._adapter: WatchedAdapter | None = None
@@ -132,6 +135,12 @@ class Rig:
             self._adapter = self.open()
             await self._adapter.start()
         return self._adapter
+
+    async def restart(self) -> None:
+        """The next who asks for the adapter gets another."""
+        if self._adapter is not None:
+            await self.in_time(self._adapter.stop(), "stop()", STOP_TIMEOUT)
+            self._adapter = None
 
     async def another(self) -> PlayedDevice:
         """A second device, until the end."""
@@ -299,7 +308,7 @@ async def _play(
             lacking = of.lacks(needs) or device.lacks(needs)
             if lacking:
                 return lacking
-            rig = Rig(of, device, context, seam, watch)
+            rig = Rig(of, device, context, seam, watch, logs)
             try:
                 with watch.watching():
                     await test(of, rig)

@@ -117,6 +117,42 @@ class ValuesContract(Played):
         await rig.device.show(name, value)
         await rig.until_told(driven, name, value, "a device that talks sense again is heard")
 
+    @on_a_rig("dawdle", "recover", "show")
+    async def test_an_answer_that_comes_late_is_not_taken_for_another(self, rig: Rig) -> None:
+        """A device answers when nobody waits any more: what is asked next gets its own answer, not that."""
+        driven = await rig.run()
+        await rig.device.dawdle()
+        await rig.until(
+            lambda: driven.port.problems or driven.port.presence is False,
+            lambda: "nothing was said of a device that answers too late: raise DeviceTimeout",
+        )
+        reported = len(driven.port.reports)
+        await rig.device.recover()
+        for name, (_, value) in rig.device.shows.items():
+            await rig.device.show(name, value)
+
+        def wrong() -> str:
+            """A property that was reported with what it never had."""
+            for name, shown in rig.device.shows.items():
+                for report in driven.port.reports[reported:]:
+                    value = report.values.get(name, shown[0])
+                    if not any(rig.is_same(driven, name, each, value) for each in shown):
+                        return f"{name} was reported as {value!r}"
+            return ""
+
+        def is_heard() -> bool:
+            shows = rig.device.shows.items()
+            return all(rig.is_same(driven, name, shown[1], driven.port.values[name]) for name, shown in shows)
+
+        await rig.until(
+            lambda: wrong() or is_heard(),
+            lambda: f"a device that answers in time again is heard, with what it shows then: {driven.story()}",
+        )
+        assert not wrong(), (
+            f"{wrong()}, the answer to another request: number requests, or end the connection with one that got no "
+            f"answer in time"
+        )
+
     @on_a_rig("date", "show")
     async def test_the_devices_own_time_is_passed_on(self, rig: Rig) -> None:
         """Values of a device that has a clock are reported with its time, in Unix milliseconds."""

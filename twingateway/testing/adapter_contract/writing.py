@@ -12,6 +12,8 @@ from twingateway.testing.adapter_contract.rig import Driven, Played, Rig, on_a_r
 #: Values of which at most a few are of a property's type.
 _ODD: tuple[Value, ...] = (None, True, -1, 0.5, 2**53 - 1, "", "no such word", [], [1], {}, {"a": 1})
 _NAME = "no-such-property"
+#: The most seconds in which it is looked at what is reported after a write.
+_PAUSE = 0.5
 
 
 class WritingContract(Played):
@@ -74,6 +76,36 @@ class WritingContract(Played):
             )
             confirmed = isinstance(came, Written) and came.confirmed
             assert not confirmed, f"write({name!r}, {value!r}) was confirmed by a device that said nothing"
+
+    @on_a_rig("takes", "cut", "recover")
+    async def test_a_write_to_a_device_that_just_went_is_tried_again(self, rig: Rig) -> None:
+        """A connection is lost and nobody has noticed yet: a write then is a passing error, and not the end of it."""
+        driven = await rig.run()
+        await rig.device.cut()
+        for name, (value, _) in rig.device.takes.items():
+            came = await _write(driven, name, value)
+            assert isinstance(came, DeviceError), f"write({name!r}, {value!r}) came to {came!r} while it was away"
+            assert came.transient, (
+                f"a device that is away made write({name!r}, …) raise {type(came).__name__}, which ends the desired "
+                f"value: raise DeviceUnreachable, so that it is tried again"
+            )
+
+    @on_a_rig("takes")
+    async def test_no_older_value_follows_a_written_one(self, rig: Rig) -> None:
+        """Once `write` has returned nothing is reported that was read before it: the twin would jump back."""
+        driven = await rig.run()
+        pause = min(3 * (driven.driver.period or _PAUSE), _PAUSE)
+        for name, values in rig.device.takes.items():
+            for value in (*values, *values, *values):
+                written = await driven.driver.write(name, value)
+                said = len(driven.port.reports)
+                await asyncio.sleep(pause)
+                for report in driven.port.reports[said:] if written.confirmed else ():
+                    seen = report.values.get(name, value)
+                    assert driven.driver.matches(name, value, seen), (
+                        f"{name} was reported as {seen!r} after write({name!r}, {value!r}) had returned: hold one "
+                        f"lock over reading and reporting, and over writing"
+                    )
 
     @on_a_rig("takes", "ignore", "recover")
     async def test_a_value_that_is_not_kept_is_not_confirmed(self, rig: Rig) -> None:
