@@ -123,7 +123,9 @@ class _Datagrams(asyncio.DatagramProtocol):
             self._receiver.received(data)
 
     def error_received(self, exc: Exception) -> None:
-        """The host said that nobody listens on the port."""
+        """The host said that nobody listens on the port: the next request gets a socket of its own."""
+        if self._transport is not None:
+            self._transport.abort()
         self._end()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,7 +11,8 @@ from contextlib import asynccontextmanager
 from twingateway_http import ADAPTER
 
 from tests.adapters_http.http_plant import Asked, Server, reply
-from twingateway.adapter import Value
+from twingateway.adapter import Value, WebhookRequest
+from twingateway.errors import MalformedText
 from twingateway.testing.adapter_contract import AdapterContract, MemoryContext, PlayedDevice
 
 TOKEN = "s3cr3t-t0k3n"
@@ -155,3 +157,73 @@ class TestHttp(AdapterContract):
             yield heater
         finally:
             await heater.server.stop()
+
+
+MISTAKES_OF_PUSHES = {"webhook.path": "{who}", "webhook.silence": "never", "properties.power.push": "]["}
+#: How often a device that pushes does so, in seconds.
+BEAT = 0.5
+
+
+class PlayedSensor(PlayedDevice):
+    """Posts what it has to its webhook, every `BEAT` and when it changes."""
+
+    answers = False
+
+    def __init__(self, context: MemoryContext, name: str) -> None:
+        spec = {
+            "properties": {"power": {"push": "power"}, "mode": {"push": "mode"}},
+            "webhook": {"path": "sensors/{device}", "time": "ts", "period": f"{BEAT:g}s", "silence": "3s"},
+        }
+        super().__init__(spec, {"power": (230.5, 231.25), "mode": ("eco", "boost")})
+        self.hooks, self.path = context.webhooks, f"sensors/{name}"
+        self.values: dict[str, Value] = {"power": 230.5, "mode": "eco"}
+        self.clock: int | None = None
+        self.is_mad = self.is_silent = False
+
+    async def speak(self) -> None:
+        while True:
+            await self.push()
+            await asyncio.sleep(BEAT)
+
+    async def push(self) -> None:
+        hook = self.hooks.get(self.path)
+        if hook is None or self.is_silent:
+            return
+        body = b"<html>" if self.is_mad else json.dumps({**self.values, "ts": self.clock}).encode()
+        with contextlib.suppress(MalformedText):
+            await hook(WebhookRequest("POST", f"/{self.path}", body))
+
+    async def show(self, name: str, value: Value) -> None:
+        self.values[name] = value
+        await self.push()
+
+    async def cut(self) -> None:
+        self.is_silent = True
+
+    async def fall_silent(self) -> None:
+        self.is_silent = True
+
+    async def talk_nonsense(self) -> None:
+        self.is_mad = True
+        await self.push()
+
+    async def date(self, time: int) -> None:
+        self.clock = time
+
+    async def recover(self) -> None:
+        self.is_mad = self.is_silent = False
+        await self.push()
+
+
+class TestHttpPushes(TestHttp):
+    mistakes = MISTAKES_OF_PUSHES
+    secrets = ()
+
+    @asynccontextmanager
+    async def play(self, name: str, context: MemoryContext) -> AsyncIterator[PlayedDevice]:
+        sensor = PlayedSensor(context, name)
+        speaking = asyncio.ensure_future(sensor.speak())
+        try:
+            yield sensor
+        finally:
+            speaking.cancel()

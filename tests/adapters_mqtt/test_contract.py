@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import ClassVar
 
 from twingateway_mqtt import ADAPTER
 
@@ -41,6 +42,12 @@ MISTAKES = {
     "properties.power.true_words": ["open"],
     "properties.limit.command.qos": 2,
     "read.payload": "xml",
+}
+
+MISTAKES_OF_TEXTS = {
+    "properties.power.pick": "power",
+    "properties.output.true_words": [],
+    "presence.silence": "never",
 }
 
 
@@ -152,6 +159,76 @@ class TestMqtt(AdapterContract):
     @asynccontextmanager
     async def play(self, name: str, context: MemoryContext) -> AsyncIterator[PlayedDevice]:
         plug = PlayedPlug(name, context.broker)
+        speaking = asyncio.ensure_future(plug.speak())
+        try:
+            yield plug
+        finally:
+            speaking.cancel()
+
+
+class PlayedOldPlug(PlayedPlug):
+    """Says each property as a text on a topic of its own, and retains nothing; that it is gone its silence tells."""
+
+    words: ClassVar = {"output": {True: "on", False: "off"}}
+    date = PlayedDevice.date
+    """A text has no room for it."""
+
+    def __init__(self, name: str, broker: BrokerClient) -> None:
+        super().__init__(name, broker)
+        text = {"payload": "text"}
+        state = {each: {"topic": f"{{base}}/{each}", **text} for each in ("power", "mode", "limit")}
+        command = {"confirm_timeout": "300ms", **text}
+        self.spec = {
+            "address": {"base": "plugs/{device}"},
+            "period": f"{BEAT:g}s",
+            "read_timeout": f"{2 * BEAT:g}s",
+            "presence": {"silence": "2s"},
+            "properties": {
+                **state,
+                "limit": {**state["limit"], "command": {"topic": "{base}/limit/set", **command}},
+                "output": {
+                    "topic": "{base}/output",
+                    "true_words": ["on"],
+                    "false_words": ["off"],
+                    "command": {"topic": "{base}/output/set", **command},
+                    **text,
+                },
+            },
+        }
+
+    async def speak(self) -> None:
+        for name in ("limit", "output"):
+            self.broker.respond(f"{self.base}/{name}/set", self.hear)
+        while True:
+            self.tell()
+            await asyncio.sleep(BEAT)
+
+    def tell_presence(self) -> None:
+        pass
+
+    def tell(self) -> None:
+        if self.is_there and not self.is_silent:
+            for name, value in self.values.items():
+                text = self.words.get(name, {}).get(value, str(value))
+                bad = self.is_mad or name == self.spoilt
+                self.broker.deliver(f"{self.base}/{name}", b"\xff\xfe" if bad else text)
+
+    def hear(self, message: Published) -> None:
+        self.attempts += 1
+        name = message.topic.split("/")[-2]
+        if self.is_there and not self.is_silent:
+            if name != self.ignored:
+                said = message.payload.decode()
+                self.values[name] = said == "on" if name == "output" else float(said)
+            self.tell()
+
+
+class TestMqttTexts(TestMqtt):
+    mistakes = MISTAKES_OF_TEXTS
+
+    @asynccontextmanager
+    async def play(self, name: str, context: MemoryContext) -> AsyncIterator[PlayedDevice]:
+        plug = PlayedOldPlug(name, context.broker)
         speaking = asyncio.ensure_future(plug.speak())
         try:
             yield plug

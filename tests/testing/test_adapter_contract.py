@@ -3,18 +3,60 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from inspect import iscoroutinefunction
 from typing import Any
 
 import pytest
 
-from tests.testing.meter import METER, MeterContract
+from tests.testing.meter import METER, MeterContract, PlayedMeter
 from tests.testing.wrong_meters import KEPT, WRONG, Wrong
-from twingateway.testing.adapter_contract import AdapterContract
+from twingateway.testing.adapter_contract import AdapterContract, MemoryContext, PlayedDevice
 
 
 class TestMeter(MeterContract):
-    """All of it passes."""
+    """All of it passes, and nothing is skipped."""
+
+    def test_it_is_tried_in_full(self) -> None:
+        offers = [name for name, each in vars(PlayedDevice).items() if iscoroutinefunction(each)]
+        assert len(offers) > 10
+        assert PlayedMeter().lacks((*offers, "takes", "answers")) == ""
+        assert self.lacks(("secrets", "mistakes", "heavy")) == ""
+
+
+class PlayedStone(PlayedDevice):
+    answers = False
+
+
+class Stony(MeterContract):
+    secrets = ()
+
+
+@pytest.mark.parametrize(
+    ("need", "said"),
+    [
+        ("cut", "offer `async def cut` in your PlayedStone to have this tried: End its connections and accept"),
+        ("takes", "give your PlayedStone `takes` to have this tried"),
+        ("answers", "your PlayedStone only speaks by itself"),
+    ],
+)
+def test_what_is_missing_is_named(need: str, said: str) -> None:
+    assert PlayedStone({}, {}).lacks((need,)).startswith(said)
+    assert "give your Stony `secrets`" in Stony().lacks(("secrets",))
+
+
+def test_the_test_is_skipped_with_it() -> None:
+    class Deaf(PlayedMeter):
+        cut = PlayedDevice.cut
+
+    class Contract(MeterContract):
+        @asynccontextmanager
+        async def play(self, name: str, context: MemoryContext) -> AsyncIterator[PlayedDevice]:
+            yield Deaf()
+
+    with pytest.raises(pytest.skip.Exception, match="async def cut"):
+        Contract().test_a_device_that_is_not_there_comes_by_itself()
 
 
 @pytest.fixture

@@ -71,7 +71,7 @@ class LifeContract(Played):
         await asyncio.sleep(0.5)
         await rig.end(driven)
 
-    @on_a_rig("takes", "fall_silent", "recover")
+    @on_a_rig("takes", "answers", "fall_silent", "recover")
     async def test_a_write_that_hangs_can_be_ended_and_confuses_nothing(self, rig: Rig) -> None:
         """A write is given up in the middle: it ends at once, and what is asked next gets its own answer."""
         driven = await rig.run()
@@ -86,7 +86,7 @@ class LifeContract(Played):
         await rig.device.recover()
         await _reads_right(rig)
 
-    @on_a_rig()
+    @on_a_rig("answers")
     async def test_a_read_that_is_given_up_confuses_nothing(self, rig: Rig) -> None:
         """A read is cancelled at any moment: what is asked next gets its own answer, not the late one."""
         driven = await rig.drive()

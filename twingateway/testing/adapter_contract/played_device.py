@@ -22,6 +22,8 @@ class PlayedDevice:
     notices: float = 10.0
     #: Seconds after which a device that is back has to be heard, at the latest; the host itself may wait for some.
     returns: float = 60.0
+    #: Whether it can be asked for its values; False for one that only speaks by itself.
+    answers: bool = True
     #: How often it was asked anything, or dialled, if it counts that; connections are counted anyway.
     attempts: int = 0
 
@@ -83,9 +85,11 @@ class PlayedDevice:
         """What a test cannot go without and this device does not offer, for a person; empty if nothing is missing."""
         for need in needs:
             method = getattr(PlayedDevice, need, None)
-            if method is not None and getattr(type(self), need) is method:
+            if callable(method) and getattr(type(self), need) is method:
                 words = " ".join(str(method.__doc__).split())
                 return f"offer `async def {need}` in your {type(self).__name__} to have this tried: {words}"
+            if need == "answers" and not self.answers:
+                return f"your {type(self).__name__} only speaks by itself: nothing can be asked of it"
             if need == "takes" and not self.takes:
                 return f"give your {type(self).__name__} `takes` to have this tried: two values by writable property"
         return ""

@@ -42,13 +42,13 @@ class ValuesContract(Played):
             await rig.device.show(name, value)
             await rig.until_told(driven, name, value, "run() reports what changes")
 
-    @on_a_rig()
+    @on_a_rig("answers")
     async def test_a_device_is_read_once_without_running(self, rig: Rig) -> None:
         """`twingateway check` reads a device once: `read` gives every readable property though nothing runs."""
         driven = await rig.drive()
         await self._reads_all(rig, driven)
 
-    @on_a_rig()
+    @on_a_rig("answers")
     async def test_a_device_is_read_while_it_is_polled(self, rig: Rig) -> None:
         """The host may call `read` while `run` is under way; neither disturbs the other."""
         driven = await rig.run()
