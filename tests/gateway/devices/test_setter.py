@@ -159,6 +159,20 @@ async def test_a_new_value_for_a_device_that_was_handed_over_is_read_back_first(
         assert r.driver.written == []
 
 
+async def test_so_is_one_that_came_while_the_device_was_off() -> None:
+    """What is said of it meanwhile takes the place of what was said of the value before."""
+    async with rig() as r:
+        await handed_over(r)
+        r.driver.values["speed"] = 30
+        r.reporter.offline(DeviceUnreachable("it is off"))
+        await r.desire(value=30)
+        await r.said(AckState.DELIVERED, "device-unreachable")
+        r.reporter.online()
+        r.actuator.returned()
+        await r.said(AckState.APPLIED, "")
+        assert r.driver.written == []
+
+
 async def test_an_outcome_that_nobody_can_read_is_failed_and_not_repeated() -> None:
     disk, driver = MemoryDisk(), FakeDriver()
     crashed(disk, attempted=True)

@@ -152,6 +152,8 @@ class Actuator:
         observed = self._wishes.observed(self._device, wish.name)
         if observed is not None:
             self._setter.took(wish.name, observed)
+        if self._wishes.is_handed_over(self._device, wish.name):  # before something else is said of it
+            self._setter.lost_sight(wish.name)
         unsaid = self._unsaid.get(wish.name)
         if unsaid is not None:
             await self._say(*unsaid)
@@ -239,8 +241,7 @@ class Actuator:
             await self._say(wish, Ack(version, AckState.DELIVERED, code, message))
         elif self._retries.is_due(wish.name, wish.mark):
             was_begun = self._wishes.was_attempted(self._device, wish)
-            is_unasked = self._wishes.is_handed_over(self._device, wish.name)
-            doubt = self._setter.doubt(wish, value, was_begun=was_begun, is_unasked=is_unasked)
+            doubt = self._setter.doubt(wish, value, was_begun=was_begun)
             if await self._announce(wish) and self._is_wanted(wish):
                 await self._carry_out(wish, value, doubt, ttl)
 

@@ -44,7 +44,8 @@ class Setter:
         self._taken: dict[str, Value] = {}
         """By property: what the device took last, since the ack of the next version says nothing of it."""
         self._touched: set[str] = set()
-        """Read or written, and no write failed since: what the device holds of others is not known."""
+        """Read or written, and no write failed since, nor was the device handed over: what it holds of others is not
+        known."""
 
     @property
     def begun(self) -> Mapping[str, str]:
@@ -66,13 +67,17 @@ class Setter:
         self._begun.pop(name, None)
         self._taken.pop(name, None)
 
-    def doubt(self, wish: Wish, value: Value, *, was_begun: bool, is_unasked: bool) -> Doubt:
+    def lost_sight(self, name: str) -> None:
+        """The device was handed over: what it holds may be another's word."""
+        self._touched.discard(name)
+
+    def doubt(self, wish: Wish, value: Value, *, was_begun: bool) -> Doubt:
         """Whether the device may have this value already, so that it is asked before it is written. What it took last
         may be this value in an earlier version: its root was restored and gave it a new one. `was_begun`: as an
-        override. `is_unasked`: the device was handed over and not asked since."""
+        override."""
         if self.has_begun(wish) or was_begun:
             return Doubt.BEGUN
-        if wish.name not in self._touched or is_unasked:
+        if wish.name not in self._touched:
             return Doubt.UNKNOWN
         observed = self._taken.get(wish.name)
         is_it = observed is not None and self._driver.matches(wish.name, value, observed)
