@@ -10,11 +10,8 @@ from twingateway.gateway.holding.claims import lifecycle_key
 from twingateway.gateway.holding.restored import RESTORED
 from twingateway.gateway.peering import wire
 from twingateway.testing.joined import until
-from twingateway.twin.register import Register, RegisterKey, Section, Version
+from twingateway.twin.register import Register, Section, Version
 from twingateway.twin.value import Value
-
-SPEED = RegisterKey(PUMP, Section.DESIRED, "speed")
-LIFECYCLE = RegisterKey(PUMP, Section.LIFECYCLE, "state")
 
 
 async def test_nobody_gives_back_the_roots_registers_unasked() -> None:
