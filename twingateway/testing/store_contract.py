@@ -9,6 +9,7 @@ import pytest
 
 from twingateway.errors import StoreError, StoreFull
 from twingateway.ports.store import Attempt, Changes, PeerRecord, Removal, Store, StoredModel
+from twingateway.testing.history_contract import HistoryContract
 from twingateway.testing.journal_contract import JournalContract
 from twingateway.testing.medium import Medium
 from twingateway.twin.identity import DeviceId
@@ -48,7 +49,7 @@ async def held(store: Store) -> dict[str, StoredRegister]:
     return {entry.register.key.name: entry for entry in (await store.load()).registers}
 
 
-class StoreContract(JournalContract):
+class StoreContract(JournalContract, HistoryContract):
     """The tests. Each leaves its stores closed."""
 
     @pytest.fixture
