@@ -31,13 +31,17 @@ def try_seed(seed: int, *, dense: bool = False, logged: bool = False) -> tuple[i
     world = World(seed, dense=dense)
     if logged:
         _log_into(world)
+    return seed, _played(world), world.trace
+
+
+def _played(world: World) -> str:
     try:
         run(simulate(world))
     except AssertionError as error:
-        return seed, str(error) or traceback.format_exc(), world.trace
+        return str(error) or traceback.format_exc()
     except BaseException:
-        return seed, traceback.format_exc(), world.trace
-    return seed, "", world.trace
+        return traceback.format_exc()
+    return ""
 
 
 def _log_into(world: World) -> None:
@@ -63,10 +67,12 @@ def prepare() -> None:
     gc.disable()
 
 
-def try_one_of_many(seed: int, *, dense: bool = False) -> tuple[int, str]:
-    seed, problem, _ = try_seed(seed, dense=dense)
+def try_one_of_many(seed: int, *, dense: bool = False) -> tuple[int, str, set[str]]:
+    world = World(seed, dense=dense)
+    problem, excuses = _played(world), world.oracle.excuses
+    del world
     gc.collect()
-    return seed, problem
+    return seed, problem, excuses.ever | excuses.now
 
 
 def main() -> int:
@@ -91,11 +97,11 @@ def main() -> int:
 
 def many(seeds: range, jobs: int, *, dense: bool = False) -> int:
     work = partial(try_one_of_many, dense=dense)
-    tally, interrupted = Tally(len(seeds), time.monotonic()), False
+    tally, interrupted = Tally(len(seeds), time.monotonic(), " --dense" if dense else ""), False
     with ProcessPoolExecutor(jobs, initializer=prepare) as pool:
         try:
-            for seed, problem in pool.map(work, seeds, chunksize=8):
-                for line in tally.add(seed, problem, time.monotonic()):
+            for seed, problem, excuses in pool.map(work, seeds, chunksize=8):
+                for line in tally.add(seed, problem, time.monotonic(), excuses):
                     print(line, flush=True)
         except KeyboardInterrupt:
             interrupted = True

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from tests.simulation.entries import NAME
 from tests.simulation.machines import FORBIDDEN
 from tests.simulation.operators import PATIENCE, override, override_at_edge, resolve, withdraw
-from tests.simulation.oracle import LABEL
+from tests.simulation.tenures import Grant, granted_by
 from tests.simulation.topology import ROOT, WIRES
+from tests.simulation.traces import LABEL
 from tests.simulation.writes import ALIVE, ANYBODY, DONE, HOLDER, OPEN, REFUSED, UNKNOWN, Write
 from twingateway.errors import TwinGatewayError
 from twingateway.gateway.holding.claims import lifecycle_key
-from twingateway.gateway.state.lifecycle import granted_epoch
 from twingateway.twin.desired import PLAIN, Terms
 from twingateway.twin.entry import ALARM, EVENT
 from twingateway.twin.identity import DeviceId
@@ -148,7 +148,9 @@ def move(world: World) -> None:
 
     async def moved() -> None:
         await gateway.commands.move(identity, node)
-        write.grant = _grant(world, identity)
+        lifecycle = gateway.table.get(lifecycle_key(identity))
+        assert lifecycle is not None
+        write.grant, write.version = granted_by(lifecycle), lifecycle.register.version
 
     world.ask(_answered(world, [write], moved))
 
@@ -213,10 +215,8 @@ async def create(world: World, device: str) -> None:
     await done.wait()
 
 
-def _grant(world: World, device: DeviceId) -> tuple[int, int]:
-    lifecycle = world.cloud.gateway.table.get(lifecycle_key(device))
-    assert lifecycle is not None
-    return lifecycle.register.version.incarnation, granted_epoch(lifecycle.register)
+def _grant(world: World, device: DeviceId) -> Grant:
+    return granted_by(world.cloud.gateway.table.get(lifecycle_key(device)))
 
 
 async def _answered(

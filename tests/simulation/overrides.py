@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import inf
 
+from tests.simulation.excuses import Excuses
 from tests.simulation.machines import WRITABLE
 from tests.simulation.topology import WIRES
 from tests.simulation.writes import ANYBODY, DONE, HOLDER, LOST, OPEN, REFUSED, UNKNOWN, Key, Write, Writes
@@ -91,6 +92,7 @@ class LocalEdits:
 
     seed: int
     writes: Writes
+    excuses: Excuses = field(default_factory=Excuses)
     by_key: dict[Key, list[LocalEdit]] = field(default_factory=dict)
     root_replaced: float = -1.0
     problems: list[str] = field(default_factory=list)
@@ -217,7 +219,8 @@ class LocalEdits:
             for edit in edits:
                 if root_at is not None:
                     edit.told = inf
-                if edit.outcome == DONE and not any(isinstance(value, int) and value >= edit.value for value in kept):
+                is_kept = any(isinstance(value, int) and value >= edit.value for value in kept)
+                if edit.outcome in (DONE, UNKNOWN) and not is_kept:
                     edit.outcome = LOST
                     gone.append(edit)
         return gone
@@ -234,11 +237,13 @@ class LocalEdits:
             return [f"{key}: {override.value} is an override, and nobody set it"]
         if expected and (newest is None or edits.index(newest) < edits.index(expected[-1])):
             return [f"{key}: the override {expected[-1].value} is gone, there is {override}"]
+        gone = [edit for edit in edits if newest is None or edits.index(edit) > edits.index(newest)]
+        lost = {edit.outcome for edit in gone if edit.outcome in (DONE, LOST)}
+        self.excuses.now |= {
+            "override lost with its store" if outcome == LOST else "override void" for outcome in lost
+        }
         if override is None or newest is None:
             return []
-        judged = self._judged_by(key, verdict)
-        if judged is not None and edits.index(judged) > edits.index(newest):
-            return []  # a store that was put back brought it again, and the later one is lost, but for its verdict
         if verdict is None or verdict.override != override.id:
             return [f"{key}: the override {override.value} ({override.id}) is not judged: {verdict}"]
         ended = (Outcome.WITHDRAWN, Outcome.LOST)
@@ -251,8 +256,6 @@ class LocalEdits:
 
     def _judge_told(self, root: MemoryDisk, edit: LocalEdit) -> list[str]:
         """The loser of a conflict is told, once."""
-        if self.root_replaced >= edit.asked:
-            return []
         codes = [
             (placed.entry.name, placed.entry.value["winner"])
             for placed in root.journal.kept.get(EVENT, [])
@@ -265,6 +268,9 @@ class LocalEdits:
             edit.verdict or Outcome.WITHDRAWN
         )
         if len(codes) != len(set(codes)) or (wanted is not None and wanted not in codes):
+            if self.root_replaced >= edit.asked:
+                self.excuses.now.add("told by a root that was put back")
+                return []
             return [f"{edit.key}: {edit.value} is {edit.verdict}, and was told so as {codes}"]
         return []
 

@@ -67,7 +67,7 @@ async def move_by_a_root_that_is_put_back(world: World) -> None:
     await asyncio.sleep(10.0)
     assert world.machines["cart"].values["speed"] == 2
     assert world.oracle.problems == []
-    world.oracle.written(first, "cart", "speed", 1)
+    world.oracle.order.written(first, "cart", "speed", 1)
     assert f"{SPEED}: {first} wrote 1 after 2" in world.oracle.problems
     for name in list(world.lives):
         await world.kill(name)
@@ -95,3 +95,30 @@ def test_only_a_root_that_was_put_back_since_gives_a_verdict_that_it_gave_before
     wrong = ["withdrawn, and then lost", "lost, and then withdrawn"]
     assert edits.problems == ([] if put_back else [f"{SPEED}: 7 was {each}" for each in wrong])
     assert edit.verdict is Outcome.WITHDRAWN
+
+
+async def write_what_was_wanted_before_a_move(world: World, *, is_cut_off: bool) -> list[str]:
+    """The first edge does so after the second one, which has the device since, wrote another value."""
+    for name in world.nodes:
+        world.start(name)
+    await asyncio.sleep(1.0)
+    first = world.cloud.gateway.peers.holder(CART)
+    assert first is not None
+    await set_speed(world, 1)
+    world.nodes[first].path.cut = is_cut_off
+    await move_cart(world, "edge-b" if first == "edge-a" else "edge-a")
+    await set_speed(world, 2)
+    world.oracle.order.begun(first, "cart", "speed", 1)
+    world.oracle.problems.clear()
+    world.oracle.order.written(first, "cart", "speed", 1)
+    for name in list(world.lives):
+        await world.kill(name)
+    return world.oracle.problems
+
+
+@pytest.mark.parametrize("is_cut_off", [False, True])
+def test_who_has_been_told_that_a_device_is_not_its_own_any_more_does_not_write_it(is_cut_off: bool) -> None:
+    world = flat_world()
+    problems = run(write_what_was_wanted_before_a_move(world, is_cut_off=is_cut_off))
+    assert bool(problems) is not is_cut_off, problems
+    assert world.oracle.excuses.ever == ({"cut off"} if is_cut_off else set())

@@ -26,6 +26,13 @@ def test_the_first_failures_are_explained_and_all_are_listed() -> None:
     ]
 
 
+def test_it_is_told_in_how_many_worlds_each_excuse_was_made() -> None:
+    tally = Tally(2, now=0.0, options=" --dense")
+    tally.add(7, "", 0.5, {"cut off"})
+    assert tally.add(8, "the pump is gone", 0.5, ["cut off", "unheard"])[0].endswith("--seed 8 --dense")
+    assert tally.summary(0.5)[1] == "excused in: 2 cut off, 1 unheard"
+
+
 def test_nothing_is_listed_where_nothing_failed() -> None:
     tally = Tally(1, now=0.0)
     assert tally.add(7, "", 0.5) == []

@@ -21,6 +21,7 @@ from tests.simulation.machines import Machine, machine_kind
 from tests.simulation.oracle import Oracle
 from tests.simulation.stores import SlowStore
 from tests.simulation.topology import ROOT, WIRES
+from tests.simulation.word import Path, Word
 from twingateway.errors import StoreError, TwinGatewayError
 from twingateway.gateway.devices.wishes import Wishes
 from twingateway.gateway.state.journal import JournalPolicy, WithHistory
@@ -74,6 +75,7 @@ class World:
         random.seed(seed)
         self.trace: list[str] = []
         self.topology = topology.choose(self.chance)
+        self.word = Word(self.topology.nodes, lambda: self.now)
         self.oracle = Oracle(self)
         self.clocks: dict[str, SimulatedClock] = {}
         self.nodes: dict[str, MemoryNode] = {}
@@ -123,7 +125,7 @@ class World:
 
     def end(self, name: str) -> asyncio.Task[None] | None:
         """The process is gone from one moment to the next, and its links fall silent."""
-        self.oracle.ended()
+        self.word.ended(name)
         life = self.lives.pop(name)
         self.ambushes.pop(name, None)
         if life.up:
@@ -211,6 +213,8 @@ class World:
             name, open_store=lambda disk: SlowStore(name, disk, self.step, self._committed, chance), clock=clock
         )
         node.path.chance = random.Random(self.chance.random())
+        if name != ROOT:
+            node.path.witness = Path(self.word, name, self.topology.parents[name])
         node.ping_every = 4.0
         node.journal = policy
         wired = {device: self.machines[device] for device in topology.wired_to(name)}
@@ -227,10 +231,10 @@ class World:
         return JournalPolicy(classes, history)
 
     def _begun(self, device: str) -> Callable[[str, str, Any], None]:
-        return lambda node, name, value: self.oracle.begun(node, device, name, value)
+        return lambda node, name, value: self.oracle.order.begun(node, device, name, value)
 
     def _written(self, device: str) -> Callable[[str, str, Any], None]:
-        return lambda node, name, value: self.oracle.written(node, device, name, value)
+        return lambda node, name, value: self.oracle.order.written(node, device, name, value)
 
 
 async def simulate(world: World) -> None:

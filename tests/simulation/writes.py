@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
+from twingateway.twin.register import ZERO, Version
+
 Key = tuple[str, str]
 """(device, what): the name of a desired property or label, or one of the two below."""
 ALIVE, HOLDER = "is alive", "is held by"
@@ -36,6 +38,8 @@ class Write:
     ttl: float | None = None
     grant: tuple[int, int] | None = None
     """Of what is written into the lifecycle: incarnation and epoch."""
+    version: Version = ZERO
+    """Of the lifecycle of a device that was moved: roots that were put back may grant the same epoch twice."""
 
     def is_before(self, other: Write) -> bool:
         return self.ended < other.asked
@@ -72,10 +76,11 @@ class Writes:
             if write.asked >= since and write.outcome == DONE:
                 write.outcome = LOST
 
-    def allowed(self, key: Key, initial: Any) -> list[Any]:
-        """What may be read of this key."""
+    def allowed(self, key: Key, initial: Any, *, lost: bool = False) -> list[Any]:
+        """What may be read of this key; what is `lost` may be required as well."""
+        required = (DONE, LOST) if lost else (DONE,)
         writes = [write for write in self.by_key[key] if write.outcome != REFUSED]
-        done = [write for write in writes if write.outcome == DONE]
+        done = [write for write in writes if write.outcome in required]
         values = [write.value for write in writes if not any(write.is_before(other) for other in done)]
         return values if done else [initial, *values]
 

@@ -132,7 +132,7 @@ class MemoryLink:
 
     def resume(self, stream: int) -> None:
         for data in self._paused.pop(stream, []):
-            self._agenda.add(self._agenda.now(), self._stream_arrives, stream, data)
+            self._agenda.add(self._agenda.now(), self._take, stream, data)
 
     def refuse(self, stream: int) -> None:
         if stream not in self._refused and self._peer is not None:
@@ -191,7 +191,8 @@ class MemoryLink:
             data = waiting.popleft()
             self._sent += len(data)
             arrival = self._arrived_by[stream] = max(now + delay, self._arrived_by.get(stream, 0.0))
-            self._peer._agenda.add(arrival, self._peer._stream_arrives, stream, data)
+            sent = self._path.sent(up=self._goes_up)
+            self._peer._agenda.add(arrival, self._peer._stream_arrives, stream, data, sent)
             self._agenda.add(now + 2 * delay, self._acknowledge, stream, len(data))
 
     def _acknowledge(self, stream: int, size: int, now: float) -> None:
@@ -202,8 +203,11 @@ class MemoryLink:
         if self._closing is not None:
             self._close_when_done(now)
 
-    def _stream_arrives(self, stream: int, data: bytes, now: float) -> None:
-        self._hear(len(data), now)
+    def _stream_arrives(self, stream: int, data: bytes, sent: object, now: float) -> None:
+        self._hear(len(data), sent, now)
+        self._take(stream, data, now)
+
+    def _take(self, stream: int, data: bytes, now: float) -> None:
         if stream in self._paused:
             self._paused[stream].append(data)
         elif stream not in self._refused and (handler := self._told) is not None:
@@ -243,8 +247,9 @@ class MemoryLink:
         if lost:
             self._lost += 1
         elif self._peer is not None:
+            sent = self._path.sent(up=self._goes_up)
             for flight in self._path.flights():
-                self._peer._agenda.add(now + flight, self._peer._datagram_arrives, data)
+                self._peer._agenda.add(now + flight, self._peer._datagram_arrives, data, sent)
 
     def _is_full(self, now: float) -> bool:
         """Whether the window is; then there is a round as soon as it is not."""
@@ -261,8 +266,8 @@ class MemoryLink:
         self._window_full = False
         self._ask_for_round()
 
-    def _datagram_arrives(self, data: bytes, now: float) -> None:
-        self._hear(len(data), now)
+    def _datagram_arrives(self, data: bytes, sent: object, now: float) -> None:
+        self._hear(len(data), sent, now)
         if (handler := self._told) is not None:
             handler.datagram(data, now)
 
@@ -274,9 +279,10 @@ class MemoryLink:
             if (handler := self._told) is not None:
                 handler.timer(now)
 
-    def _hear(self, size: int, now: float) -> None:
+    def _hear(self, size: int, sent: object, now: float) -> None:
         self._heard_at = now
         self._received += size
+        self._path.arrived(sent, up=not self._goes_up)
 
     def _close_when_done(self, now: float) -> None:
         if self._closing is None:
