@@ -93,8 +93,9 @@ WHOLE = Plan(properties=2, ends=0.0, burst=Plan().hour, cap=CLASSES[HISTORY].max
 
 @dataclass(slots=True)
 class Outcome:
-    """`most_*`: the greatest that was seen during the outage. `growth_mib`: of this whole process, from when a
-    quarter of the outage is over, and the journal at its cap, to the outage's end. `faults`: what should not be."""
+    """`hours`: that the outage lasted. `most_*`: the greatest that was seen during it. `growth_mib`: of this whole
+    process, from when a quarter of the planned outage is over, and the journal at its cap, to the outage's end.
+    `faults`: what should not be."""
 
     hours: int = 0
     updates: int = 0
@@ -225,7 +226,7 @@ class Play:
         return self.outcome
 
     async def _outage(self) -> None:
-        plan, watching, memory = self.plan, asyncio.create_task(self._watch()), 0.0
+        plan, watching, memory = self.plan, asyncio.create_task(self._watch()), _memory()
         for hour in range(plan.hours):
             if hour == plan.hours // 4:
                 memory = _memory()
