@@ -71,21 +71,21 @@ class Order:
         self._begun: dict[tuple[str, str, str], tuple[Grant, float]] = {}
         """By node, device and property: the grant that its last write was begun under, and when."""
         self._written: defaultdict[Key, list[Written]] = defaultdict(list)
-        self._replaced: dict[str, float] = {}
-        """When each node's store was replaced last."""
+        self._replaced: defaultdict[str, list[float]] = defaultdict(list)
+        """When each node's store was replaced."""
         self._unnoticed: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
         """By node: when its store was replaced, and when it was again before the node had been told so."""
 
     def replaced(self, node: str, disks: Iterable[MemoryDisk]) -> None:
         """A node has another disk than before, one of these."""
         world = self._world
-        before = self._replaced.get(node)
-        if before is not None and not world.word.is_told(node, before, world.now):
+        before = self._replaced_at(node)
+        if before >= 0 and not world.word.is_told(node, before, world.now):
             self._unnoticed[node].append((before, world.now))
-        self._replaced[node] = world.now
+        self._replaced[node].append(world.now)
         disks = list(disks)
         for key, written in self._written.items():
-            is_replaced = self._replaced.get(written[-1].node, -1.0) >= written[-1].at
+            is_replaced = self._replaced_at(written[-1].node) >= written[-1].at
             if is_replaced and not any(self._says_written(disk, key) for disk in disks):
                 written[-1] = replace(written[-1], lost=True)
 
@@ -137,6 +137,16 @@ class Order:
             self._demand(excused, problem)
         return excused
 
+    def _replaced_at(self, node: str, by: float = inf) -> float:
+        """When its store was last, until then; less than any time if it never was."""
+        return max((at for at in self._replaced[node] if at <= by), default=-1.0)
+
+    def _is_told(self, this: Written, since: float) -> bool:
+        """Whether its writer had been told, before it began, what the root knew then; and, should its store have been
+        replaced since, once more."""
+        since = max(since, self._replaced_at(this.node, this.begun))
+        return self._world.word.is_told(this.node, since, this.begun)
+
     def _is_stale(self, key: Key, write: Write | None, earlier: Written) -> bool:
         """What is written had been replaced by what was written earlier, and that is not void."""
         other = self._writes.find(key, earlier.value)
@@ -148,17 +158,17 @@ class Order:
         """The writer was not told that the device is not its own any more, nor is what it writes over."""
         is_own = earlier.node == this.node and earlier.grant <= this.grant
         taken = self._tenures.taken_at(key[0], this.node, this.grant)
-        return taken < inf and not is_own and not self._world.word.is_told(this.node, taken, this.begun)
+        return taken < inf and not is_own and not self._is_told(this, taken)
 
     def _is_put_back(self, this: Written, earlier: Written) -> bool:
         """The writer's store was replaced since, and it has not heard what it had done and was told before."""
-        at = self._replaced.get(this.node, -1.0)
+        at = self._replaced_at(this.node)
         return at >= earlier.at and not self._world.word.is_told(this.node, at, this.begun)
 
     def _is_unheard(self, key: Key, this: Written, earlier: Written) -> bool:
         """The root was put back since, and knows of what was written earlier, or of what was wanted later, only what
         others tell it that do; the writer was not told since it met one of these."""
-        at, word = self._replaced.get(ROOT, -1.0), self._world.word
+        at, word = self._replaced_at(ROOT), self._world.word
         lost = self._writes.find(key, earlier.value)
         if lost is None or earlier.node == this.node or at < lost.asked:
             return False
@@ -166,7 +176,7 @@ class Order:
         nodes = self._world.nodes.items()
         knowing = {name for name, node in nodes if any(has_trace(node.disk, write) for write in later)} - {ROOT}
         met = min((word.told_at(name, at) for name in knowing), default=at)
-        return this.node not in knowing and not word.is_told(this.node, met, this.begun)
+        return this.node not in knowing and not self._is_told(this, met)
 
     def _is_uncovered(self, key: Key, since: list[Written]) -> bool:
         """An override was written since then, and its line ended otherwise than as the desired value, in the end or
@@ -198,7 +208,7 @@ class Order:
         present = self._world.cloud.disk.registers.get(lifecycle_key(DeviceId("default", key[0])))
         taken = self._tenures.taken_at(key[0], last.node, last.grant, last.at)
         if taken < inf:
-            return not self._world.word.is_told(last.node, taken, last.begun)
+            return not self._is_told(last, taken)
         return last.grant < granted_by(present) and any(map(last.is_unaware_of, self._written[key]))
 
     def is_excused(self, key: Key) -> bool:

@@ -97,7 +97,7 @@ def test_only_a_root_that_was_put_back_since_gives_a_verdict_that_it_gave_before
     assert edit.verdict is Outcome.WITHDRAWN
 
 
-async def write_what_was_wanted_before_a_move(world: World, *, is_cut_off: bool) -> list[str]:
+async def write_what_was_wanted_before_a_move(world: World, how: str) -> list[str]:
     """The first edge does so after the second one, which has the device since, wrote another value."""
     for name in world.nodes:
         world.start(name)
@@ -105,8 +105,11 @@ async def write_what_was_wanted_before_a_move(world: World, *, is_cut_off: bool)
     first = world.cloud.gateway.peers.holder(CART)
     assert first is not None
     await set_speed(world, 1)
-    world.nodes[first].path.cut = is_cut_off
+    world.nodes[first].path.cut = how == "cut off"
     await move_cart(world, "edge-b" if first == "edge-a" else "edge-a")
+    if how == "put back":
+        world.nodes[first].path.cut = True
+        world.oracle.order.replaced(first, [node.disk for node in world.nodes.values()])
     await set_speed(world, 2)
     world.oracle.order.begun(first, "cart", "speed", 1)
     world.oracle.problems.clear()
@@ -116,9 +119,9 @@ async def write_what_was_wanted_before_a_move(world: World, *, is_cut_off: bool)
     return world.oracle.problems
 
 
-@pytest.mark.parametrize("is_cut_off", [False, True])
-def test_who_has_been_told_that_a_device_is_not_its_own_any_more_does_not_write_it(is_cut_off: bool) -> None:
+@pytest.mark.parametrize("how", ["linked", "cut off", "put back"])
+def test_who_has_been_told_that_a_device_is_not_its_own_any_more_does_not_write_it(how: str) -> None:
     world = flat_world()
-    problems = run(write_what_was_wanted_before_a_move(world, is_cut_off=is_cut_off))
-    assert bool(problems) is not is_cut_off, problems
-    assert world.oracle.excuses.ever == ({"cut off"} if is_cut_off else set())
+    problems = run(write_what_was_wanted_before_a_move(world, how))
+    assert bool(problems) is (how == "linked"), problems
+    assert world.oracle.excuses.ever == (set() if how == "linked" else {"cut off"})
