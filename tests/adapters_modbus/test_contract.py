@@ -164,6 +164,12 @@ class PlayedPump(PlayedDevice):
         await self.listen()
 
 
+class PumpOnLine(PlayedPump):
+    """Which of its registers it has makes no difference here, and takes half a minute to be asked for again."""
+
+    spoil = PlayedDevice.spoil
+
+
 class PumpOfMany(PlayedPump):
     """A unit of an endpoint that others share: when it is gone it does not answer, and nothing else is closed."""
 
@@ -200,7 +206,8 @@ class TestModbus(AdapterContract):
     @asynccontextmanager
     async def play(self, name: str, context: MemoryContext) -> AsyncIterator[PlayedDevice]:
         with TemporaryDirectory() as folder:
-            pump = PlayedPump(self.transport, Path(folder) if self.transport.is_serial else None)
+            is_line = self.transport.is_serial
+            pump = PumpOnLine(self.transport, Path(folder)) if is_line else PlayedPump(self.transport)
             await pump.listen()
             try:
                 yield pump

@@ -6,6 +6,7 @@ import copy
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -41,17 +42,9 @@ class ConfigurationContract(Played):
         """A node loads the protocol's library with the first device: importing the package is cheap."""
         if lacking := self.lacks(("heavy",)):
             pytest.skip(lacking)
-        module = _module_of(self.kind.open)
-        program = f"import sys, {module}; print(*[name for name in {list(self.heavy)!r} if name in sys.modules])"
-        done = subprocess.run(
-            [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}; {program}"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        assert not done.stdout.split(), (
-            f"importing {module} loads {done.stdout.strip()}: import it inside the function that opens the adapter"
-        )
+        module = str(self.kind.open.__module__)
+        loaded = _loaded(module, self.heavy)
+        assert not loaded, f"importing {module} loads {loaded}: import it inside the function that opens the adapter"
 
     @on_a_rig()
     async def test_a_good_document_is_taken(self, rig: Rig) -> None:
@@ -142,8 +135,12 @@ class ConfigurationContract(Played):
         return [str(problem) for problem in problems]
 
 
-def _module_of(function: Any) -> str:
-    return str(function.__module__)
+@cache
+def _loaded(module: str, names: tuple[str, ...]) -> list[str]:
+    """Which of these modules a fresh Python has loaded when it has imported `module`."""
+    program = f"import sys; sys.path[:] = {sys.path!r}; import {module}; print(*set({names!r}) & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return done.stdout.split()
 
 
 def _with(spec: Mapping[str, Any], path: tuple[str, ...], value: Any) -> dict[str, Any]:
