@@ -6,6 +6,7 @@ import pytest
 
 from tests.gateway.workbench import PUMP, Bench, bench, register, turns
 from twingateway.gateway.peering.peers import Peer
+from twingateway.gateway.peering.reach import reach_key
 from twingateway.gateway.state.events import Notice
 from twingateway.gateway.state.mint import Draft
 from twingateway.sync.events import PeerRefused
@@ -41,6 +42,27 @@ async def test_a_crash_before_it_is_offered_again_forgets_nothing() -> None:
         assert FLOW not in b.outbox(parent)
         assert parent.session.low < stored.lsn, "the next process sends it because of that"
         assert parent.session.top < stored.lsn
+
+
+async def test_the_last_word_on_a_node_is_the_last_also_while_an_earlier_one_is_said_again() -> None:
+    """The parent takes that for outdated; the node is heard again while it is said in the next epoch."""
+    key = reach_key("edge", "region")
+    async with bench("region", root=False) as b:
+        parent, _ = b.parent()
+        say = b.gateway.ownership._statements.say
+        say({key: {"state": "down", "since": 1}})
+        await until(lambda: b.gateway.table.get(key))
+        stored = b.gateway.table.get(key)
+        assert stored is not None
+        b.store.gate.clear()
+        say({key: {"state": "up", "since": 2}})
+        await turns()
+        b.gateway.sessions.refused(parent, PeerRefused(key, stored.register.version, "outdated", ""))
+        await turns()
+        b.store.gate.set()
+        await until(lambda: (newest := b.gateway.table.get(key)) and newest.register.version.epoch == 2)
+        await b.gateway.committer.submit()
+        assert b.value(Section.REACH, "region", key.device) == {"state": "up", "since": 2}
 
 
 async def test_it_is_offered_again_after_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:

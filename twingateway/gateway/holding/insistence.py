@@ -10,18 +10,17 @@ the nodes below it what the parent takes for outdated: that is said again in a n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 
-from twingateway.errors import StoreError, Unavailable
 from twingateway.gateway.holding.claims import HOLDER_SECTIONS
 from twingateway.gateway.peering.inbound import OUTDATED
 from twingateway.gateway.peering.peers import Direction, Peer
 from twingateway.gateway.state.ledger import Ledger
-from twingateway.gateway.state.mint import Draft
 from twingateway.gateway.state.table import TwinTable
 from twingateway.gateway.state.tasks import Tasks
 from twingateway.sync.events import PeerRefused
 from twingateway.twin.identity import DeviceId
+from twingateway.twin.register import RegisterKey
 
 #: Refusals that a grant on its way may end.
 _PASSING = frozenset({"not-yours", "fenced", "deleted"})
@@ -32,10 +31,18 @@ PATIENCE = 4.0
 
 
 class Insistence:
-    def __init__(self, table: TwinTable, ledger: Ledger, tasks: Tasks) -> None:
+    def __init__(
+        self,
+        table: TwinTable,
+        ledger: Ledger,
+        tasks: Tasks,
+        renew: Callable[[Iterable[RegisterKey]], Awaitable[None]],
+    ) -> None:
+        """`renew`: say what was said last of these in a new epoch."""
         self._table = table
         self._ledger = ledger
         self._tasks = tasks
+        self._renew = renew
         self._waiting: set[DeviceId] = set()
         self._pauses: dict[DeviceId, float] = {}
         self._held: dict[DeviceId, list[Callable[[], None]]] = {}
@@ -65,13 +72,9 @@ class Insistence:
         self._pauses.clear()
 
     async def _say_again(self, outdated: PeerRefused) -> None:
-        key, version = outdated.key, outdated.version
-        while (stored := self._table.get(key)) is not None and stored.register.version == version:
-            draft = Draft(key, stored.register.value, stored.register.time)
-            try:
-                await self._ledger.write([draft], version=version._replace(epoch=version.epoch + 1))
-            except (StoreError, Unavailable):
-                await asyncio.sleep(PAUSE[0])
+        stored = self._table.get(outdated.key)
+        if stored is not None and stored.register.version == outdated.version:
+            await self._renew([outdated.key])
 
     async def _offer_again(self, device: DeviceId) -> None:
         pause = self._pauses.get(device, PAUSE[0])

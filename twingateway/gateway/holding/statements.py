@@ -32,7 +32,7 @@ class Statements:
         self._table = table
         self._ledger = ledger
         self._tasks = tasks
-        self.insistence = Insistence(table, ledger, tasks)
+        self.insistence = Insistence(table, ledger, tasks, self.renew)
         """For what was said in time, and refused."""
         self._owed: dict[RegisterKey, Draft] = {}
         self._writing: dict[RegisterKey, Draft] = {}
