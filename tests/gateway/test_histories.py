@@ -356,6 +356,31 @@ async def test_what_was_lost_is_no_news_of_another_restore_once_it_is_known() ->
         assert not cloud.gateway.repair.running
 
 
+async def test_what_was_made_since_one_restore_is_as_doubtful_as_all_else_after_the_next() -> None:
+    cloud, _, edge = tree()
+    async with running(cloud, edge):
+        await quiet(cloud, edge)
+        first = backup(cloud)
+        await apply(cloud, edge, 1)
+    cloud.disk = first
+    async with cloud.running():
+        await cloud.gateway.commands.delete(PUMP)
+        made: Value = {**VALVE, "metadata": {"name": "pump"}, "spec": {"desiredProperties": {"speed": 20}}}
+        await cloud.gateway.commands.put(made, "default")
+        async with edge.running(cloud):
+            await until(lambda: cloud.gateway.repair.repairs == 1)
+            await until(lambda: edge.machines["pump"].values.get("speed") == 20)
+            await quiet(cloud, edge)
+            second = backup(cloud)
+            await apply(cloud, edge, 54)
+    cloud.disk = second
+    async with running(cloud, edge):
+        await until(lambda: cloud.gateway.repair.repairs == 1)
+        await quiet(cloud, edge)
+        await until(lambda: value(cloud, Section.DESIRED, "speed") == value(edge, Section.DESIRED, "speed") == 54)
+        assert edge.machines["pump"].values["speed"] == 54
+
+
 @pytest.mark.parametrize(
     ("seq", "version", "is_issued", "is_since"),
     [

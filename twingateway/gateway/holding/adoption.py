@@ -123,8 +123,7 @@ class Adoption:
             current = self._table.get(lifecycle_key(device))
             if current is None or self._peers.holder(device) == self._peers.node:
                 continue
-            note = Restored.of(fields(current.register))
-            if note is None or note.since is not None:  # else this was begun, and interrupted
+            if not self._histories.is_doubtful(current.register):
                 draft = Draft(lifecycle_key(device), self._histories.doubtful(current, since))
                 by_version.setdefault(current.register.version._replace(seq=0), []).append(draft)
         for version, drafts in by_version.items():

@@ -114,11 +114,19 @@ class Histories:
             epoch = max(epoch, other + 1)
         return epoch if epoch >= greatest else greatest + 1
 
+    def is_doubtful(self, lifecycle: Register) -> bool:
+        """Whether what `doubtful` makes of it is there: by a repair that was interrupted; or by one that is over, but
+        nobody could write since, as the device is in doubt still."""
+        note = Restored.of(fields(lifecycle))
+        if note is None or note.since is not None:
+            return False
+        return DOUBT in fields(lifecycle) or note.store in ("", self._peers.store_id.hex())
+
     def doubtful(self, lifecycle: StoredRegister, since: int) -> dict[str, Value]:
         """The value of a lifecycle register when it is found that this root was put back; `since`: the last seq from
         before that."""
         value, is_old = fields(lifecycle.register), lifecycle.register.version.seq <= since
-        note = Restored(since, None, lifecycle.register.version if is_old else ZERO)
+        note = Restored(since, None, lifecycle.register.version if is_old else ZERO, self._peers.store_id.hex())
         value = {name: each for name, each in value.items() if name not in (DOUBT, DECIDED)}
         value[RESTORED] = note.to_value()
         is_free = value["state"] == "deleted" or value.get("holder") is None

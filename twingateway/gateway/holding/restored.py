@@ -25,11 +25,13 @@ MADE, ONLY_MOVED = "made", "moved"
 class Restored:
     """`seq`: the last from before the restore. `since`: the incarnation and epoch from which on registers were
     written since the restore, None before the first adoption: then `seq` says it. `lifecycle`: the greatest version
-    of the lifecycle's in the lost history, as far as that is known."""
+    of the lifecycle's in the lost history, as far as that is known. `store`: the id that the root's store had when
+    this was noted, in hexadecimal: it has another one since the repair is over."""
 
     seq: int
     since: tuple[int, int] | None
     lifecycle: Version
+    store: str = ""
 
     @classmethod
     def of(cls, lifecycle: Mapping[str, Value]) -> Restored | None:
@@ -39,11 +41,12 @@ class Restored:
             return None
         seq, since = note.get("seq"), note.get("since")
         begun = _version([*since, 0])[:2] if isinstance(since, list) else None
-        return cls(seq if isinstance(seq, int) else 0, begun, _version(note.get("lifecycle")))
+        lifecycle_version, store = _version(note.get("lifecycle")), str(note.get("store", ""))
+        return cls(seq if isinstance(seq, int) else 0, begun, lifecycle_version, store)
 
     def to_value(self) -> dict[str, Value]:
         since: Value = None if self.since is None else list(self.since)
-        return {"seq": self.seq, "since": since, "lifecycle": list(self.lifecycle)}
+        return {"seq": self.seq, "since": since, "lifecycle": list(self.lifecycle), "store": self.store}
 
     def is_since(self, version: Version, *, is_issued: bool) -> bool:
         """Whether the root wrote this after it was restored. `is_issued`: this history of its store issued the seq;
@@ -60,7 +63,7 @@ class Restored:
     def told(self, lost: Iterable[Register], begun: tuple[int, int]) -> Restored:
         """After these of the lost history were adopted, and an epoch was begun."""
         states = [r.version for r in lost if r.key == lifecycle_key(r.key.device)]
-        return Restored(self.seq, self.since or begun, max([self.lifecycle, *states]))
+        return Restored(self.seq, self.since or begun, max([self.lifecycle, *states]), self.store)
 
 
 def _version(value: Value) -> Version:
