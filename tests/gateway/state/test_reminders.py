@@ -10,6 +10,7 @@ import pytest
 
 from tests.gateway.state.test_journal import kept, node, waiting
 from twingateway.gateway.gateway import Gateway
+from twingateway.gateway.state.events import Notice
 from twingateway.ports.memory_store import MemoryDisk
 from twingateway.testing.joined import MemoryNode, until
 from twingateway.twin.entry import ALARM, LOST
@@ -117,3 +118,20 @@ async def test_who_lacks_nothing_has_no_gap_whoever_is_restarted() -> None:
     async with cloud.running() as root, region.running(cloud), edge.running(region):
         await is_quiet(region, edge)
         assert [value for _, _, value in await kept(root, ALARM)] == [{"n": 0}, {"n": 1}, {"n": 2}]
+
+
+async def test_a_region_that_a_node_comes_to_does_not_say_that_what_went_another_way_is_lost() -> None:
+    cloud, region, edge = node("cloud"), node("region"), node("edge")
+    async with cloud.running() as root:
+        async with edge.running(cloud) as leaf:
+            await alarms(leaf, edge, 1, 2)
+        async with region.running(cloud) as middle:
+            heard = [root.events.listen(), middle.events.listen()]
+            async with edge.running(region) as leaf:
+                await is_quiet(region, edge)
+                await alarms(leaf, edge, 3)
+                await until(lambda: waiting(region.disk, ALARM) == 0)
+            said = [event for each in heard for event in await each.next_batch() if isinstance(event, Notice)]
+            assert "hot" in [notice.code for notice in said]
+            assert "journal-gap" not in [notice.code for notice in said]
+    assert lost(cloud) == []

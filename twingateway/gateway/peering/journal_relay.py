@@ -21,7 +21,7 @@ from twingateway.gateway.state.ledger import Ledger
 from twingateway.ports.journal import Depth, Filing, JournalStore
 from twingateway.sync.journal import EntriesDelivered, EntriesReceived, JournalEvent
 from twingateway.sync.journal_sender import PAGE, Waiting
-from twingateway.twin.entry import HISTORY, REFUSED, JournalEntry, gap_for
+from twingateway.twin.entry import HISTORY, LOST, REFUSED, JournalEntry, gap_for
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.value import Value
 from twingateway.validation.normalise import normalise
@@ -206,6 +206,8 @@ class JournalRelay:
         for entry in entries:
             detail: dict[str, Value] = {"node": entry.node}
             if entry.gap:
+                if entry.gap == LOST and entry.seq == 1 and self._peers.parent is not None:
+                    continue  # it may have gone another way before: whoever is above says so if not
                 message = f"{entry.count} entries of class {entry.class_name} will not be told ({entry.gap})"
                 detail |= {"class": entry.class_name, "count": entry.count, "reason": entry.gap}
                 self._ledger.tell("journal-gap", message, None, entry.time, detail)
