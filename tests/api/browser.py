@@ -60,14 +60,18 @@ class Browser:
             self._note(said.get("method"), said.get("params", {}))
 
     def open(self, url: str) -> Page:
-        """In a profile of its own."""
+        """In a profile of its own; once it is there whole."""
         context = self.call("Target.createBrowserContext")["browserContextId"]
         target = self.call("Target.createTarget", url="about:blank", browserContextId=context)["targetId"]
         session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Runtime", "Log", "Page"):
             self.call(f"{domain}.enable", session)
         self.call("Page.navigate", session, url=url)
-        return Page(self, session)
+        page, due = Page(self, session), time.monotonic() + PATIENCE
+        while page.value("location.href === 'about:blank' || document.readyState !== 'complete'"):
+            assert time.monotonic() < due, f"{url} does not come"
+            time.sleep(0.01)
+        return page
 
     def _next(self) -> dict[str, Any]:
         due = time.monotonic() + PATIENCE
