@@ -176,7 +176,7 @@ class Reporter:
 
     def _bad(self) -> Mapping[str, Value]:
         """What is not good at present, by property."""
-        said = self._statements.last(self._device, Section.PRESENCE)(QUALITY)
+        said = self._said_last(Section.PRESENCE, QUALITY)
         return said if isinstance(said, dict) else {}
 
     def _rehabilitate(self, name: str, bad: Mapping[str, Value]) -> Mapping[str, Value]:

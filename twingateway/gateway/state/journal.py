@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import partial
 
 import structlog
 
@@ -104,8 +103,6 @@ class Journal:
         self._clock = clock
         self._properties_of = properties_of
         self._watchers: list[Callable[[str], None]] = []
-        self._tellers: dict[str, Callable[[], None]] = {}
-        """Tell the watchers, by class."""
 
     def watch(self, watcher: Callable[[str], None]) -> None:
         """Tell `watcher` of a class in which something new is durable."""
@@ -202,8 +199,7 @@ class Journal:
         self.appended += len(filings)
         self._committer.add(journal=filings)
         for class_name in {filing.entry.class_name for filing in filings}:
-            tell = self._tellers.setdefault(class_name, partial(self._tell, class_name))
-            self._committer.after_journal(tell)
+            self._committer.after_journal(lambda class_name=class_name: self._tell(class_name))  # type: ignore[misc]
 
     def _tell(self, class_name: str) -> None:
         for watcher in self._watchers:
