@@ -155,10 +155,11 @@ class TestMqtt(AdapterContract):
     model = MODEL
     mistakes = MISTAKES
     heavy = ("jmespath", "cbor2", "paho")
+    played: ClassVar[type[PlayedPlug]] = PlayedPlug
 
     @asynccontextmanager
     async def play(self, name: str, context: MemoryContext) -> AsyncIterator[PlayedDevice]:
-        plug = PlayedPlug(name, context.broker)
+        plug = self.played(name, context.broker)
         speaking = asyncio.ensure_future(plug.speak())
         try:
             yield plug
@@ -225,12 +226,4 @@ class PlayedOldPlug(PlayedPlug):
 
 class TestMqttTexts(TestMqtt):
     mistakes = MISTAKES_OF_TEXTS
-
-    @asynccontextmanager
-    async def play(self, name: str, context: MemoryContext) -> AsyncIterator[PlayedDevice]:
-        plug = PlayedOldPlug(name, context.broker)
-        speaking = asyncio.ensure_future(plug.speak())
-        try:
-            yield plug
-        finally:
-            speaking.cancel()
+    played = PlayedOldPlug
