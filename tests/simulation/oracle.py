@@ -12,7 +12,8 @@ something would be wrong without it; there are these:
   device could fence it.
 - *An edge whose store was replaced does not know what it wrote*: until it is told it acts on an older desired value,
   and it may write again what it wrote since the copy. If its store is replaced again before it is told, nobody knows
-  that the device was put back. What was wanted then is written again.
+  that the device was put back. What was wanted then is written again; and so is, by whoever holds the device, what is
+  wanted again because what was written over it is lost.
 - *A root that is put back and started again before anybody told it so* cannot tell what it wrote since it was put
   back from what it had written before the copy: of that it may prefer what a node below has, though that is older.
 - *Who is given a device knows what was written to it only if the root had heard of it*: a value that was written just

@@ -131,6 +131,7 @@ class Order:
                 "cut off": self._is_cut_off(key, this, earlier),
                 "put back": self._is_put_back(this, earlier),
                 "uncovered": self._is_uncovered(key, between),
+                "bared": is_again and self._is_bared(key, between),
                 "unheard": self._is_unheard(key, this, earlier),
             }
             excused = self._excuses.excuse(excuses)
@@ -190,6 +191,11 @@ class Order:
             for edit in edits
             for each in self._edits.line_of(edit)
         )
+
+    def _is_bared(self, key: Key, since: list[Written]) -> bool:
+        """What the device was given last since then is a write that nobody knows of any more."""
+        over = self._writes.find(key, since[-1].value) if since else None
+        return over is not None and over.outcome == LOST
 
     def _first_of(self, key: Key, last: Written) -> float:
         """When the value that the last write put back was at the device before; never if it was not."""

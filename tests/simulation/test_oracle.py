@@ -11,7 +11,7 @@ from tests.simulation.overrides import LocalEdits
 from tests.simulation.topology import FLAT, ROOT
 from tests.simulation.virtual_time import run
 from tests.simulation.world import World
-from tests.simulation.writes import DONE, HOLDER, Key, Writes
+from tests.simulation.writes import DONE, HOLDER, LOST, Key, Writes
 from twingateway.ports.memory_store import MemoryDisk
 from twingateway.twin.conflict import Outcome, Verdict
 from twingateway.twin.identity import DeviceId
@@ -125,3 +125,28 @@ def test_who_has_been_told_that_a_device_is_not_its_own_any_more_does_not_write_
     problems = run(write_what_was_wanted_before_a_move(world, how))
     assert bool(problems) is (how == "linked"), problems
     assert world.oracle.excuses.ever == (set() if how == "linked" else {"cut off"})
+
+
+async def write_what_was_written_over(world: World, outcome: str) -> list[str]:
+    """A holder that has been told everything writes 1 again after 2, of which the outcome is this in the end."""
+    for name in world.nodes:
+        world.start(name)
+    await asyncio.sleep(1.0)
+    holder = world.cloud.gateway.peers.holder(CART)
+    assert holder is not None
+    for value in (1, 2):
+        await set_speed(world, value)
+    world.oracle.writes.by_key[SPEED][-1].outcome = outcome
+    world.oracle.problems.clear()
+    world.oracle.order.written(holder, "cart", "speed", 1)
+    for name in list(world.lives):
+        await world.kill(name)
+    return world.oracle.problems
+
+
+@pytest.mark.parametrize("outcome", [DONE, LOST])
+def test_what_was_wanted_before_a_write_that_is_lost_is_written_again(outcome: str) -> None:
+    world = flat_world()
+    problems = run(write_what_was_written_over(world, outcome))
+    assert bool(problems) is (outcome == DONE), problems
+    assert world.oracle.excuses.ever == (set() if outcome == DONE else {"bared"})
