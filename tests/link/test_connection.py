@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 from aioquic._buffer import Buffer
@@ -93,6 +94,28 @@ def test_no_datagram_waits_in_the_transport_while_streams_fill_the_path(simulate
     assert max(pending) == 0
     assert len(ages) > 200, "datagrams are not starved by streams"
     assert max(ages) < 0.05 + 0.25, "the path's delay, and the queue in the path"
+
+
+def test_no_stream_passes_a_datagram_that_waits_for_its_turn_though_acknowledgements_are_due(simulate):
+    simulation = simulate(delay=0.0005)
+    simulation.server.pull = Source(0.005)
+    simulation.client.pull = Source(0.0, size=1170)
+    simulation.run(2, tick=0.005)
+    before = simulation.received[simulation.server]
+    simulation.client.send_stream_data(0, bytes(10 * MEGABIT))
+    simulation.run(4, tick=0.005)
+    passed = simulation.received[simulation.server] - before
+    assert passed < 0.05 * 2 * MEGABIT, "what the window has left over is too little for a datagram"
+
+
+def test_who_acknowledges_much_and_says_little_can_always_say_it(simulate):
+    simulation = simulate(delay=0.0005)
+    simulation.client.pull = Source(0.004, size=120)
+    answered = simulation.server.pull = Source(0.01)
+    simulation.client.send_stream_data(0, bytes(10 * MEGABIT))
+    simulation.run(5, tick=0.005)
+    times = [at for at, _ in answered.asked]
+    assert max(after - before for before, after in pairwise([*times, simulation.now])) < 0.1
 
 
 def test_a_path_has_room_to_spare_unless_something_had_to_wait_for_it_lately(simulate):

@@ -4,7 +4,9 @@ The pull rule. aioquic queues datagrams without bound and sends them in order, s
 is sent after it, stale. Here nothing is queued ahead: while the queue is empty and window and pacing let a
 packet go, `pull` is asked for one datagram of at most the room there is; it leaves in the next packet, before
 stream data. One whose packet turned out to be full of acknowledgements stays for the packet after it; so at
-most one ever waits.
+most one ever waits. aioquic lets an acknowledgement that is due go whatever pacing says, and fills its packet
+with stream data, which would pass the datagrams that pacing holds back: here it goes alone then. It costs
+nothing (RFC 9002, section 7.7): who acknowledges much and says little could not say it otherwise.
 
 The silence rule, a stated deviation from RFC 9002. Packets lost in an outage fill the window until
 acknowledgements return, and the probe time-out doubles without limit: 2 to 4 s of silence after a 30 s outage.
@@ -208,11 +210,11 @@ class PulledConnection(KnockingConnection):
     # --- sending --------------------------------------------------------------------------------------------------
 
     def _send(self, now: float) -> list[tuple[bytes, NetworkAddress]]:
+        before = self.control.bytes_in_flight
         sent = super().datagrams_to_send(now)
         self._probing = self._probing and bool(self._datagrams_pending)
         if self._handshake_confirmed:
-            for data, _ in sent:
-                self._pacer.refund(self._max_datagram_size - len(data))
+            self._pacer.settle(self.control.bytes_in_flight - before)
         return sent
 
     def _write_application(self, builder: QuicPacketBuilder, network_path: QuicNetworkPath, now: float) -> None:
@@ -220,4 +222,6 @@ class PulledConnection(KnockingConnection):
             self._pacer.let_one_go()
             size = self._packet_size(len(self._datagrams_pending[0]))
             builder.max_flight_bytes = max(builder.max_flight_bytes, size)
+        elif self._pacer.next_send_time(now) is not None:
+            builder.max_flight_bytes = 0  # but for an acknowledgement that is due
         super()._write_application(builder, network_path, now)

@@ -10,7 +10,7 @@ from twingateway.link.congestion import HEADERS, BandwidthControl
 class BandwidthPacer(QuicPacketPacer):
     """Spreads packets in time at the controller's rate: a bucket of bytes, so that small packets cost little.
 
-    aioquic charges a full packet before it knows the size; `refund` gives back what was not used.
+    aioquic charges a full packet before it knows the size, and only then what it is; `settle` charges what it was.
     """
 
     #: Bytes that may leave at once, as a time at the present rate; never less than two packets.
@@ -22,6 +22,7 @@ class BandwidthPacer(QuicPacketPacer):
         self._rate: float | None = None
         self._credit = 0.0
         self._credit_time = 0.0
+        self._charged = 0
 
     def next_send_time(self, now: float) -> float | None:  # type: ignore[override]  # it returns None there, too
         if self._rate is None:
@@ -32,6 +33,7 @@ class BandwidthPacer(QuicPacketPacer):
     def update_after_send(self, now: float) -> None:
         if self._rate is not None:
             self.update_bucket(now)
+            self._charged += self._max_datagram_size + HEADERS
             self._credit -= self._max_datagram_size + HEADERS
 
     def update_bucket(self, now: float) -> None:
@@ -50,6 +52,10 @@ class BandwidthPacer(QuicPacketPacer):
         """The next packet need not wait."""
         self._credit = max(self._credit, 1.0)
 
-    def refund(self, unused: int) -> None:
+    def settle(self, sent: int) -> None:
+        """What was charged since the last time was for packets of so many bytes in flight, headers included. One of
+        acknowledgements alone is not in flight: it does not wait for the rate, so it must cost none of it, or enough
+        of them would let nothing else go any more."""
         if self._rate is not None:
-            self._credit += unused
+            self._credit += self._charged - sent
+            self._charged = 0
