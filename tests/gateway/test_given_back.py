@@ -3,6 +3,7 @@ is given back whole, or void everywhere."""
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -108,6 +109,28 @@ async def test_an_override_of_a_former_tenure_is_void_on_the_way_though_only_the
         assert b.gateway.table.get(SPEED) is None
         note: Any = b.value(Section.PRESENCE, KEPT_NAME)
         assert note["override"] == []
+
+
+async def test_what_is_still_being_kept_of_one_of_a_former_tenure_is_not_later_than_what_is_given_back() -> None:
+    async with bench("edge", root=False) as b:
+        cloud, _ = b.parent()
+        await b.gateway.ownership.configure([PUMP])
+        mine = b.gateway.peers.store_id.hex()
+        take(b, lifecycle("edge", mine, 7, 1))
+        b.store.gate.clear()
+        keeping = asyncio.create_task(b.gateway.ledger.write([Draft(SPEED, override(99, 50).value)]))
+        await turns()
+        came_back = lifecycle("edge", "", 9, 3)
+        value: Any = came_back.value
+        others = replace(override(97, 8), version=Version(1, 2, 8))  # who had it from a holder before both
+        restore(b, cloud, "edge", replace(came_back, value={**value, TENURE: 3}), others)
+        b.store.gate.set()
+        await keeping
+        take(b, replace(lifecycle("edge", mine, 10, 4), value={**value, TENURE: 3, "store": mine, "epoch": 4}))
+        await b.gateway.committer.submit()
+        kept: Any = b.value(Section.OVERRIDE, "speed")
+        assert kept is not None, "what was given back is gone"
+        assert kept["value"] == 97
 
 
 async def test_a_device_that_is_the_first_of_its_holder_has_no_note() -> None:

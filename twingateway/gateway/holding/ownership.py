@@ -219,7 +219,7 @@ class Ownership:
             return ours is None or progress(told) > progress(ours.register)
         if told.key.section is Section.OVERRIDE:
             newest = self._ledger.newest(told.key)
-            return newest is None or word(told) > word(newest)
+            return newest is None or is_before_tenure(newest, self._table) or word(told) > word(newest)
         if told.key in self._ledger.being_written(device):
             return False
         return ours is None or (self._is_past(ours) and told.version > ours.register.version)
