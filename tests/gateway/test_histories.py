@@ -7,6 +7,7 @@ import copy
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from secrets import token_bytes
+from typing import Any
 
 import pytest
 
@@ -379,6 +380,90 @@ async def test_what_was_made_since_one_restore_is_as_doubtful_as_all_else_after_
         await quiet(cloud, edge)
         await until(lambda: value(cloud, Section.DESIRED, "speed") == value(edge, Section.DESIRED, "speed") == 54)
         assert edge.machines["pump"].values["speed"] == 54
+
+
+async def put_back_once(cloud: MemoryNode, edge: MemoryNode, other: MemoryNode) -> MemoryDisk:
+    """Both edges know of what was lost, and the cloud, on the copy that this returns, wrote 20 and knows nothing."""
+    async with running(cloud, edge):
+        await quiet(cloud, edge)
+        first = backup(cloud)
+        async with other.running(cloud):
+            await apply(cloud, edge, 1)
+            lost = cloud.gateway.table.get(lifecycle_key(DeviceId("default", "valve")))
+            await until(lambda: (known := other.disk.peers.get("cloud")) is not None and known.lsn >= lost.lsn)
+    cloud.disk = first
+    async with cloud.running():
+        await cloud.gateway.commands.patch(PUMP, {"spec": {"desiredProperties": {"speed": 20}}})
+        return backup(cloud)
+
+
+@pytest.mark.parametrize("copied", ["before it was noticed", "before anything was adopted"])
+async def test_what_who_was_there_since_one_restore_knows_is_newer_than_what_it_knew_before_the_next(
+    copied: str,
+) -> None:
+    cloud, _, edge = tree()
+    other = MemoryNode("other")
+    other.machines["valve"] = FakeMachine({"flow": 2.0}, frozenset({"speed"}))
+    second = await put_back_once(cloud, edge, other)
+    cloud.disk = copy.deepcopy(second)
+    async with running(cloud):
+        grants = cloud.gateway.repair._grants
+        assert grants is not None
+        doubt = grants.doubt
+
+        async def doubting(since: int) -> None:
+            nonlocal second
+            await doubt(since)
+            second = backup(cloud)
+
+        if copied == "before anything was adopted":
+            grants.doubt = doubting  # type: ignore[method-assign]
+        async with edge.running(cloud):
+            await until(lambda: cloud.gateway.repair.repairs == 1)
+            await until(lambda: edge.machines["pump"].values.get("speed") == 20)
+            await quiet(cloud, edge)
+            await apply(cloud, edge, 54)
+    cloud.disk = second
+    async with running(cloud):
+        if copied == "before it was noticed":
+            async with other.running(cloud):  # which knows only what was lost the first time
+                await until(lambda: cloud.gateway.repair.repairs == 1)
+        assert is_in_doubt(cloud)
+        async with edge.running(cloud):
+            await until(lambda: not is_in_doubt(cloud))
+            await quiet(cloud, edge)
+            assert value(cloud, Section.DESIRED, "speed") == value(edge, Section.DESIRED, "speed") == 54
+            assert edge.machines["pump"].values["speed"] == 54
+
+
+async def test_a_move_since_one_restore_does_not_undo_the_next_move_after_another() -> None:
+    cloud, _, edge = tree()
+    other = rival()
+    async with running(cloud, edge):
+        await quiet(cloud, edge)
+        first = backup(cloud)
+        await apply(cloud, edge, 1)
+    cloud.disk = first
+    async with running(cloud):
+        await cloud.gateway.commands.move(PUMP, "edge")
+        second = backup(cloud)
+        async with edge.running(cloud):
+            await until(lambda: cloud.gateway.repair.repairs == 1)
+            await quiet(cloud, edge)
+            await cloud.gateway.commands.move(PUMP, "other")
+            async with other.running(cloud):
+                await apply(cloud, other, 54)
+                await quiet(cloud, other)
+    cloud.disk = second
+    async with running(cloud):
+        since: Any = fields(cloud.gateway.table.get(lifecycle_key(PUMP)).register)["moved_in"]
+        cloud.gateway.repair.begin("another", since)  # who knows only what was lost the first time
+        await until(lambda: cloud.gateway.repair.repairs == 1)
+        async with edge.running(cloud), other.running(cloud):
+            await until(lambda: not is_in_doubt(cloud))
+            await quiet(cloud, other)
+            assert cloud.gateway.peers.holder(PUMP) == "other"
+            assert value(cloud, Section.DESIRED, "speed") == 54
 
 
 @pytest.mark.parametrize(

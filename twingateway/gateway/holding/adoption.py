@@ -139,7 +139,9 @@ class Adoption:
         """Take the root's registers back from a claimant, begin an epoch above all of them, judge the claim anew."""
         device = claim.device
         async with self._locks.hold([device]):
-            before, kept = lifecycle_of(self._table, device), self._histories.written_since(device)
+            until = self._histories.known_until(device, registers)
+            before = self._histories.known_before(device, until)
+            kept = self._histories.written_since(device, until)
             if DOUBT not in before and not self._is_news(claim, before, registers):
                 self._judge_again(replace(claim, root=ZERO, known=ZERO))
                 return

@@ -5,6 +5,7 @@ and which of its registers it wrote since.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from twingateway.gateway.holding.claims import (
     COMMITTED_FIRST,
@@ -13,6 +14,7 @@ from twingateway.gateway.holding.claims import (
     epoch_of,
     fields,
     lifecycle_key,
+    lifecycle_of,
     registers_of,
 )
 from twingateway.gateway.holding.restored import DECIDED, MADE, MADE_IN, MOVED_IN, ONLY_MOVED, RESTORED, Restored
@@ -79,14 +81,37 @@ class Histories:
         is_known = restored.seq > 0 and self._numbers.is_issued(register.version.seq)
         return is_known or self.is_since(restored, register)
 
-    def written_since(self, device: DeviceId) -> dict[RegisterKey, Draft]:
-        """What people wrote, or decided, after the root was restored is newer than anything that it wrote before; it
-        keeps its seq, so that nobody takes it for another word. What came of an override by itself is not kept: it is
-        judged anew, if it was not before."""
+    def known_until(self, device: DeviceId, told: Iterable[Register]) -> int:
+        """Of a root that was put back again: the last lsn of what they know who tell these. They heard it since the
+        restore that the device's note is of, or one after that, had been noted. 0 if they did not."""
+        restored, until = Restored.of(lifecycle_of(self._table, device)), 0
+        for state in (each for each in told if each.key == lifecycle_key(device)):
+            note, seq = Restored.of(fields(state)), state.version.seq
+            if restored is None or note is None or not 0 < restored.seq <= note.seq or self._numbers.is_issued(seq):
+                continue
+            if self._numbers.is_issued(note.seq + 1):  # it is of this history, which left that one later
+                until = max(until, self._numbers.left_at([seq]))
+        return until
+
+    def known_before(self, device: DeviceId, until: int) -> dict[str, Value]:
+        """The lifecycle as it was before anything is adopted. What somebody did with the device up to `until` (0: to
+        the restore) counts as done before the restore."""
         current = self._table.get(lifecycle_key(device))
-        restored = None if current is None else Restored.of(fields(current.register))
+        value = {} if current is None else fields(current.register)
+        done_in = max(_began(value.get(MOVED_IN)), _began(value.get(MADE_IN)))
+        is_done_since = current is not None and current.register.version.seq > until
+        if not until or (is_done_since and (value["state"] != "live" or done_in >= until)):
+            return value
+        return {name: each for name, each in value.items() if name != DECIDED}
+
+    def written_since(self, device: DeviceId, until: int = 0) -> dict[RegisterKey, Draft]:
+        """What people wrote, or decided, after the root was restored is newer than anything that it wrote before; so it
+        is if it was after `until`, than what who knew all until then knows. It keeps its seq, so that nobody takes it
+        for another word. What came of an override by itself is not kept: it is judged anew, if it was not before."""
+        restored = Restored.of(lifecycle_of(self._table, device))
         if restored is None:
             return {}
+        restored = replace(restored, seq=max(restored.seq, until))
         verdicts = registers_of(self._table, device, (Section.VERDICT,))
         decided = [each for each in verdicts if self.is_since(restored, each) and _is_by_a_person(each)]
         names = {each.key.name for each in decided}
