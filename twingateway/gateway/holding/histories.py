@@ -105,9 +105,10 @@ class Histories:
         return {name: each for name, each in value.items() if name != DECIDED}
 
     def written_since(self, device: DeviceId, until: int = 0) -> dict[RegisterKey, Draft]:
-        """What people wrote, or decided, after the root was restored is newer than anything that it wrote before; so it
-        is if it was after `until`, than what who knew all until then knows. It keeps its seq, so that nobody takes it
-        for another word. What came of an override by itself is not kept: it is judged anew, if it was not before."""
+        """What people wrote, or decided, after the root was restored is newer than what it wrote before; and than
+        what is told by who knows all up to `until`, what they did after that. It keeps its seq, so that nobody
+        takes it for another word. What came of an override by itself is not kept: it is judged anew, if it was not
+        before."""
         restored = Restored.of(lifecycle_of(self._table, device))
         if restored is None:
             return {}
