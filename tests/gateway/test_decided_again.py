@@ -50,3 +50,26 @@ async def test_the_second_time_otherwise(edge: bool, is_lower: bool) -> None:
         await both.calm()
         assert both.written == [*first, last]
         assert both.state(both.cloud) is both.state(both.edge) is None
+
+
+async def test_what_the_device_was_not_left_at_is_written_again_when_it_is_undecided_again() -> None:
+    async with joined("manual") as both:
+        await undecided(both)
+        old = both.backup(both.cloud)
+        await both.root.verdicts.resolve(PUMP, SPEED, edge=True, actor="dora")
+        await both.applied(99)
+        await both.override(60)
+        await both.applied(60)
+        await both.desire(14)
+        await both.applied(14)
+        await both.calm()
+        both.cut()
+        await both.stop(both.cloud)
+        both.cloud.disk = old
+        await both.start(both.cloud)
+        await both.root.verdicts.resolve(PUMP, SPEED, edge=True, actor="erik")
+        both.heal()
+        await until(lambda: both.state(both.cloud) == both.state(both.edge) == "undecided")
+        await until(lambda: both.written == [99, 60, 14, 60])
+        await both.calm(lambda: "applied" in str(both.root.queries.overrides(PUMP)))
+        assert both.written == [99, 60, 14, 60]

@@ -168,6 +168,24 @@ async def test_what_comes_late_while_it_is_given_back_is_given_back_too() -> Non
         assert isinstance(b.gateway.inbound.judge(edge, override(100, 32)), Refusal)
 
 
+async def test_who_was_put_back_to_a_copy_from_before_it_was_given_back_anything_is_given_it_again() -> None:
+    """It was granted the device with that store, and nobody was told a number that the copy lacks."""
+    async with bench() as b:
+        edge, line = b.child("edge")
+        b.gateway.sessions.control(edge, "claim", claim("edge", "pump"))
+        await turns()
+        take(b, override(98, 30), origin="edge")
+        by_copy = claim("edge", "pump", store="bb")
+        b.gateway.sessions.control(edge, "claim", by_copy)
+        await turns()
+        done = by_copy | {"devices": [["pump", 0, [0, 0, 0], True]], "given": line.of("restore")[0]["given"]}
+        for body in (done, done, by_copy):  # the second before it heard of its grant
+            b.gateway.sessions.control(edge, "claim", body)
+            await turns()
+        assert b.lifecycle()["store"] == "bb"
+        assert [names(body) for body in line.of("restore")] == [["lifecycle/state", "override/speed"]] * 2
+
+
 async def test_what_was_given_back_before_a_device_was_moved_away_is_given_back_again_when_it_returns() -> None:
     async with bench() as b:
         edge, line = b.child("edge")

@@ -127,12 +127,13 @@ class Order:
             is_again = earlier.value == this.value
             between = self._written[key][number + 1 :] if is_again else [earlier]
             excuses = {
-                "mended": is_again and any(each.excused for each in between),
-                "cut off": self._is_cut_off(key, this, earlier),
+                "mended": is_again and any(each.excused or self._is_put_back(each, earlier) for each in between),
+                "cut off": any(self._is_cut_off(key, this, each) for each in between),
                 "put back": self._is_put_back(this, earlier),
                 "uncovered": self._is_uncovered(key, between),
                 "bared": is_again and self._is_bared(key, between),
                 "unheard": self._is_unheard(key, this, earlier),
+                "open again": self._edits.is_open_again(key, this.value),
             }
             excused = self._excuses.excuse(excuses)
             self._demand(excused, problem)

@@ -9,8 +9,8 @@ Excuses, as PROTOCOL.md has them:
 - *An override that the root was never told of* ends with the store that held it, and with a move of its device, also
   one that its node had not heard of yet, or that a root which was put back to a copy from before does not know.
 - *With its device* every override ends, also one that is set where the deletion is not known yet.
-- *A root that is put back* may judge again what it has forgotten to have judged; and its former verdict may come back
-  over that, from a node below that remembers it.
+- *A root that is put back* may judge again what it has forgotten to have judged, so that the device follows it until
+  a person decides; and its former verdict may come back over that, from a node below that remembers it.
 """
 
 from __future__ import annotations
@@ -132,6 +132,11 @@ class LocalEdits:
             )
         )
 
+    def is_open_again(self, key: Key, value: Value) -> bool:
+        """A root that was put back, and had accepted it, made a conflict of it for a person to decide."""
+        edit = self.find(key, value)
+        return edit is not None and edit.write is not None and edit.verdict is Outcome.OPEN
+
     # --- what happened -------------------------------------------------------------------------------------------
 
     def look(self, root: MemoryDisk, now: float) -> None:
@@ -244,6 +249,8 @@ class LocalEdits:
         }
         if override is None or newest is None:
             return []
+        if self._ended_with_a_later(newest, self._judged_by(key, verdict)):
+            return []
         if verdict is None or verdict.override != override.id:
             return [f"{key}: the override {override.value} ({override.id}) is not judged: {verdict}"]
         ended = (Outcome.WITHDRAWN, Outcome.LOST)
@@ -253,6 +260,11 @@ class LocalEdits:
         if newest.withdrawal == REFUSED and verdict.outcome is Outcome.WITHDRAWN:
             return [f"{key}: the override {override.value} was not withdrawn, and is {verdict.outcome}"]
         return self._judge_told(root, newest)
+
+    def _ended_with_a_later(self, edit: LocalEdit, judged: LocalEdit | None) -> bool:
+        """It is here again because the later one, which was judged, is void."""
+        edits = self.by_key[edit.key]
+        return judged is not None and edits.index(judged) > edits.index(edit) and self.is_void(judged)
 
     def _judge_told(self, root: MemoryDisk, edit: LocalEdit) -> list[str]:
         """The loser of a conflict is told, once."""

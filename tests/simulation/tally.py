@@ -8,7 +8,7 @@ from datetime import timedelta
 
 #: Seconds between two lines of progress.
 PROGRESS_EVERY = 10.0
-#: Failing seeds that are told with what is wrong; of more the numbers are told at the end.
+#: Failing seeds that are told with what is wrong; of more only the numbers are.
 EXPLAINED = 10
 
 
@@ -30,10 +30,9 @@ class Tally:
         self._excused.update(excuses)
         if problem:
             self.failed.append(seed)
-            if len(self.failed) <= EXPLAINED:
-                lines.append(
-                    f"seed {seed}: {problem}\n  replay: python -m tests.simulation --seed {seed}{self._options}"
-                )
+            replay = f"  replay: python -m tests.simulation --seed {seed}{self._options}"
+            is_explained = len(self.failed) <= EXPLAINED
+            lines.append(f"seed {seed}: {problem}\n{replay}" if is_explained else f"seed {seed} failed")
         if now - self._told_at >= PROGRESS_EVERY:
             self._told_at = now
             lines.append(self._progress(now))

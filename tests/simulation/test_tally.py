@@ -18,8 +18,9 @@ def test_the_first_failures_are_explained_and_all_are_listed() -> None:
     tally = Tally(100, now=0.0)
     seeds = list(range(60, 60 - EXPLAINED - 3, -1))
     told = [line for seed in seeds for line in tally.add(seed, "the pump is gone", 1.0)]
-    assert len(told) == EXPLAINED
     assert told[0] == "seed 60: the pump is gone\n  replay: python -m tests.simulation --seed 60"
+    assert told[EXPLAINED - 1].endswith(f"--seed {seeds[EXPLAINED - 1]}")
+    assert told[EXPLAINED:] == [f"seed {seed} failed" for seed in seeds[EXPLAINED:]]
     assert tally.summary(2.0) == [
         f"{len(seeds)} seeds, {len(seeds)} failed, 2.0 s",
         "failed: " + " ".join(map(str, sorted(seeds))),

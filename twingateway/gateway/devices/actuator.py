@@ -183,7 +183,7 @@ class Actuator:
         desired value it becomes."""
         overruled = self._wishes.overrules(self._device, wish)
         if overruled is not None:
-            await self._wishes.say_desired(self._device, wish.name, self._timed(overruled))
+            await self._wishes.overrule(self._device, wish, self._timed(overruled))
         ack = self._wishes.ack(self._device, wish)
         if ack is not None and ack.settled:
             return ack

@@ -169,6 +169,15 @@ class Wishes:
             return await self._update(device, wish, lambda override: override.with_ack(ack))
         return await self.say_desired(device, wish.name, replace(ack, version=wish.version))
 
+    async def overrule(self, device: DeviceId, wish: Wish, ack: Ack) -> bool:
+        """Keep what an override makes of the desired value that it covers. Where a desired value was carried out
+        since (a root that was put back judges anew), what the override had come to is over. False and raises: as
+        `say`."""
+        override = self._origin(device, wish)
+        if override is not None and override.attempted and self._was_left(device, wish, override):
+            return await self._update(device, wish, lambda known: replace(known, ack=None, attempted=False), ack)
+        return await self.say_desired(device, wish.name, ack)
+
     async def say_desired(self, device: DeviceId, name: str, ack: Ack) -> bool:
         """The same of a desired value, by its version."""
         desired = self._desired(device, name)

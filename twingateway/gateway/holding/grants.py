@@ -213,7 +213,8 @@ class Grants:
                 self._undecided.setdefault((claim.holder, claim.device), claim)
         granted = list(by_verdict[Verdict.GRANT].values())
         await self._grant(granted)
-        late = [claim for claim in granted if not self._was_all_given(claim)]
+        fresh = [*granted, *by_verdict[Verdict.TELL].values()]
+        late = [claim for claim in fresh if not self._was_all_given(claim)]
         for verdict in (Verdict.GRANT, Verdict.KNOWN, Verdict.TELL):
             self._heard.update(by_verdict[verdict])
         for device in by_verdict[Verdict.TELL]:
