@@ -52,7 +52,8 @@ async def test_the_second_time_otherwise(edge: bool, is_lower: bool) -> None:
         assert both.state(both.cloud) is both.state(both.edge) is None
 
 
-async def test_what_the_device_was_not_left_at_is_written_again_when_it_is_undecided_again() -> None:
+@pytest.mark.parametrize("holds_it", [False, True])
+async def test_what_is_undecided_again_is_written_again_if_the_device_was_not_left_at_it(holds_it: bool) -> None:
     async with joined("manual") as both:
         await undecided(both)
         old = both.backup(both.cloud)
@@ -68,8 +69,10 @@ async def test_what_the_device_was_not_left_at_is_written_again_when_it_is_undec
         both.cloud.disk = old
         await both.start(both.cloud)
         await both.root.verdicts.resolve(PUMP, SPEED, edge=True, actor="erik")
+        if holds_it:
+            both.pump.say(speed=60)
         both.heal()
         await until(lambda: both.state(both.cloud) == both.state(both.edge) == "undecided")
-        await until(lambda: both.written == [99, 60, 14, 60])
-        await both.calm(lambda: "applied" in str(both.root.queries.overrides(PUMP)))
-        assert both.written == [99, 60, 14, 60]
+        await both.calm(lambda: (shown := str(both.root.queries.overrides(PUMP))) and "handed-over" not in shown)
+        await until(lambda: both.pump.values[SPEED] == 60)
+        assert both.written == [99, 60, 14] + [60] * (not holds_it)

@@ -170,13 +170,14 @@ class Wishes:
         return await self.say_desired(device, wish.name, replace(ack, version=wish.version))
 
     async def overrule(self, device: DeviceId, wish: Wish, ack: Ack) -> bool:
-        """Keep what an override makes of the desired value that it covers. Where a desired value was carried out
-        since (a root that was put back judges anew), what the override had come to is over. False and raises: as
-        `say`."""
+        """Keep what an override makes of the desired value that it covers. Where a desired value may have been
+        carried out since it was applied (a root that was put back judges anew), the device is to be asked whether it
+        holds it still. False and raises: as `say`."""
         override = self._origin(device, wish)
-        if override is not None and override.attempted and self._was_left(device, wish, override):
-            return await self._update(device, wish, lambda known: replace(known, ack=None, attempted=False), ack)
-        return await self.say_desired(device, wish.name, ack)
+        if override is None or override.ack is None or not self._was_left(device, wish, override):
+            return await self.say_desired(device, wish.name, ack)
+        asked = override.ack.handed_over()
+        return await self._update(device, wish, lambda known: known.with_ack(asked), ack)
 
     async def say_desired(self, device: DeviceId, name: str, ack: Ack) -> bool:
         """The same of a desired value, by its version."""
