@@ -10,6 +10,7 @@ from tests.gateway.workbench import bench, turns
 from twingateway.errors import DeviceRefused, DeviceReplyInvalid, DeviceTimeout
 from twingateway.testing.joined import FakeMachine, MemoryNode, until
 from twingateway.twin.identity import DeviceId
+from twingateway.twin.register import Section, StoredRegister
 
 PUMP = DeviceId("default", "pump")
 
@@ -94,6 +95,54 @@ async def test_a_node_that_is_not_heard_leaves_its_values_good_with_itself_only(
         await until(at_both(cloud, edge, "good"))
 
 
+def sightings(node: MemoryNode) -> list[str | None]:
+    """From now on: of each value that the node shows, why it is bad at that moment."""
+    seen: list[str | None] = []
+    gateway = node.gateway
+
+    def look(stored: StoredRegister) -> None:
+        reason = gateway.queries.quality(PUMP).of(stored.register.key.name)
+        seen.append(None if reason is None else reason.code)
+
+    gateway.ledger.watch(look, Section.REPORTED)
+    return seen
+
+
+async def test_what_a_device_says_when_it_is_back_is_good_at_first_sight() -> None:
+    cloud, edge = nodes()
+    async with cloud.running(), edge.running(cloud):
+        await until(at_both(cloud, edge, "good"))
+        machine = edge.machines["pump"]
+        assert machine.port is not None
+        for again in range(5):
+            machine.port.offline(DeviceTimeout("unit 3 did not answer within 1 s"))
+            await until(at_both(cloud, edge, "bad", "device-timeout"))
+            seen = [sightings(node) for node in (cloud, edge)]
+            machine.say(**{f"p{number}": 100 * again + number + 50 for number in range(8)})
+            machine.port.report({"p29": 1000 + again})
+            machine.port.report({"p29": 2000 + again})
+            await until(lambda again=again: cloud.gateway.table.value(PUMP, Section.REPORTED, "p29") == 2000 + again)
+            for each in seen:
+                assert len(each) >= 9
+                assert set(each) == {None}
+
+
+async def test_what_is_heard_of_a_node_that_is_back_is_good_at_first_sight() -> None:
+    cloud, edge = nodes()
+    async with cloud.running(), edge.running(cloud):
+        await until(at_both(cloud, edge, "good"))
+        for again in range(5):
+            edge.path.cut = True
+            for link in cloud.listener.links:
+                link.drop()
+            await until(lambda: shown(cloud)["quality"] == "bad")
+            edge.machines["pump"].say(p0=100 + again)
+            seen = sightings(cloud)
+            edge.path.cut = False
+            await until(lambda again=again: cloud.gateway.table.value(PUMP, Section.REPORTED, "p0") == 100 + again)
+            assert set(seen) == {None}
+
+
 async def test_one_bad_value_is_bad_at_both_ends_and_its_neighbours_are_good() -> None:
     cloud, edge = nodes()
     async with cloud.running(), edge.running(cloud):
@@ -146,6 +195,7 @@ async def test_a_sign_of_life_is_a_new_version_of_the_same_value() -> None:
     async with bench() as b:
         port = reporter(b)
         port.report({"flow": 1})
+        await turns()
         first = version(b, "flow")
         port.report({"flow": 1}, again=True)
         assert version(b, "flow") != first

@@ -130,7 +130,7 @@ async def open_gateway(
     said = Statements(table, ledger, tasks)
     ownership = Ownership(grants, peers, table, ledger, said)
     repair = Repair(store, numbers, table, ledger, peers, grants, tasks, said)
-    queries = Queries(peers, table, models, lives, clock, is_root)
+    queries = Queries(peers, table, models, lives, said, clock, is_root)
     property_of, age = PropertyFinder(queries, models, said), Age(clock, await store.journal_depths())
     entries = Journal(name, namespace, is_root, policy, age, committer, clock, property_of.all)
     ledger.record(entries)

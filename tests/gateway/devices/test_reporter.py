@@ -45,6 +45,7 @@ async def test_what_did_not_change_is_not_minted_again() -> None:
     async with bench() as b:
         port = reporter(b)
         port.report({"flow": 1, "on": True})
+        await turns()
         first = version(b, "flow"), version(b, "on")
         port.report({"flow": 1.0, "on": True})
         assert (version(b, "flow"), version(b, "on")) == first
@@ -56,8 +57,10 @@ async def test_what_did_not_change_is_not_minted_again() -> None:
 async def test_the_first_report_after_a_start_is_minted_even_if_it_equals_the_stored_one() -> None:
     async with bench() as b:
         reporter(b).report({"flow": 1})
+        await turns()
         before = version(b, "flow")
         reporter(b).report({"flow": 1})
+        await turns()
         assert version(b, "flow") != before
 
 
@@ -203,6 +206,7 @@ async def test_presence_that_finds_the_disk_full_is_written_when_there_is_room()
 async def test_a_device_clock_from_another_world_is_not_believed() -> None:
     async with bench() as b:
         reporter(b).report({"flow": 1}, time=2**70)
+        await turns()
         stored = b.gateway.table.get(RegisterKey(PUMP, Section.REPORTED, "flow"))
         assert stored is not None
         assert stored.register.time == b.clock.wall
@@ -212,6 +216,7 @@ async def test_a_name_that_no_peer_could_be_told_is_refused() -> None:
     async with bench() as b:
         port = reporter(b)
         port.report({"x" * 2000: 1, "": 2, "flow": 3})
+        await turns()
         assert list(b.gateway.table.section(PUMP, Section.REPORTED)) == ["flow"]
 
 

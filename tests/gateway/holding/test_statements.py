@@ -86,3 +86,32 @@ async def test_a_word_under_a_new_epoch_is_the_last_said_not_an_older_one() -> N
         await turns()
         last = b.gateway.table.section(*reach[:2])["root"].register
         assert (last.value, last.version.epoch) == ({"state": "down"}, 3)
+
+
+async def test_what_a_device_reports_goes_with_what_is_said_of_it_in_one_step() -> None:
+    async with bench() as b:
+        statements = Statements(b.gateway.table, b.gateway.ledger, b.tasks)
+        b.store.gate.clear()
+        statements.report([Draft(FLOW, 1)], {STATE: "online"})
+        await turns()
+        statements.report([Draft(FLOW, 2)])
+        assert statements.value(FLOW) == 2
+        assert b.value(Section.REPORTED, "flow") is None, "its state is not durable yet"
+        b.store.gate.set()
+        await until(lambda: b.value(Section.REPORTED, "flow") == 2)
+        assert [len(changes.registers) for changes in b.store.commits] == [2, 1]
+        statements.report([Draft(FLOW, 3)], {STATE: "online"})
+        assert b.value(Section.REPORTED, "flow") == 3, "nothing new is said of it"
+
+
+async def test_no_value_waits_for_a_store_that_refuses_statements() -> None:
+    async with bench() as b:
+        statements = Statements(b.gateway.table, b.gateway.ledger, b.tasks)
+        b.store.error = FULL
+        statements.report([Draft(FLOW, 1)], {STATE: "online"})
+        await until(lambda: b.value(Section.REPORTED, "flow") == 1)
+        statements.report([Draft(FLOW, 2)], {STATE: "offline"})
+        assert b.value(Section.REPORTED, "flow") == 2
+        assert b.value(Section.PRESENCE, "state") is None
+        b.store.error = None
+        await until(lambda: b.durable(STATE) == "offline" and b.durable(FLOW) == 2)

@@ -3,8 +3,9 @@
 Implements the SDK's DevicePort. A refused value replaces nothing and hinders no other; it is shown, with the rule it
 broke, in the presence register `refused` until the property reports well again. After a start the first report of
 every property is minted even if it equals the stored one: a crash may have taken back a newer value that the
-parent has. What is reported while the device's model is not here is taken as it is and marked `unvalidated`; it is
-judged when the model comes.
+parent has. What a report changes of the quality of the device's values is said with it, in one step. What is
+reported while the device's model is not here is taken as it is and marked `unvalidated`; it is judged when the model
+comes.
 
 A device is online while it says something, stale when it has said nothing for three of its periods, and online again
 with its next word; offline is what its driver says. `since` is when it became so. A device that was online in the
@@ -14,7 +15,7 @@ node's last life and is not heard in this one is stale, too: what it has said me
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 
@@ -98,10 +99,11 @@ class Reporter:
         if self._is_closed:
             return
         compiled = self._compiled()
-        if time is not None and abs(time) > MAX_INTEGER:
-            time = None  # no clock of this world
+        if time is None or abs(time) > MAX_INTEGER:  # no clock of this world
+            time = self._clock.wall_ms()
         said_last = self._statements.last(self._device, Section.REPORTED)
-        bad = self._bad()
+        bad, refused = self._bad(), self._refused
+        left = bad
         drafts = []
         for name, value in values.items():
             try:
@@ -109,32 +111,54 @@ class Reporter:
             except (InvalidValue, TooLarge) as error:
                 self._refuse(name, value, error)
                 continue
-            if self._refused:
-                self._accept(name)
-            if value is not None and name in bad:
-                bad = self._rehabilitate(name, bad)
+            if name in self._refused:
+                self._refused = _without(self._refused, name)
+            if value is not None and name in left:
+                left = _without(left, name)  # it has just been reported; what else is good the driver says itself
             key = self._keys.get(name)
             if key is None:
                 key = self._keys[name] = RegisterKey(self._device, Section.REPORTED, name)
                 drafts.append(Draft(key, checked, time))
             elif again or not same(said_last(name), checked):
                 drafts.append(Draft(key, checked, time))
-        if drafts:
-            self._statements.report(drafts)
-            if self._model_ref is not None and compiled is None:
-                self._mark({*self._unvalidated(), *(draft.key.name for draft in drafts)})
+        said: dict[str, Value] = {}
+        if self._refused is not refused:
+            said[REFUSED] = dict(self._refused) or None
+        if left is not bad:
+            said[QUALITY] = dict(left) or None
+        if drafts and self._model_ref is not None and compiled is None:
+            said[UNVALIDATED] = list[Value](sorted({*self._unvalidated(), *(draft.key.name for draft in drafts)}))
+        self._said(drafts, said)
+
+    def _said(self, drafts: list[Draft], said: dict[str, Value]) -> None:
+        """The device was heard: what it reported, and what that changes."""
+        presence = self._come()
+        if presence is not None:
+            said[STATE] = presence.to_value()
+        self._statements.report(drafts, self._keyed(said))
         self._clear_source()
-        self.online()
+        self._came(presence)
 
     def online(self) -> None:
+        presence = None if self._is_closed else self._come()
+        if presence is not None:
+            self._write({STATE: presence.to_value()})
+            self._clear_source()
+            self._came(presence)
+
+    def _come(self) -> Presence | None:
+        """It was heard: what is to be said of it if it was away."""
         self._heard, self._was_heard = self._clock.now(), True
-        if self._is_closed or (self.is_online and not self._is_stale):
-            return
+        if self.is_online and not self._is_stale:
+            return None
         self.is_online, self._is_stale = True, False
         self.error = None
-        self._presence(Presence(PresenceState.ONLINE, self._clock.wall_ms()))
-        self._clear_source()
-        self._on_online()
+        return Presence(PresenceState.ONLINE, self._clock.wall_ms())
+
+    def _came(self, presence: Presence | None) -> None:
+        if presence is not None:
+            self._log(presence)
+            self._on_online()
 
     def expect(self, period: float | None) -> None:
         """Look whether the device has kept silent for too long. `period` in seconds; None for a device that may be
@@ -179,12 +203,6 @@ class Reporter:
         said = self._said_last(Section.PRESENCE, QUALITY)
         return said if isinstance(said, dict) else {}
 
-    def _rehabilitate(self, name: str, bad: Mapping[str, Value]) -> Mapping[str, Value]:
-        """It has just been reported; what else is good the driver says itself."""
-        left = {other: entry for other, entry in bad.items() if other != name}
-        self._write({QUALITY: left or None})
-        return left
-
     def fail(self, error: TwinGatewayError, next_try: int | None) -> None:
         """Offline because of `error`; the host tries again at `next_try` (Unix milliseconds)."""
         was_online, self.is_online = self.is_online, False
@@ -204,9 +222,6 @@ class Reporter:
         names = self._said_last(Section.PRESENCE, UNVALIDATED)
         return [str(name) for name in names] if isinstance(names, list) else []
 
-    def _mark(self, names: Iterable[str]) -> None:
-        self._write({UNVALIDATED: list[Value](sorted(names)) or None})
-
     def _validate(self, compiled: CompiledModel | None) -> None:
         """The model is here: of what was reported without it, what does not fit is refused and goes."""
         drafts = []
@@ -219,14 +234,7 @@ class Reporter:
                 checked = None
             if not same(checked, value):
                 drafts.append(Draft(RegisterKey(self._device, Section.REPORTED, name), checked))
-        self._mark(())
-        if drafts:
-            self._statements.report(drafts)
-
-    def _accept(self, name: str) -> None:
-        if name in self._refused:
-            del self._refused[name]
-            self._write({REFUSED: dict(self._refused) or None})
+        self._statements.report(drafts, self._keyed({UNVALIDATED: None, REFUSED: dict(self._refused) or None}))
 
     def _refuse(self, name: str, value: object, error: InvalidValue | TooLarge) -> None:
         rule = error.problem.rule if isinstance(error, InvalidValue) else error.code
@@ -235,13 +243,15 @@ class Reporter:
         known = self._refused.get(name)
         if isinstance(known, dict) and {**known, "time": 0} == {**shown, "time": 0}:
             return
-        self._refused[name] = {**shown, "time": self._clock.wall_ms()}
+        self._refused = {**self._refused, name: {**shown, "time": self._clock.wall_ms()}}
         if not isinstance(known, dict) or known["rule"] != rule:
             self._ledger.notice("value-refused", error.message, self._device, property=name, value=seen, rule=rule)
-        self._write({REFUSED: dict(self._refused)})
 
     def _presence(self, presence: Presence) -> None:
         self._write({STATE: presence.to_value()})
+        self._log(presence)
+
+    def _log(self, presence: Presence) -> None:
         was_missed, self._is_missed = self._is_missed, presence.state is not PresenceState.ONLINE
         if self._is_missed:
             what = f"a device is {presence.state}"
@@ -265,10 +275,17 @@ class Reporter:
     def _write(self, values: Mapping[str, Value]) -> None:
         if self._is_closed:
             return
-        self._statements.say({RegisterKey(self._device, Section.PRESENCE, name): v for name, v in values.items()})
+        self._statements.say(self._keyed(values))
+
+    def _keyed(self, said: Mapping[str, Value]) -> dict[RegisterKey, Value]:
+        return {RegisterKey(self._device, Section.PRESENCE, name): value for name, value in said.items()}
 
     def _said_last(self, section: Section, name: str) -> Value:
         return self._statements.value(RegisterKey(self._device, section, name))
+
+
+def _without(entries: Mapping[str, Value], name: str) -> dict[str, Value]:
+    return {other: entry for other, entry in entries.items() if other != name}
 
 
 def _check(compiled: CompiledModel | None, name: str, value: Value) -> Value:

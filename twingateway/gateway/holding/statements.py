@@ -3,12 +3,17 @@
 A statement is the newest value of one register. While the store has no room it waits, replaced by a newer one if
 there is one, and it is compared with what was said last, committed or not: so of `online`, `offline`, `online` in
 quick succession the last word is the last.
+
+The words of one device are shown in the order in which they were said. What it reports together with a statement, or
+while one is on its way into the store, commits and is shown with that in one step: nobody sees a value with the
+quality that the one before it had. While the store refuses, values do not wait.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 
 from twingateway.errors import StoreError, Unavailable
 from twingateway.gateway.holding.insistence import Insistence
@@ -23,6 +28,7 @@ from twingateway.twin.value import Value
 
 #: Seconds between two attempts at a store that refuses.
 RETRY_SECONDS = 1.0
+_NOTHING: Mapping[RegisterKey, Value] = MappingProxyType({})
 
 
 class Statements:
@@ -37,6 +43,10 @@ class Statements:
         self._owed: dict[RegisterKey, Draft] = {}
         self._writing: dict[RegisterKey, Draft] = {}
         self._unreported: dict[RegisterKey, Draft] = {}
+        self._speaking: set[DeviceId] = set()
+        """Of which a statement is owed, or being written: what they report goes with it."""
+        self._is_refused = False
+        """The store did not take the last statements."""
         self._renewed: set[RegisterKey] = set()
         self._task: asyncio.Task[None] | None = None
 
@@ -57,10 +67,15 @@ class Statements:
 
     def say(self, values: Mapping[RegisterKey, Value]) -> None:
         """Write what differs from what was said last."""
+        self._owe(values)
+        self._work_on()
+
+    def _owe(self, values: Mapping[RegisterKey, Value]) -> None:
         for key, value in values.items():
             if not same(self.value(key), value):
                 self._owed[key] = Draft(key, value)
-        self._work_on()
+                if not self._is_refused:
+                    self._speaking.add(key.device)
 
     async def renew(self, keys: Iterable[RegisterKey]) -> None:
         """Say what was said last of these again, under a new epoch; returns when it is durable. In turn with all
@@ -70,9 +85,14 @@ class Statements:
         if self._renewed and self._task is not None:
             await asyncio.wait([self._task])
 
-    def report(self, drafts: Iterable[Draft]) -> None:
-        """Mint these now, or as soon as the store can reserve numbers again."""
+    def report(self, drafts: Iterable[Draft], beside: Mapping[RegisterKey, Value] = _NOTHING) -> None:
+        """Mint these now, or as soon as the store can reserve numbers again; with what is said of the same device
+        `beside` them, and was not said before, in one step."""
         drafts = list(drafts)
+        self._ledger.file(drafts)
+        self._owe(beside)
+        if self._speaking:
+            drafts = self._join(drafts)
         if not self._unreported:
             try:
                 self._ledger.report(drafts)
@@ -83,6 +103,18 @@ class Statements:
         self._unreported.update((draft.key, draft) for draft in drafts)
         self._try_reports()
         self._work_on()
+
+    def _join(self, drafts: Iterable[Draft]) -> list[Draft]:
+        """Let go with a statement what has to; the others are returned."""
+        others = []
+        for draft in drafts:
+            if draft.key.device in self._speaking:
+                self._unreported.pop(draft.key, None)
+                self._owed[draft.key] = draft
+            else:
+                others.append(draft)
+        self._work_on()
+        return others
 
     def _try_reports(self) -> bool:
         drafts = list(self._unreported.values())
@@ -130,8 +162,18 @@ class Statements:
             if self._writing:
                 await self._ledger.write(self._writing.values(), vital=True)
         except (StoreError, Unavailable):
-            self._owed = self._writing | self._owed
+            self._is_refused = True
+            self._part(self._writing | self._owed)
             return False
         finally:
             self._writing = {}
+        self._is_refused = False
+        self._speaking = {key.device for key in self._owed}
         return True
+
+    def _part(self, refused: Mapping[RegisterKey, Draft]) -> None:
+        """Statements wait for the store; values, which are shown before they are durable, do not."""
+        self._speaking.clear()
+        self._owed = {key: draft for key, draft in refused.items() if key.section is not Section.REPORTED}
+        values = {key: draft for key, draft in refused.items() if key.section is Section.REPORTED}
+        self._unreported = values | self._unreported

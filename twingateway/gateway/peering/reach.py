@@ -7,7 +7,7 @@ from what the present one says. A node is reached if it is by any of them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from math import inf
 
 from twingateway.gateway.state.table import TwinTable
@@ -37,14 +37,12 @@ def told_of(table: TwinTable, node: str) -> Mapping[str, Value]:
     return table.values(DeviceId(NODES, node), Section.REACH)
 
 
-def hops(table: TwinTable, here: str, node: str, seen: Collection[str] = ()) -> list[Value]:
+def hops(told: Callable[[str], Mapping[str, Value]], here: str, node: str, seen: Collection[str] = ()) -> list[Value]:
     """What is known of each node on the way down from `here` to `node`, which itself is the first. Of several ways
-    one that is whole, else the one that broke last."""
+    one that is whole, else the one that broke last. `told`: what each of its parents says of a node."""
     if node == here or node in seen or len(seen) >= MAX_HOPS:
         return []
-    ways = [
-        [value, *hops(table, here, parent, (*seen, node))] for parent, value in sorted(told_of(table, node).items())
-    ]
+    ways = [[value, *hops(told, here, parent, (*seen, node))] for parent, value in sorted(told(node).items())]
     return max(ways, key=_broke_at, default=[])
 
 

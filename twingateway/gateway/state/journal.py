@@ -16,11 +16,11 @@ import structlog
 from twingateway.errors import InvalidValue, TooLarge
 from twingateway.gateway.state.clock import Clock
 from twingateway.gateway.state.committer import Committer
+from twingateway.gateway.state.mint import Draft
 from twingateway.ports.journal import OWN, Depth, Filing, Told
 from twingateway.twin.entry import CLASSES, EVENT, HISTORY, LOST, JournalClass, JournalEntry
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.model import Property
-from twingateway.twin.register import StoredRegister
 from twingateway.twin.value import Value
 from twingateway.validation.normalise import normalise
 
@@ -129,21 +129,19 @@ class Journal:
             return
         self._file([filing])
 
-    def record(self, reported: Iterable[StoredRegister]) -> None:
-        """Values that devices of this node reported just now: those that are to have history ride with the commit
-        that makes them durable."""
+    def record(self, reported: Iterable[Draft]) -> None:
+        """Values that devices of this node reported just now: those that are to have history are durable with the
+        next commit."""
         filings = []
         about: DeviceId | None = None
         has_history: Callable[[str], bool] = _nothing
-        for stored in reported:
-            device, _, name = stored.register.key
+        for draft in reported:
+            device, _, name = draft.key
             if device is not about:
                 about, has_history = device, self.with_history(device)
             if has_history(name):
-                register = stored.register
-                entry = JournalEntry(
-                    HISTORY, device.namespace, self._node, device.name, name, register.time, register.value
-                )
+                time = self._clock.wall_ms() if draft.time is None else draft.time
+                entry = JournalEntry(HISTORY, device.namespace, self._node, device.name, name, time, draft.value)
                 filings.append(self.placed(entry))
         if filings:
             self._file(filings)

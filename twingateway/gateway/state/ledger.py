@@ -1,7 +1,7 @@
 """How a change becomes true: version, lsn, table, commit, outboxes, listeners: in the order its section demands.
 
 - A reported value (and what a peer sent) is shown first and committed behind: freshness is its purpose, and its
-  writer or its device can say it again.
+  writer or its device can say it again. Unless it comes with a statement of its device (see `Statements`).
 - Everything else commits before anyone sees it or it is sent.
 - What is said under a grant that a peer sent is told once the grant is durable here: a process that forgot it would
   say under it again what it had said before.
@@ -59,7 +59,7 @@ class Outboxes(Protocol):
 class Recorder(Protocol):
     """The journal, as the ledger needs it; it must not raise."""
 
-    def record(self, reported: Iterable[StoredRegister]) -> None: ...
+    def record(self, reported: Iterable[Draft]) -> None: ...
 
     def on_notice(
         self, code: str, message: str, device: DeviceId | None, time: int, detail: Mapping[str, Value]
@@ -125,10 +125,12 @@ class Ledger:
     def report(self, drafts: Iterable[Draft]) -> list[StoredRegister]:
         """Mint reported values: shown and queued for sending at once, committed behind. Raises Unavailable when the
         store has no numbers left; then nothing happened."""
-        minted = self._report(drafts)
+        return self._report(drafts)
+
+    def file(self, reported: Iterable[Draft]) -> None:
+        """Put on record what devices of this node report, whenever it is shown."""
         for recorder in self._recorders:
-            recorder.record(minted)
-        return minted
+            recorder.record(reported)
 
     def _report(
         self, drafts: Iterable[Draft], version: Version | None = None, *, told_late: bool = False

@@ -13,8 +13,9 @@ from twingateway.gateway.devices.models import ModelBook
 from twingateway.gateway.devices.reporter import ADAPTER, MODEL, QUALITY, REFUSED, SOURCE, UNVALIDATED
 from twingateway.gateway.holding.claims import fields, lifecycle_key
 from twingateway.gateway.holding.grants import MOVED
+from twingateway.gateway.holding.statements import Statements
 from twingateway.gateway.peering.peers import Peers
-from twingateway.gateway.peering.reach import NODES, behind, hops
+from twingateway.gateway.peering.reach import NODES, behind, hops, reach_key, told_of
 from twingateway.gateway.state.clock import Clock
 from twingateway.gateway.state.overridden import open_overrides, verdict_of
 from twingateway.gateway.state.table import TwinTable
@@ -67,6 +68,7 @@ class Queries:
         table: TwinTable,
         models: ModelBook,
         lifetimes: Lifetimes,
+        statements: Statements,
         clock: Clock,
         root: bool,
     ) -> None:
@@ -74,6 +76,7 @@ class Queries:
         self._models = models
         self._peers = peers
         self._table = table
+        self._statements = statements
         self._clock = clock
         self._root = root
 
@@ -224,14 +227,23 @@ class Queries:
             code, message = self._unheard(holder)
             return Presence(PresenceState.UNKNOWN, lifecycle.register.time, code, message)
         if holder is not None and holder not in known:
-            known[holder] = hops(self._table, self._peers.node, holder)
+            known[holder] = self._hops(holder)
         return effective(self._table.value(device, Section.PRESENCE, STATE), known.get(holder or "", []))
+
+    def _hops(self, holder: str) -> list[Value]:
+        return hops(self._told_of, self._peers.node, holder)
+
+    def _told_of(self, node: str) -> Mapping[str, Value]:
+        """Of its own children this node knows before that is durable, as their values are shown before they are."""
+        here, told = self._peers.node, told_of(self._table, node)
+        own = self._statements.value(reach_key(node, here))
+        return told if own is None else {**told, here: own}
 
     def _unheard(self, holder: str) -> tuple[str, str]:
         """Why nothing is heard here of a device that was given to `holder`: it did not claim it, or it is not below
         this node, which hears of claims there no more than of values."""
         here = self._peers.node
-        if self._peers.parent is None or holder == here or hops(self._table, here, holder):
+        if self._peers.parent is None or holder == here or self._hops(holder):
             message = f"it was given to {holder}, which has not claimed it yet: does that node have its document?"
             return "unclaimed", message
         return "elsewhere", f"it was given to {holder}: ask that node, or the root"
