@@ -364,6 +364,47 @@ def test_an_alarm_waits_for_no_reminders_and_these_are_no_alarms():
     assert sizes == [[1], [1] * 100], "the alarm, then so many reminders as may go before they are acknowledged"
 
 
+def test_a_queue_without_end_delays_reminders_and_does_not_stop_them():
+    """Of the journals of two pages; all of the queue arrives once and in order nevertheless."""
+    world = World()
+    met(world, "history", 150)
+    world.connect()
+    value = 0
+    for _ in range(60):
+        for _ in range(8):
+            value += 1
+            world.edge.append("history", value, size=4_000)
+        world.edge.read_pages()
+        world.send()
+        world.deliver(1, "edge", 99)
+        world.cloud.commit(99)
+        world.deliver(1, "cloud", 99)
+    assert world.edge.disk.depths()[0].entries > 0, "there was always more"
+    assert len([entry for entry in world.cloud.filed if entry.gap == LOST]) == 150
+    world.calm()
+    assert [entry.time for entry in world.cloud.filed if not entry.gap] == list(range(1, value + 1))
+
+
+def test_alarms_without_end_make_way_for_reminders_now_and_then():
+    world = World()
+    met(world, "alarm", 1)
+    world.connect()
+    for _ in range(2):
+        world.send(0)
+        world.deliver(1, "edge", 9)
+        world.deliver(1, "cloud", 9)
+    for value in range(100):
+        world.edge.append("alarm", value, size=4_000)
+    said = []
+    for _ in range(20):
+        world.edge.read_pages()
+        if (batch := world.edge.session.next_batch(1, alarms_only=True)) is not None:
+            said.append([item for run in decode_message(batch[1]).runs for item in run.items])
+    reminded = [number for number, items in enumerate(said) if items == [(-1, 0, "lost")]]
+    assert len(reminded) == 1
+    assert 0 < reminded[0] < len(said) - 1
+
+
 def test_a_gap_that_covers_what_the_peer_has_and_more_is_sent_again():
     world = World()
     world.connect()

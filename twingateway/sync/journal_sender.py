@@ -3,7 +3,8 @@
 The queue itself stays in the store: here are the next few pages of it and, of what was sent, only where it stands in
 the queue. A new link begins at the front of the queue again, less what the peer says that it has.
 
-Behind the queue a peer is reminded of what was told before: see `reminders`.
+Behind the queue a peer is reminded of what was told before: see `reminders`. A queue that has no end makes way for
+them now and then.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ WINDOW = 256 * 1024
 PAGE = 64 * 1024
 #: A batch is closed when it has about so many bytes.
 BATCH_SIZE = 8 * 1024
+#: Bytes of the queue behind which a batch of reminders goes, should there be more of the queue.
+REMIND_AFTER = 64 * 1024
 
 
 class Waiting(NamedTuple):
@@ -75,6 +78,8 @@ class ClassSender:
         self._seek: JournalKey | None = None
         self._flying: deque[_Flying] = deque()
         self._unacknowledged = 0
+        self._sent = 0
+        """Bytes since the last reminders."""
         self._buffer.clear()
         self._buffered = 0
         self._read = self.delivered
@@ -97,16 +102,29 @@ class ClassSender:
         return waits and self._seek is None and self._unacknowledged < WINDOW
 
     def next_batch(self, *, reminding: bool = True) -> bytes | None:
-        """The next message, None while there is none; `reminding`: also one that only says what was told before."""
+        """The next message, None while there is none; `reminding`: also one that says what was told before as soon
+        as nothing else waits."""
         track = self._track
-        if track is None or not self.has_batch or not (self._buffer or reminding):
+        reminds = self.reminders.waiting and (self._is_turn or (reminding and not self._buffer))
+        if track is None or not self.has_batch or not (self._buffer or reminds):
             return None
         track.number += 1
-        position, entries = self._taken() if self._buffer else (self._read, self.reminders.batch(track.number))
+        position, entries = self._reminded(track.number) if reminds else self._taken()
         message = encode_batch(track.names.batch(track.number, entries))
         self._flying.append(_Flying(track.number, position, len(message)))
         self._unacknowledged += len(message)
+        self._sent = 0 if reminds else self._sent + len(message)
         return message
+
+    @property
+    def _is_turn(self) -> bool:
+        """Whether so much of the queue was sent that reminders wait for its end no longer."""
+        return self._sent >= REMIND_AFTER
+
+    def _reminded(self, number: int) -> tuple[int, list[JournalEntry]]:
+        """They stand nowhere in the queue: behind what was sent of it."""
+        position = self._flying[-1].position if self._flying else self.delivered
+        return position, self.reminders.batch(number)
 
     def _taken(self) -> tuple[int, list[JournalEntry]]:
         """As much of what waits as goes into a batch, and the position of its last."""
@@ -166,9 +184,10 @@ class ClassSender:
 
     @property
     def reminds(self) -> bytes | None:
-        """See `Reminders.wanted`: when the queue was sent to its end."""
-        sent = self._track is not None and self._seek is None and not self._more and not self._buffer
-        return self.reminders.wanted if sent else None
+        """See `Reminders.wanted`: when the queue was sent to its end, or when it is their turn."""
+        at_end = not self._more and not self._buffer
+        may = self._track is not None and self._seek is None and (at_end or self._is_turn)
+        return self.reminders.wanted if may else None
 
     def failed(self) -> None:
         """The page could not be read; it is wanted again."""

@@ -1,8 +1,8 @@
 """Reminding a peer of what it was told before, in one class of the journal.
 
 What was told is in no queue any more. So each process of the peer is sent, once, a gap record of each journal as far
-as it was told: of that a peer whose store was put back to an older copy takes what it lacks. Reminders let everything
-else go first, and wait for one another: each few of them until those before are acknowledged.
+as it was told: of that a peer whose store was put back to an older copy takes what it lacks. Reminders let what waits
+go first, if it comes to an end soon, and wait for one another: each few of them until those before are acknowledged.
 """
 
 from __future__ import annotations
