@@ -25,7 +25,8 @@ something would be wrong without it; there are these:
   override was taken back) is lost.
 - *What was shown before its commit* (reported values are) and is in no process and on no disk any more that told it
   or was told it, or only in those of a former holder when the device is moved, is not shown again, until the
-  device is read again.
+  device is read again. A root that is put back to a copy from before a move shows what the former holder reads, until
+  it hears of the present one: then what of that one's word has come as far.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from tests.simulation.excuses import Excuses
 from tests.simulation.machines import FORBIDDEN, WRITABLE
 from tests.simulation.order import Order
 from tests.simulation.overrides import LocalEdits
-from tests.simulation.tenures import Tenures, granted_by
+from tests.simulation.tenures import NEVER, Grant, Tenures, granted_by
 from tests.simulation.topology import ROOT, WIRES
 from tests.simulation.traces import LABEL, has_trace
 from tests.simulation.writes import ALIVE, ANYBODY, HOLDER, Key, Writes
@@ -73,6 +74,8 @@ class Oracle:
         self.tenures = Tenures()
         self.order = Order(world, self.writes, self.edits, self.tenures, self.excuses, self._demand)
         self._shown: dict[str, int] = {}
+        self._said_under: dict[str, Grant] = {}
+        """The grant that what is shown of each device was said under."""
         self._ever_shown: dict[str, int] = {}
         """The same, whatever was lost since."""
         self._unaware: float | None = None
@@ -161,9 +164,13 @@ class Oracle:
             self._ever_shown.pop(device, None)
             return
         before, ever = self._shown.get(device, 0), self._ever_shown.get(device, 0)
-        self._demand(value >= before, f"{device} went back from {before} to {value}")
+        grant, of_before = register.version[:2], self._said_under.get(device, NEVER)
+        is_former = of_before < grant and self.tenures.is_over(device, of_before, self.edits.root_replaced)
+        is_back = value < before and not self.excuses.excuse({"shown of a former holder": is_former})
+        self._demand(not is_back, f"{device} went back from {before} to {value}")
         self.excuses.excuse({"shown and lost": before <= value < ever})
         self._shown[device] = self._ever_shown[device] = value
+        self._said_under[device] = grant
 
     def holder_by_root(self, device: str) -> str | None:
         lifecycle = self._world.nodes[ROOT].disk.registers.get(lifecycle_key(DeviceId("default", device)))

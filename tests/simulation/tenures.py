@@ -65,3 +65,7 @@ class Tenures:
                 break
             taken = tenure.since
         return taken
+
+    def is_over(self, device: str, grant: Grant, by: float) -> bool:
+        """Whether the root had granted the device anew by that moment."""
+        return any(each.since <= by and each.grant > grant for each in self._by_device[device])

@@ -12,6 +12,8 @@ from tests.simulation.topology import FLAT, ROOT
 from tests.simulation.virtual_time import run
 from tests.simulation.world import World
 from tests.simulation.writes import DONE, HOLDER, LOST, Key, Writes
+from twingateway.gateway.holding.claims import lifecycle_key
+from twingateway.gateway.state.events import Changed
 from twingateway.ports.memory_store import MemoryDisk
 from twingateway.twin.conflict import Outcome, Verdict
 from twingateway.twin.identity import DeviceId
@@ -150,3 +152,26 @@ def test_what_was_wanted_before_a_write_that_is_lost_is_written_again(outcome: s
     problems = run(write_what_was_written_over(world, outcome))
     assert bool(problems) is (outcome == DONE), problems
     assert world.oracle.excuses.ever == (set() if outcome == DONE else {"bared"})
+
+
+def tell(world: World, value: int, epoch: int, seq: int) -> None:
+    said = RegisterKey(CART, Section.REPORTED, "value")
+    world.oracle._see(Changed(StoredRegister(Register(said, Version(1, epoch, seq), value, 0), seq), seq))
+
+
+@pytest.mark.parametrize("put_back", [True, False])
+async def test_only_a_root_that_was_put_back_to_before_a_move_shows_what_is_older_when_it_hears_of_that(
+    put_back: bool,
+) -> None:
+    world = flat_world()
+    oracle, disk = world.oracle, MemoryDisk()
+    for epoch, holder in enumerate(("edge-a", "edge-b"), 1):
+        lifecycle = Register(lifecycle_key(CART), Version(1, 1, epoch), {"holder": holder, "epoch": epoch}, 0)
+        disk.registers[lifecycle.key] = StoredRegister(lifecycle, epoch)
+        oracle.tenures.look(disk, float(epoch))
+    oracle.edits.root_replaced = 3.0 if put_back else -1.0
+    tell(world, 5, 1, 50)  # by the former holder
+    tell(world, 4, 2, 7)
+    assert oracle.problems == ([] if put_back else ["cart went back from 5 to 4"])
+    tell(world, 3, 2, 8)
+    assert oracle.problems[-1] == "cart went back from 4 to 3"
