@@ -142,6 +142,33 @@ async def test_also_if_the_store_had_found_itself_put_back_before_in_what_was_lo
         assert shown(both) == (99, None)
 
 
+@JUMPS
+async def test_what_a_former_store_brings_again_is_earlier_than_what_was_said_since_that_was_lost(
+    lost: int, since: int
+) -> None:
+    """Nobody had been told of it, so what was said with the store between names it no more than what came later."""
+    async with joined("edge-wins") as both:
+        both.cut()
+        await both.override(97)
+        await both.calm_here()
+        old = both.backup(both.edge)
+        await both.stop(both.edge)
+        both.edge.disk = MemoryDisk()
+        both.heal()
+        await start_jumping(both, lost)
+        await until(lambda: both.holder.ownership.held(PUMP))
+        await both.override(98)
+        await both.applied(98)
+        await both.calm(lambda: both.state(both.cloud) is None)
+        await both.stop(both.edge)
+        both.edge.disk = old
+        await start_jumping(both, since)
+        await until(lambda: both.holder.ownership.held(PUMP))
+        await both.calm(lambda: both.state(both.cloud) is None and both.state(both.edge) is None)
+        assert shown(both) == (98, None)
+        await both.applied(98)
+
+
 async def under(stack: AsyncExitStack, node: MemoryNode, parent: MemoryNode, jump: int) -> AsyncExitStack:
     node._open_store = jumping(jump)
     life = await stack.enter_async_context(AsyncExitStack())

@@ -12,7 +12,6 @@ from dataclasses import replace
 from twingateway.gateway.holding.claims import lifecycle_key
 from twingateway.gateway.state.ledger import Ledger
 from twingateway.gateway.state.lifecycle import tenure
-from twingateway.gateway.state.numbers import Numbers
 from twingateway.gateway.state.overridden import verdict_of
 from twingateway.gateway.state.table import TwinTable
 from twingateway.twin.ack import Ack
@@ -71,13 +70,17 @@ def outlasting(told: Register, table: TwinTable, ledger: Ledger) -> Register:
         return told  # of another holder, who has numbers of its own
     verdict, _ = verdict_of(table, device, name)
     known = max(lost.said, ZERO if verdict is None else verdict.said)
-    if ours.said > known or not _is_since(ours, lost, came, ledger.numbers):
+    if ours.said > known or not _is_since(ours, lost, came, ledger):
         return told
     return replace(told, value=replace(ours, said=ours.said._replace(epoch=known.epoch + 1)).to_value())
 
 
-def _is_since(ours: Override, lost: Override, came: tuple[int, int], numbers: Numbers) -> bool:
-    """Whether an override was said by this history of the store after it left the one in which the other was."""
+def _is_since(ours: Override, lost: Override, came: tuple[int, int], ledger: Ledger) -> bool:
+    """Whether an override was said by this history of the store after it left the one in which the other was. Where
+    that was said under a later grant it may have been another store: then what is from before this process is not."""
+    numbers = ledger.numbers
+    if ours.said[:2] < lost.said[:2] and ours.said.seq <= ledger.start:
+        return False
     if numbers.is_issued(lost.said.seq) or not numbers.is_issued(ours.said.seq):
         return False
     before = [version.seq for version in lost.after if version[:2] >= came]
