@@ -95,7 +95,7 @@ def begin(connection: sqlite3.Connection, filings: Sequence[Filing], journal_id:
         name = (entry.namespace, journal_id, entry.class_name)
         seq = cursors.get(name) + 1
         cursors.put(name, seq + entry.count - 1, OWN, queued=filing.queue)
-        placed.append(replace(filing, entry=replace(entry, journal_id=journal_id, seq=seq)))
+        placed.append(Filing(entry.begun(journal_id, seq), filing.stamp, filing.queue, filing.keep))
     cursors.write()
     _file(connection, placed)
 

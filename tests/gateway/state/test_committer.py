@@ -158,6 +158,64 @@ async def test_after_waits_for_everything_added_before_it_also_for_what_is_being
         await until(lambda: called == [0, 1, 2])
 
 
+async def test_who_is_told_of_registers_hears_once_of_all_that_became_durable_together_after_the_callbacks() -> None:
+    store = SlowStore()
+    heard: list[object] = []
+
+    def hear(registers: list[StoredRegister]) -> None:
+        heard.append([stored.lsn for stored in registers])
+
+    async with running(store) as committer:
+        store.gate.clear()
+        for value in (1, 2):
+            committer.add([flow(value)])
+            committer.tell([flow(value)], hear)
+        committer.after(lambda: heard.append("called back"))
+        await turns()
+        committer.add([flow(3)])
+        committer.tell([flow(3)], hear)
+        await turns()
+        assert heard == []
+        store.gate.set()
+        await until(lambda: heard == ["called back", [1, 2], [3]])
+
+
+async def test_of_registers_that_the_store_refused_at_first_it_is_told_when_it_takes_them() -> None:
+    store = SlowStore()
+    heard: list[int] = []
+    async with running(store) as committer:
+        store.error = FULL
+        committer.add([flow(1)])
+        committer.tell([flow(1)], lambda registers: heard.extend(stored.lsn for stored in registers))
+        with pytest.raises(StoreFull):
+            await committer.submit(attempts=[Attempt(PUMP, "speed", Version(1, 1, 1))])
+        assert heard == []
+        store.error = None
+        async with asyncio.timeout(20):
+            while not heard:
+                await asyncio.sleep(0.002)
+        assert heard == [1]
+
+
+async def test_whoever_waits_for_journal_entries_twice_is_called_once_for_both() -> None:
+    store = SlowStore()
+    filing = Filing(JournalEntry(EVENT, "default", "edge", None, "door", 1, {}), 0, True, False)
+    called: list[str] = []
+
+    def call() -> None:
+        called.append("durable")
+
+    async with running(store) as committer:
+        for _ in range(2):
+            committer.add(journal=[filing])
+            committer.after_journal(call)
+        await until(lambda: called)
+        assert called == ["durable"]
+        committer.add(journal=[filing])
+        committer.after_journal(call)
+        await until(lambda: called == ["durable", "durable"])
+
+
 async def test_drain_commits_what_waits_and_what_was_interrupted() -> None:
     store = SlowStore()
     async with running(store) as committer:

@@ -200,7 +200,7 @@ class Reporter:
 
     def _bad(self) -> Mapping[str, Value]:
         """What is not good at present, by property."""
-        said = self._said_last(Section.PRESENCE, QUALITY)
+        said = self._statements.last(self._device, Section.PRESENCE)(QUALITY)
         return said if isinstance(said, dict) else {}
 
     def fail(self, error: TwinGatewayError, next_try: int | None) -> None:

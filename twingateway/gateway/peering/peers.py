@@ -96,6 +96,8 @@ class Peer:
     @property
     def line(self) -> Line | None:
         """The connection that sends; None while there is none."""
+        if not self.lines:
+            return None
         active = self.session.active
         return next((line for line in self.lines if line.number == active), self.newest)
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 
 import structlog
@@ -52,7 +53,10 @@ class _Batch:
     delivered: dict[str, int] = field(default_factory=dict)
     strict: list[_Strict] = field(default_factory=list)
     callbacks: list[Callable[[], None]] = field(default_factory=list)
-    journal_callbacks: list[Callable[[], None]] = field(default_factory=list)
+    told: dict[Callable[[list[StoredRegister]], None], list[StoredRegister]] = field(default_factory=dict)
+    """Who is to be told of which registers."""
+    journal_callbacks: dict[Callable[[], None], None] = field(default_factory=dict)
+    """In the order in which they were asked for."""
 
     def __bool__(self) -> bool:
         lenient = self.lenient or self.peers or self.forget or self.journal or self.delivered
@@ -81,7 +85,7 @@ class _Batch:
         refused = [strict for strict in self.strict if not strict.changes.vital]
         kept_back = _Batch(journal=self.journal, journal_callbacks=self.journal_callbacks)
         self.strict = [strict for strict in self.strict if strict.changes.vital]
-        self.journal, self.journal_callbacks = Holdback(), []
+        self.journal, self.journal_callbacks = Holdback(), {}
         return refused, kept_back
 
     def followed_by(self, newer: _Batch) -> _Batch:
@@ -93,7 +97,8 @@ class _Batch:
             delivered=self.delivered | newer.delivered,
             strict=self.strict + newer.strict,
             callbacks=self.callbacks + newer.callbacks,
-            journal_callbacks=self.journal_callbacks + newer.journal_callbacks,
+            told={who: self.told.get(who, []) + newer.told.get(who, []) for who in self.told | newer.told},
+            journal_callbacks=self.journal_callbacks | newer.journal_callbacks,
         )
 
 
@@ -124,11 +129,16 @@ class Committer:
         delivered: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         """Make these durable soon; nobody waits."""
-        self._filling.forget += forget
-        self._filling.journal.add(journal)
-        self._filling.delivered.update(delivered)
-        self._filling.lenient.update((stored.register.key, stored) for stored in registers)
-        self._filling.peers.update((peer.peer, peer) for peer in peers)
+        filling = self._filling
+        for stored in registers:
+            filling.lenient[stored.register.key] = stored
+        if journal:
+            filling.journal.add(journal)
+        for peer in peers:
+            filling.peers[peer.peer] = peer
+        filling.forget += forget
+        if delivered:
+            filling.delivered.update(delivered)
         self._wanted.set()
 
     def after(self, callback: Callable[[], None]) -> None:
@@ -140,9 +150,14 @@ class Committer:
         else:
             callback()
 
+    def tell(self, registers: Sequence[StoredRegister], who: Callable[[list[StoredRegister]], None]) -> None:
+        """Once these registers, added just now, are durable and callbacks were made, tell `who` of them, together
+        with all others of which it is to be told then."""
+        self._filling.told.setdefault(who, []).extend(registers)
+
     def after_journal(self, callback: Callable[[], None]) -> None:
-        """Call back once the journal entries added just now are durable."""
-        self._filling.journal_callbacks.append(callback)
+        """Call back once the journal entries added just now are durable: one time for all that become so together."""
+        self._filling.journal_callbacks[callback] = None
 
     def submit(
         self,
@@ -285,7 +300,8 @@ def _settle(batch: _Batch) -> None:
     for strict in batch.strict:
         if not strict.waiter.done():
             strict.waiter.set_result(None)
-    for callback in [*batch.callbacks, *batch.journal_callbacks]:
+    telling: list[Callable[[], None]] = [partial(who, registers) for who, registers in batch.told.items()]
+    for callback in [*batch.callbacks, *telling, *batch.journal_callbacks]:
         try:
             callback()
         except Exception:

@@ -106,10 +106,10 @@ class EventBus:
         self.published = 0
 
     def publish(self, *events: Event) -> None:
-        pushed_out = len(self._ring) + len(events) - RING
-        if pushed_out > 0:
-            gone = chain(islice(self._ring, pushed_out), events[: max(0, pushed_out - len(self._ring))])
-            self._complete_above = max(self._complete_above, *(event.lsn for event in gone))
+        pushed_out = max(0, len(self._ring) + len(events) - RING)
+        for gone in islice(chain(self._ring, events), pushed_out):
+            if gone.lsn > self._complete_above:
+                self._complete_above = gone.lsn
         self._ring.extend(events)
         self.published += len(events)
         for listener in list(self._listeners):

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 
 import structlog
 
@@ -103,6 +104,8 @@ class Journal:
         self._clock = clock
         self._properties_of = properties_of
         self._watchers: list[Callable[[str], None]] = []
+        self._tellers: dict[str, Callable[[], None]] = {}
+        """Tell the watchers, by class."""
 
     def watch(self, watcher: Callable[[str], None]) -> None:
         """Tell `watcher` of a class in which something new is durable."""
@@ -197,7 +200,8 @@ class Journal:
         self.appended += len(filings)
         self._committer.add(journal=filings)
         for class_name in {filing.entry.class_name for filing in filings}:
-            self._committer.after_journal(lambda class_name=class_name: self._tell(class_name))  # type: ignore[misc]
+            tell = self._tellers.setdefault(class_name, partial(self._tell, class_name))
+            self._committer.after_journal(tell)
 
     def _tell(self, class_name: str) -> None:
         for watcher in self._watchers:

@@ -93,6 +93,8 @@ class Ledger:
         self._granting: Counter[DeviceId] = Counter()
         """Devices of which a lifecycle register that a peer sent is on its way into the store."""
         self._watchers: list[tuple[Callable[[StoredRegister], None], frozenset[Section]]] = []
+        self._watched: set[Section] = set()
+        """That anyone watches."""
         self._removal_watchers: list[Callable[[StoredRegister], None]] = []
         self._recorders: list[Recorder] = []
 
@@ -102,6 +104,7 @@ class Ledger:
     def watch(self, watcher: Callable[[StoredRegister], None], *sections: Section) -> None:
         """Tell `watcher` of every register of these sections once it is shown (it must not raise)."""
         self._watchers.append((watcher, frozenset(sections)))
+        self._watched.update(sections)
 
     def watch_removals(self, watcher: Callable[[StoredRegister], None]) -> None:
         """Tell it of every register without a value."""
@@ -347,7 +350,7 @@ class Ledger:
             *[Changed(stored, lsn if (lsn := stored.lsn) < position else position) for stored in shown]
         )
         sections = {stored.register.key.section for stored in shown}
-        for watcher, wanted in self._watchers:
+        for watcher, wanted in () if self._watched.isdisjoint(sections) else self._watchers:
             if not wanted.isdisjoint(sections):
                 for stored in [stored for stored in shown if stored.register.key.section in wanted]:
                     watcher(stored)
@@ -364,15 +367,12 @@ class Ledger:
 
     def _commit_behind(self, registers: Sequence[StoredRegister], late: Sequence[StoredRegister] = ()) -> None:
         """`late`: those that are offered only when they are durable."""
-
-        def durable() -> None:
-            self._offer(late, None)
-            self._unsettled.remove(registers)
-
         if registers:
             self._unsettled.add(registers)
             self._committer.add(registers)
-            self._committer.after(durable)
+            if late:
+                self._committer.after(lambda: self._offer(late, None))
+            self._committer.tell(registers, self._unsettled.remove)
 
 
 def _version(register: Register) -> Version:

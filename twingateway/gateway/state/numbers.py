@@ -9,7 +9,9 @@ itself does (see `Store.reserve`): of any number it can be told whether this his
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Self
 
 import structlog
@@ -33,7 +35,10 @@ class Numbers:
         """`gaps`: as the store has them."""
         self._store = store
         self._gaps = gaps
-        self._blocks: list[range] = []
+        self._blocks: deque[range] = deque()
+        """Of which no number was issued."""
+        self._left = 0
+        self._issued = self._issue()
         self._wanted = asyncio.Event()
         self.start = 0
         """The last lsn that can have been issued before this opening."""
@@ -41,8 +46,8 @@ class Numbers:
 
     async def open(self) -> Self:
         """Reserve the first block."""
-        await self._reserve()
-        self.start = self.last_lsn = self._blocks[0].start - 1
+        first = await self._reserve()
+        self.start = self.last_lsn = first - 1
         return self
 
     def is_issued(self, number: int) -> bool:
@@ -66,20 +71,13 @@ class Numbers:
 
     def lsns(self, count: int) -> list[int]:
         """The next ones, ascending. Raises Unavailable, and then has issued none."""
-        blocks = self._blocks
         left = self._left - count
-        if left < 0:
-            self._wanted.set()
-            raise Unavailable("the store has not reserved numbers yet; try again in a moment")
-        taken: list[int] = []
-        while len(taken) < count:
-            part = blocks[0][: count - len(taken)]
-            taken += part
-            blocks[0] = blocks[0][len(part) :]
-            if not blocks[0]:
-                del blocks[0]
         if left <= BLOCK // 2:
             self._wanted.set()
+        if left < 0:
+            raise Unavailable("the store has not reserved numbers yet; try again in a moment")
+        self._left = left
+        taken = list(islice(self._issued, count))
         if taken:
             self.last_lsn = taken[-1]
         return taken
@@ -99,9 +97,14 @@ class Numbers:
             log.error("the store reserves no numbers", left=self._left, code=error.code)
             await asyncio.sleep(RETRY_SECONDS)
 
-    @property
-    def _left(self) -> int:
-        return sum(map(len, self._blocks))
+    def _issue(self) -> Iterator[int]:
+        """Only to be asked for as many as are left."""
+        while True:
+            yield from self._blocks.popleft()
 
-    async def _reserve(self) -> None:
-        self._blocks.append(await self._store.reserve(BLOCK))
+    async def _reserve(self) -> int:
+        """Returns the first number of the block."""
+        block = await self._store.reserve(BLOCK)
+        self._blocks.append(block)
+        self._left += len(block)
+        return block.start
