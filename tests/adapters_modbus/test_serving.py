@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -10,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 from twingateway_modbus.address import AddressSettings, Transport
 from twingateway_modbus.layout import DataType, Order
 from twingateway_modbus.point import Table
 from twingateway_modbus.simulator.faults import Fault, FaultKind
+from twingateway_modbus.tools.documents import read_any
 from twingateway_modbus.tools.listening import Certificate, Listening
 from twingateway_modbus.tools.once import point_of, read_once, write_once
-from twingateway_modbus.tools.serving import Serving, parse_faults, parse_rights, serve_profile, transport_named
+from twingateway_modbus.tools.serving import Serving, parse_faults, parse_rights, serve_devices, transport_named
 
 from tests.adapters_modbus.simulated import make_server
 from twingateway.errors import DeviceRefused, DeviceReplyInvalid, DeviceTimeout, DeviceUnreachable, InvalidConfig
@@ -58,20 +61,97 @@ def profile(tmp_path: Path) -> Path:
 @asynccontextmanager
 async def simulated(profile: Path, how: Serving, capsys: pytest.CaptureFixture[str]) -> AsyncIterator[dict[str, Any]]:
     """The address that is printed."""
-    serving = asyncio.ensure_future(serve_profile(profile, how))
+    serving = asyncio.ensure_future(serve_devices(profile, read_any(profile, {"host": "127.0.0.1"}), how))
     try:
         async with asyncio.timeout(5):
             while not (said := capsys.readouterr().out) and not serving.done():
                 await asyncio.sleep(0.01)
         if serving.done():
             await serving
-        where = said.split()[-1]
-        address: dict[str, Any] = {"transport": how.where.transport, "unit": how.units[0]}
+        where = said.splitlines()[0].split()[-1]
+        address: dict[str, Any] = {"transport": how.where.transport, "unit": 3}
         if where.startswith("/dev/"):
             yield address | {"serial": {"port": where}}
         else:
             host, _, port = where.partition(":")
             yield address | {"host": host, "port": int(port)}
+    finally:
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+
+
+DEVICE = """\
+apiVersion: edge.iot.org/v1
+kind: Device
+metadata: {{name: {name}}}
+spec:
+  adapter: modbus
+  address: {address}
+  properties: {{power: {{table: input, address: {at}, type: uint16}}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("address", "host", "port"),
+    [
+        ({"host": "127.0.0.1", "port": 15020}, "127.0.0.1", 15020),
+        ({"host": "::1", "port": 1024}, "::1", 1024),
+        ({"host": "localhost", "port": 15020}, "localhost", 15020),
+        ({"host": "10.0.0.5", "port": 15020}, "127.0.0.1", 15020),
+        ({"host": "plc"}, "127.0.0.1", 5020),
+        ({"host": "127.0.0.1", "port": 1023}, "127.0.0.1", 5020),
+        ({"host": "127.0.0.1", "transport": "tls"}, "127.0.0.1", 5020),
+    ],
+)
+def test_a_simulator_listens_where_the_document_looks_if_it_may(address: Any, host: str, port: int) -> None:
+    where = Listening.of(AddressSettings.model_validate(address))
+    assert (where.host, where.port, where.transport) == (host, port, address.get("transport", "tcp"))
+
+
+def test_a_line_that_echoes_is_simulated_as_one() -> None:
+    line = {"transport": "rtu", "serial": {"port": "/dev/ttyUSB0", "echo": True}}
+    assert Listening.of(AddressSettings.model_validate(line)).echo
+
+
+async def test_the_command_serves_what_a_document_names_where_it_names_it(tmp_path: Path) -> None:
+    probe = make_server(Transport.UDP, 1)
+    port = await probe.serve_udp()
+    probe.close()
+    address = {"transport": "udp", "host": "127.0.0.1", "port": port, "unit": 7}
+    (tmp_path / "meter.yaml").write_text(DEVICE.format(name="meter", address=address, at=4))
+    command = [sys.executable, "-m", "twingateway", "modbus", "simulate", str(tmp_path / "meter.yaml"), "--still"]
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    assert process.stdout is not None
+    try:
+        assert await process.stdout.readline() == f"1 unit on 127.0.0.1:{port}\n".encode()
+        power = point_of(Table.INPUT, 4, DataType.UINT16, Order.ABCD, None, 0)
+        assert [value for _, value in await read_once(AddressSettings.model_validate(address), [power])] == [0]
+    finally:
+        process.kill()
+        said, _ = await process.communicate()
+    assert said == b"", "there is nothing to be changed in the document"
+
+
+async def test_a_document_that_looks_elsewhere_is_told_what_to_say(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    far, farther = {"host": "10.0.0.5", "unit": 7}, {"host": "10.0.0.6", "unit": 7}
+    devices = [("a", far, 4), ("b", far, 20), ("c", {**far, "unit": 8}, 4), ("d", farther, 4)]
+    file = tmp_path / "meters.yaml"
+    file.write_text("---\n".join(DEVICE.format(name=name, address=where, at=at) for name, where, at in devices))
+    serving = asyncio.ensure_future(serve_devices(file, read_any(file, {}), Serving(still=True)))
+    try:
+        said = ""
+        while not said.endswith("addresses\n"):
+            await asyncio.sleep(0.01)
+            said += capsys.readouterr().out
+        first, second, third = said.splitlines()
+        assert first.startswith("2 units on 127.0.0.1:")
+        address = AddressSettings.model_validate(YAML(typ="safe").load("{" + second.partition("{")[2]))
+        assert second.startswith("for a node to find it, the document's address has to be {")
+        assert third == "not here: 1 of the file's 4 devices, which have other addresses"
+        both = [point_of(Table.INPUT, at, DataType.UINT16, Order.ABCD, None, 0) for at in (4, 20)]
+        assert [value for _, value in await read_once(address, both)] == [0, 0]
     finally:
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)
@@ -121,7 +201,7 @@ async def test_tls_asks_clients_for_their_certificate(
 )
 async def test_what_cannot_be_served_says_why(profile: Path, how: Serving, complaint: str) -> None:
     with pytest.raises(InvalidConfig, match=complaint):
-        await serve_profile(profile, how)
+        await serve_devices(profile, read_any(profile, {"host": "127.0.0.1"}), how)
 
 
 def test_a_transport_that_is_none_is_refused() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +18,8 @@ from twingateway_modbus.simulator.faults import FaultKind
 from twingateway_modbus.tools.importing import Foreign
 
 if TYPE_CHECKING:
-    from twingateway_modbus.tools.listening import Certificate
+    from twingateway_modbus.address import AddressSettings
+    from twingateway_modbus.tools.listening import Certificate, Listening
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Modbus devices: look at them, try them, simulate them."
@@ -34,9 +36,12 @@ _Timeout = Annotated[float, typer.Option(parser=parse_duration, metavar="DURATIO
 _Baud = Annotated[int, typer.Option(help="Of a serial line.")]
 _Parity = Annotated[str, typer.Option(help="Of a serial line: none, even or odd.")]
 
-_Port = Annotated[int, typer.Option(help="TCP or UDP port; 0 takes a free one.")]
-_Host = Annotated[str, typer.Option(help="The address to listen at.")]
-_Transport = Annotated[str, typer.Option(help="tcp, tls, udp, rtu, ascii, rtu-over-tcp or ascii-over-tcp.")]
+_PORT = "TCP or UDP port; 0 takes a free one."
+_HOST = "The address to listen at."
+_TRANSPORT = "tcp, tls, udp, rtu, ascii, rtu-over-tcp or ascii-over-tcp."
+_Port = Annotated[int, typer.Option(help=_PORT)]
+_Host = Annotated[str, typer.Option(help=_HOST)]
+_Transport = Annotated[str, typer.Option(help=_TRANSPORT)]
 _Echo = Annotated[bool, typer.Option("--echo", help="As on a two-wire line (rtu, ascii).")]
 _Pace = Annotated[int | None, typer.Option("--baud", min=300, help="As slow as a line of this speed (rtu, ascii).")]
 _Certificate = Annotated[Path | None, typer.Option(metavar="PEM", help="The certificate to show (tls).")]
@@ -205,10 +210,12 @@ def import_(
 @app.command("simulate")
 def simulate(
     file: Annotated[Path, typer.Argument(metavar="PROFILE", help="A profile's or a device's file.")],
-    port: _Port = 5020,
-    host: _Host = "127.0.0.1",
-    units: Annotated[str, typer.Option(metavar="A-B", help="Unit identifiers.")] = "1-1",
-    transport: _Transport = "tcp",
+    port: Annotated[int | None, typer.Option(help=f"{_PORT} The document's by default.")] = None,
+    host: Annotated[str | None, typer.Option(help=f"{_HOST} The document's by default.")] = None,
+    units: Annotated[
+        str | None, typer.Option(metavar="A-B", help="Unit identifiers; the document's by default.")
+    ] = None,
+    transport: Annotated[str | None, typer.Option(help=f"{_TRANSPORT} The document's by default.")] = None,
     fault: Annotated[
         list[str] | None,
         typer.Option(
@@ -232,14 +239,36 @@ def simulate(
         typer.Option(metavar="NAME=FUNCTIONS", help="What a role may do (tls): read, all, or codes such as 1-4,16."),
     ] = None,
 ) -> None:
-    """Serve devices of a profile; rtu and ascii on a pseudo-terminal whose path is printed."""
-    from twingateway_modbus.tools.listening import Listening
-    from twingateway_modbus.tools.serving import Serving, parse_faults, parse_rights, serve_profile, transport_named
+    """Serve a profile, or the devices of a document where that looks for them, if it is on this machine and the port
+    above 1023: else at 127.0.0.1, port 5020. What the document has to say is printed then. rtu and ascii are served
+    on a pseudo-terminal."""
+    from twingateway_modbus.tools.documents import read_any
+    from twingateway_modbus.tools.serving import Serving, parse_faults, parse_rights, serve_devices
 
-    shown = _shown(certificate, key, client_ca)
-    where = Listening(transport_named(transport), port, host, shown, echo, baud)
-    how = Serving(where, _span(units), parse_faults(fault or []), parse_rights(role or []), test, still)
-    asyncio.run(serve_profile(file, how))
+    devices = read_any(file, {"host": "127.0.0.1"})
+    where = _where(devices[0].settings.address, transport, host, port, echo)
+    where = replace(where, certificate=_shown(certificate, key, client_ca), baud=baud)
+    span = None if units is None else _span(units)
+    how = Serving(where, span, parse_faults(fault or []), parse_rights(role or []), test, still)
+    asyncio.run(serve_devices(file, devices, how))
+
+
+def _where(
+    address: AddressSettings, transport: str | None, host: str | None, port: int | None, echo: bool
+) -> Listening:
+    """As the document says, or the options."""
+    from twingateway_modbus.tools.listening import Listening
+    from twingateway_modbus.tools.serving import transport_named
+
+    told = Listening.of(address)
+    over = told.transport if transport is None else transport_named(transport)
+    return replace(
+        told,
+        transport=over,
+        host=told.host if host is None else host,
+        port=told.port if port is None else port,
+        echo=echo or (told.echo and over.is_serial),
+    )
 
 
 def _shown(certificate: Path | None, key: Path | None, client_ca: Path | None = None) -> Certificate | None:

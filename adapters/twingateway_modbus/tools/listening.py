@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Collection
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
+from typing import Self
 
 from twingateway.errors import InvalidConfig
-from twingateway_modbus.address import Transport
+from twingateway_modbus.address import AddressSettings, Transport
 from twingateway_modbus.channel import in_words
 from twingateway_modbus.simulator.server import Server
 
+LOOPBACK = "127.0.0.1"
+#: Where a simulator listens if its document names a port that is not everybody's to take.
+FREE_PORT = 5020
+_FIRST_FREE = 1024
 #: Bits that a character takes on a line as it is by default: 8E1, 7E1.
 _BITS = {Transport.RTU: 11, Transport.ASCII: 10}
 
@@ -42,10 +49,34 @@ class Listening:
 
     transport: Transport = Transport.TCP
     port: int = 0
-    host: str = "127.0.0.1"
+    host: str = LOOPBACK
     certificate: Certificate | None = None
     echo: bool = False
     baud: int | None = None
+
+    @classmethod
+    def of(cls, address: AddressSettings) -> Self:
+        """Where a document looks for its device, as far as that is on this machine and anybody's to take."""
+        host = address.host if address.host is not None and _is_loopback(address.host) else LOOPBACK
+        port = address.tcp_port if address.tcp_port >= _FIRST_FREE else FREE_PORT
+        return cls(address.transport, port, host, echo=address.serial is not None and address.serial.echo)
+
+    def missed_by(self, address: AddressSettings, found: str, units: Collection[int]) -> str:
+        """The address that a document has to name for the device at `found` (see `begin`), which has these units;
+        empty if it does."""
+        transport = "" if self.transport is Transport.TCP else f"transport: {self.transport}, "
+        unit = address.unit if address.unit in units else min(units)
+        if self.transport.is_serial:
+            return f"{{{transport}serial: {{port: {found}}}, unit: {unit}}}"
+        port = int(found.rpartition(":")[2])
+        if (address.transport, address.host, address.tcp_port, address.unit) == (
+            self.transport,
+            self.host,
+            port,
+            unit,
+        ):
+            return ""
+        return f"{{{transport}host: {self.host}, port: {port}, unit: {unit}}}"
 
     async def begin(self, server: Server) -> str:
         """Returns where it is to be found. Raises InvalidConfig."""
@@ -71,3 +102,12 @@ class Listening:
     @property
     def _byte_time(self) -> float:
         return 0.0 if self.baud is None else _BITS[self.transport] / self.baud
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

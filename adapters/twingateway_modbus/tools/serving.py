@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from twingateway_modbus.simulator.machine import Machine
 from twingateway_modbus.simulator.memory import Memory
 from twingateway_modbus.simulator.rights import Rights, functions_named
 from twingateway_modbus.simulator.server import Server
-from twingateway_modbus.tools.documents import read_any
+from twingateway_modbus.tools.documents import NamedSettings
 from twingateway_modbus.tools.listening import Listening
 from twingateway_modbus.tools.recording import Exchange, ReplayServer, by_endpoint
 from twingateway_modbus.tools.vectors import vector_named
@@ -27,11 +27,12 @@ _STEP = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """How a profile is served. `faults`: by unit, None for all others. `rights`: what each role may do, over TLS.
-    `test`: the test vector whose registers it begins with; `still`: no value moves."""
+    """How devices are served. `units`: None for those that the documents name. `faults`: by unit, None for all
+    others. `rights`: what each role may do, over TLS. `test`: the test vector whose registers it begins with;
+    `still`: no value moves."""
 
     where: Listening = field(default_factory=Listening)
-    units: range = range(1, 2)
+    units: range | None = None
     faults: Mapping[int | None, Faults] = field(default_factory=dict)
     rights: Rights | None = None
     test: str | None = None
@@ -48,8 +49,8 @@ async def serve_recording(exchanges: Iterable[Exchange], where: Listening) -> No
     await asyncio.Event().wait()
 
 
-async def serve_profile(file: Path, how: Serving) -> None:
-    """Raises InvalidConfig."""
+async def serve_devices(file: Path, devices: Sequence[NamedSettings], how: Serving) -> None:
+    """Those of a file at the first one's address. Raises InvalidConfig."""
     if how.rights is not None and (how.where.certificate is None or how.where.certificate.client_ca is None):
         raise InvalidConfig("roles are in the clients' certificates: --role needs tls and --client-ca")
     noisy = any(fault.kind is FaultKind.NOISE for faults in how.faults.values() for fault in faults.faults)
@@ -58,10 +59,17 @@ async def serve_profile(file: Path, how: Serving) -> None:
             "noise is for lines: Modbus/TCP has no check sum that tells altered bytes, and the network drops such "
             "packets; serve rtu, ascii, rtu-over-tcp or ascii-over-tcp"
         )
-    machines = _machines(file, how)
+    first = devices[0].settings.address
+    served = [each for each in devices if each.settings.address.endpoint == first.endpoint]
+    machines = _machines(file, served, how)
     memories: dict[int, Memory] = {unit: machine.memory for unit, machine in machines.items()}
     server = Server(memories, how.where.transport.framing, how.faults, rights=how.rights)
-    print(f"{len(machines)} unit{'s' * (len(machines) != 1)} on {await how.where.begin(server)}", flush=True)
+    found = await how.where.begin(server)
+    print(f"{len(machines)} unit{'s' * (len(machines) != 1)} on {found}", flush=True)
+    if missed := how.where.missed_by(first, found, machines):
+        print(f"for a node to find it, the document's address has to be {missed}", flush=True)
+    if others := len(devices) - len(served):
+        print(f"not here: {others} of the file's {len(devices)} devices, which have other addresses", flush=True)
     loop = asyncio.get_running_loop()
     while True:
         if not how.still and how.test is None:
@@ -70,15 +78,21 @@ async def serve_profile(file: Path, how: Serving) -> None:
         await asyncio.sleep(_STEP)
 
 
-def _machines(file: Path, how: Serving) -> dict[int, Machine]:
-    given = read_any(file, {"host": "127.0.0.1"})[0]
-    settings = given.settings
-    points = settings.points(given.model)
-    machines = {unit: Machine(points, gaps=settings.limits().max_gap) for unit in how.units}
+def _machines(file: Path, devices: Sequence[NamedSettings], how: Serving) -> dict[int, Machine]:
+    """By unit. Several devices may be in one: it has what each of them reads."""
+    by_unit: defaultdict[int, list[NamedSettings]] = defaultdict(list)
+    for device in devices:
+        by_unit[device.settings.address.unit].append(device)
+    if how.units is not None:
+        by_unit = defaultdict(list, {unit: [devices[0]] for unit in how.units})
+    machines = {}
+    for unit, given in by_unit.items():
+        points = [point for each in given for point in each.settings.points(each.model)]
+        machines[unit] = Machine(points, gaps=max(each.settings.limits().max_gap for each in given))
     if how.test is not None:
         vector = vector_named(file, how.test)
         for machine in machines.values():
-            vector.fill(machine.memory, settings.base)
+            vector.fill(machine.memory, devices[0].settings.base)
     return machines
 
 
