@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from twingateway_http import ADAPTER
 
 from tests.adapters_http.http_plant import Asked, Server, reply
+from tests.testing.switched_device import SwitchedDevice
 from twingateway.adapter import Value, WebhookRequest
 from twingateway.errors import MalformedText
 from twingateway.testing.adapter_contract import AdapterContract, MemoryContext, PlayedDevice
@@ -45,21 +46,18 @@ MISTAKES = {
 }
 
 
-class PlayedHeater(PlayedDevice):
+class PlayedHeater(SwitchedDevice):
     """One JSON document, and a `PUT /limit`."""
 
     def __init__(self) -> None:
+        takes: dict[str, tuple[Value, Value]] = {"limit": (16, 20.5), "open": (True, False)}
+        super().__init__({}, {"power": (230.5, 231.25), "mode": ("eco", "boost")}, takes, limit=6, open=False)
         self.server = Server(self._answer)
-        self.values: dict[str, Value] = {"power": 230.5, "mode": "eco", "limit": 6, "open": False}
-        self.clock: int | None = None
-        self.waiting: asyncio.Event | None = None
-        self.spoilt = self.refused = self.ignored = ""
-        self.is_mad = self.is_slow = False
 
     async def start(self) -> None:
         await self.server.start()
         self.port = int(self.server.url.rpartition(":")[2])
-        spec = {
+        self.spec = {
             "address": {
                 "url": self.server.url,
                 "timeout": "200ms",
@@ -81,13 +79,11 @@ class PlayedHeater(PlayedDevice):
                 },
             },
         }
-        shows: dict[str, tuple[Value, Value]] = {"power": (230.5, 231.25), "mode": ("eco", "boost")}
-        super().__init__(spec, shows, {"limit": (16, 20.5), "open": (True, False)})
 
     async def _answer(self, asked: Asked) -> bytes | None:
         self.attempts += 1
-        if self.waiting is not None:
-            await self.waiting.wait()
+        if self.is_silent:
+            await self.talks.wait()
             return None
         if self.is_slow:
             await asyncio.sleep(0.3)
@@ -103,41 +99,11 @@ class PlayedHeater(PlayedDevice):
             self.values[name] = value
         return reply(b"", 204)
 
-    async def show(self, name: str, value: Value) -> None:
-        self.values[name] = value
-
-    async def held(self, name: str) -> Value:
-        return self.values[name]
-
     async def cut(self) -> None:
         await self.server.stop()
 
-    async def fall_silent(self) -> None:
-        self.waiting = asyncio.Event()
-
-    async def dawdle(self) -> None:
-        self.is_slow = True
-
-    async def talk_nonsense(self) -> None:
-        self.is_mad = True
-
-    async def spoil(self, name: str) -> None:
-        self.spoilt = name
-
-    async def refuse(self, name: str) -> None:
-        self.refused = name
-
-    async def ignore(self, name: str) -> None:
-        self.ignored = name
-
-    async def date(self, time: int) -> None:
-        self.clock = time
-
     async def recover(self) -> None:
-        if self.waiting is not None:
-            self.waiting.set()
-        self.waiting, self.is_mad, self.is_slow = None, False, False
-        self.spoilt = self.refused = self.ignored = ""
+        await super().recover()
         if not self.server.is_serving:
             await self.server.start(self.port)
 
@@ -164,10 +130,12 @@ MISTAKES_OF_PUSHES = {"webhook.path": "{who}", "webhook.silence": "never", "prop
 BEAT = 0.5
 
 
-class PlayedSensor(PlayedDevice):
+class PlayedSensor(SwitchedDevice):
     """Posts what it has to its webhook, every `BEAT` and when it changes."""
 
     answers = False
+    dawdle, spoil, refuse = PlayedDevice.dawdle, PlayedDevice.spoil, PlayedDevice.refuse
+    ignore, held = PlayedDevice.ignore, PlayedDevice.held
 
     def __init__(self, context: MemoryContext, name: str) -> None:
         spec = {
@@ -176,16 +144,13 @@ class PlayedSensor(PlayedDevice):
         }
         super().__init__(spec, {"power": (230.5, 231.25), "mode": ("eco", "boost")})
         self.hooks, self.path = context.webhooks, f"sensors/{name}"
-        self.values: dict[str, Value] = {"power": 230.5, "mode": "eco"}
-        self.clock: int | None = None
-        self.is_mad = self.is_silent = False
 
     async def speak(self) -> None:
         while True:
-            await self.push()
+            await self.changed()
             await asyncio.sleep(BEAT)
 
-    async def push(self) -> None:
+    async def changed(self) -> None:
         hook = self.hooks.get(self.path)
         if hook is None or self.is_silent:
             return
@@ -193,26 +158,8 @@ class PlayedSensor(PlayedDevice):
         with contextlib.suppress(MalformedText):
             await hook(WebhookRequest("POST", f"/{self.path}", body))
 
-    async def show(self, name: str, value: Value) -> None:
-        self.values[name] = value
-        await self.push()
-
     async def cut(self) -> None:
-        self.is_silent = True
-
-    async def fall_silent(self) -> None:
-        self.is_silent = True
-
-    async def talk_nonsense(self) -> None:
-        self.is_mad = True
-        await self.push()
-
-    async def date(self, time: int) -> None:
-        self.clock = time
-
-    async def recover(self) -> None:
-        self.is_mad = self.is_silent = False
-        await self.push()
+        await self.fall_silent()
 
 
 class TestHttpPushes(TestHttp):

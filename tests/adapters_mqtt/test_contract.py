@@ -10,7 +10,8 @@ from typing import ClassVar
 
 from twingateway_mqtt import ADAPTER
 
-from twingateway.adapter import BrokerClient, Value
+from tests.testing.switched_device import SwitchedDevice
+from twingateway.adapter import BrokerClient
 from twingateway.testing.adapter_contract import AdapterContract, MemoryContext, PlayedDevice
 from twingateway.testing.broker import MemoryBroker, Published
 
@@ -51,8 +52,10 @@ MISTAKES_OF_TEXTS = {
 }
 
 
-class PlayedPlug(PlayedDevice):
+class PlayedPlug(SwitchedDevice):
     """Says its state in one JSON document, retained, every `BEAT` and after each command."""
+
+    dawdle, refuse = PlayedDevice.dawdle, PlayedDevice.refuse
 
     def __init__(self, name: str, broker: BrokerClient) -> None:
         assert isinstance(broker, MemoryBroker)
@@ -82,13 +85,12 @@ class PlayedPlug(PlayedDevice):
             },
             {"power": (230.5, 231.25), "mode": ("eco", "boost")},
             {"limit": (16, 20.5), "output": (True, False)},
+            limit=6,
+            output=False,
         )
         self.base = f"plugs/{name}"
         self.broker = broker
-        self.values: dict[str, Value] = {"power": 230.5, "mode": "eco", "limit": 6, "output": False}
-        self.clock: int | None = None
-        self.is_there, self.is_silent, self.is_mad = True, False, False
-        self.spoilt = self.ignored = ""
+        self.is_there = True
 
     async def speak(self) -> None:
         self.broker.respond(f"{self.base}/+", self.hear)
@@ -115,39 +117,17 @@ class PlayedPlug(PlayedDevice):
                 self.values.update({name: value for name, value in wanted.items() if name != self.ignored})
             self.tell()
 
-    async def show(self, name: str, value: Value) -> None:
-        self.values[name] = value
+    async def changed(self) -> None:
         self.tell()
-
-    async def held(self, name: str) -> Value:
-        return self.values[name]
 
     async def cut(self) -> None:
         self.is_there = False
         self.tell_presence()
 
-    async def fall_silent(self) -> None:
-        self.is_silent = True
-
-    async def talk_nonsense(self) -> None:
-        self.is_mad = True
-        self.tell()
-
-    async def spoil(self, name: str) -> None:
-        self.spoilt = name
-        self.tell()
-
-    async def ignore(self, name: str) -> None:
-        self.ignored = name
-
-    async def date(self, time: int) -> None:
-        self.clock = time
-
     async def recover(self) -> None:
-        self.is_there, self.is_silent, self.is_mad = True, False, False
-        self.spoilt = self.ignored = ""
+        self.is_there = True
         self.tell_presence()
-        self.tell()
+        await super().recover()
 
 
 class TestMqtt(AdapterContract):

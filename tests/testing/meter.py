@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tests.testing.switched_device import SwitchedDevice
 from twingateway.adapter import (
     Adapter,
     AdapterContext,
@@ -202,17 +203,13 @@ class MeterAdapter(Adapter):
 METER = AdapterKind("meter", "Meters", MeterSettings, DeviceSettings, lambda _, context: MeterAdapter(context))
 
 
-class PlayedMeter(PlayedDevice):
+class PlayedMeter(SwitchedDevice):
     """A server on a port of its own."""
 
     returns = 20.0
 
     def __init__(self) -> None:
-        super().__init__({}, {"power": (230.5, 231.0), "phase": (1, 2)}, {"limit": (16, 20)})
-        self.values: dict[str, Value] = {"power": 230.5, "phase": 1, "limit": 6}
-        self.clock = 0
-        self.silent = self.mad = self.slow = False
-        self.spoilt = self.refused = self.ignored = ""
+        super().__init__({}, {"power": (230.5, 231.0), "phase": (1, 2)}, {"limit": (16, 20)}, limit=6)
         self.server: asyncio.Server | None = None
         self.writers: set[asyncio.StreamWriter] = set()
         self.port = 0
@@ -230,10 +227,10 @@ class PlayedMeter(PlayedDevice):
     async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.writers.add(writer)
         while line := await reader.readline():
-            if self.slow:
+            if self.is_slow:
                 await asyncio.sleep(0.8)
-            if not self.silent:
-                answer = "?!" if self.mad else self.answer(line.decode().removeprefix(PASSWORD).split())
+            if not self.is_silent:
+                answer = "?!" if self.is_mad else self.answer(line.decode().removeprefix(PASSWORD).split())
                 writer.write(f"{answer}\n".encode())
         self.writers.discard(writer)
         writer.close()
@@ -241,7 +238,7 @@ class PlayedMeter(PlayedDevice):
     def answer(self, words: list[str]) -> str:
         match words:
             case ["time"]:
-                return str(self.clock)
+                return str(self.clock or 0)
             case ["get", name] if name in self.values and name != self.spoilt:
                 return json.dumps(self.values[name])
             case ["set", name, value] if name in self.values and name != self.refused:
@@ -250,42 +247,14 @@ class PlayedMeter(PlayedDevice):
                 return "ok"
         return "error no"
 
-    async def show(self, name: str, value: Value) -> None:
-        self.values[name] = value
-
-    async def held(self, name: str) -> Value:
-        return self.values[name]
-
     async def cut(self) -> None:
         assert self.server is not None
         self.server.close()
         for writer in list(self.writers):
             writer.close()
 
-    async def fall_silent(self) -> None:
-        self.silent = True
-
-    async def dawdle(self) -> None:
-        self.slow = True
-
-    async def talk_nonsense(self) -> None:
-        self.mad = True
-
-    async def spoil(self, name: str) -> None:
-        self.spoilt = name
-
-    async def refuse(self, name: str) -> None:
-        self.refused = name
-
-    async def ignore(self, name: str) -> None:
-        self.ignored = name
-
-    async def date(self, time: int) -> None:
-        self.clock = time
-
     async def recover(self) -> None:
-        self.silent = self.mad = self.slow = False
-        self.spoilt = self.refused = self.ignored = ""
+        await super().recover()
         if self.server is not None and not self.server.is_serving():
             await self.listen()
 
