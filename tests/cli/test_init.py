@@ -12,6 +12,7 @@ from twingateway.cli.exit_codes import ExitCode
 def test_what_is_written_is_valid(cli: Run, tmp_path: Path) -> None:
     result = cli("init", tmp_path / "site")
     assert result.exit_code == 0
+    assert f"twingateway modbus simulate {tmp_path}/site/devices/thermostat.yaml" in result.stdout
     assert f"twingateway run {tmp_path}/site/node.yaml" in result.stdout
     assert cli("validate", tmp_path / "site").stdout == "2 files, no problems\n"
 

@@ -38,9 +38,10 @@ def init(
     node, device = targets["node.yaml"], targets["device.yaml"]
     steps = {
         f"edit {device}": "what the device is, and where",
+        f"twingateway modbus simulate {device}": "in another terminal, if you have none: that device",
         f"twingateway check {device}": "read it once",
         f"twingateway run {node}": "run the node",
-        "twingateway get twins": "in another terminal",
+        "twingateway get twins": "in another terminal again",
     }
     width = max(map(len, steps))
     print("\nNext:", *(f"  {step:<{width}}  {what}" for step, what in steps.items()), sep="\n")
