@@ -122,6 +122,7 @@ class ModbusDriver(Driver):
             await asyncio.sleep(self._introduction.again)
 
     def _report(self, values: Mapping[str, Value], *, at_once: bool = False) -> None:
+        self._mark()  # first, so that values are shown with what is known by now of those beside them
         due = self._changes.take(values, asyncio.get_running_loop().time(), at_once=at_once)
         if due.changed:
             self._port.report(due.changed)
@@ -141,18 +142,28 @@ class ModbusDriver(Driver):
             self._changes.forget()
             self._port.offline(next(iter(problems.values())))
 
-    def _complain(self) -> None:
-        """Tell what is wrong when that changes, and again now and then, since a report takes it off the screen."""
-        now = asyncio.get_running_loop().time()
-        problems = {**self._reader.problems, **self._introduction.problems}
+    @property
+    def _problems(self) -> Mapping[str, DeviceError]:
+        return {**self._reader.problems, **self._introduction.problems}
+
+    def _mark(self) -> None:
+        """Tell which values are not good when that changes."""
+        if not (self._told or self._reader.problems or self._introduction.problems):
+            return
+        problems = self._problems
         told = {name: error.message for name, error in problems.items()}
         if told != self._told:
+            self._told, self._tell_again = told, 0.0
             self._port.quality(problems)
-        faults = [error for error in problems.values() if not isinstance(error, NoValue)]
-        if faults and (told != self._told or now >= self._tell_again):
+
+    def _complain(self) -> None:
+        """Tell what is wrong when that changes, and again now and then, since a report takes it off the screen."""
+        self._mark()
+        now = asyncio.get_running_loop().time()
+        faults = [error for error in self._problems.values() if not isinstance(error, NoValue)]
+        if faults and now >= self._tell_again:
             self._port.problem(faults[0])
             self._tell_again = now + _REPEAT
-        self._told = told
 
     async def _stay_away(self, error: DeviceError) -> None:
         wait = self._link.blocked_for(self._address.unit)

@@ -144,10 +144,14 @@ async def test_one_bad_element_marks_its_array_by_its_number_and_nothing_else() 
             await site.start()
             await until(lambda: site.value("levels") == [0, 1, 2, 3] and site.value("modes") == ["off", "on", "auto"])
 
+            seen: list[Any] = []
+            watch = b.gateway.ledger.watch
+            watch(lambda stored: seen.append((stored.register.key.name, site.reason("levels"))), Section.REPORTED)
             memory.set(Table.HOLDING, 0, [7, 7, 0xFFFF, 7])
             memory.set(Table.HOLDING, 20, [21])
             await until(lambda: "element 2 of 0 to 3: the device has no value" in site.reason("levels"))
             await until(lambda: site.value("free") == [7, 7, None, 7] and site.value("flow") == 21)
+            assert all("element 2 of 0 to 3" in reason for name, reason in seen if name in ("free", "flow")), seen
             memory.set(Table.HOLDING, 11, [99])
             await until(lambda: "element 1 of 0 to 2: the device sent 99" in site.reason("modes"))
             assert site.value("levels") == [0, 1, 2, 3]

@@ -46,5 +46,6 @@ class DevicePort(Protocol):
 
     def quality(self, bad: Mapping[str, DeviceError]) -> None:
         """The properties whose shown value is not to be relied on at present, and why; all others are good, while the
-        device is online. Shown as `quality` and `reason` of the reported value, and in `status.quality`."""
+        device is online. Shown as `quality` and `reason` of the reported value, and in `status.quality`; with what
+        is reported right after it in one step."""
         ...
