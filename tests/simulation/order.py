@@ -132,7 +132,7 @@ class Order:
                 "put back": self._is_put_back(this, earlier),
                 "uncovered": self._is_uncovered(key, between),
                 "bared": is_again and self._is_bared(key, between),
-                "unheard": self._is_unheard(key, this, earlier),
+                "unheard": any(self._is_unheard(key, this, each) for each in between),
                 "open again": self._edits.is_open_again(key, this.value),
             }
             excused = self._excuses.excuse(excuses)
