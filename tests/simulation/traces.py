@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from tests.simulation.tenures import Grant
 from tests.simulation.writes import ANYBODY, HOLDER, Key, Write
 from twingateway.gateway.holding.claims import fields, lifecycle_key
-from twingateway.gateway.state.lifecycle import granted_epoch
+from twingateway.gateway.state.lifecycle import granted_epoch, tenure
 from twingateway.ports.memory_store import MemoryDisk
 from twingateway.twin.ack import OVERRIDDEN
 from twingateway.twin.desired import plain
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.override import Override
-from twingateway.twin.register import RegisterKey, Section
+from twingateway.twin.register import Register, RegisterKey, Section
 from twingateway.twin.value import Value
 
 LABEL = "room"
@@ -21,18 +22,24 @@ def has_trace(disk: MemoryDisk, write: Write) -> bool:
     device, name = write.key
     identity = DeviceId("default", device)
     if write.grant is not None:
-        lifecycle = disk.registers.get(lifecycle_key(identity))
-        if lifecycle is None:
-            return False
-        incarnation, ended = lifecycle.register.version.incarnation, fields(lifecycle.register)["state"] == "deleted"
-        if write.key[1] == HOLDER and write.value != ANYBODY:
-            known = (incarnation, ended, granted_epoch(lifecycle.register))
-            return known >= (write.grant[0], False, write.grant[1]) and lifecycle.register.version >= write.version
-        gone_upto = incarnation if ended else incarnation - 1
-        return gone_upto >= write.grant[0] if write.grant[1] else incarnation >= write.grant[0]
+        stored = disk.registers.get(lifecycle_key(identity))
+        return stored is not None and _decides(stored.register, write, write.grant)
     section = Section.TAGS if name == LABEL else Section.DESIRED
     stored = disk.registers.get(RegisterKey(identity, section, name))
     return stored is not None and plain(stored.register.value) == write.value
+
+
+def _decides(lifecycle: Register, write: Write, grant: Grant) -> bool:
+    """Whether a lifecycle register comes of this creation, deletion or move, or of a later one."""
+    incarnation, is_over = lifecycle.version.incarnation, fields(lifecycle)["state"] == "deleted"
+    if write.key[1] != HOLDER or write.value == ANYBODY:
+        gone_upto = incarnation if is_over else incarnation - 1
+        return gone_upto >= grant[0] if grant[1] else incarnation >= grant[0]
+    known = (incarnation, is_over, granted_epoch(lifecycle))
+    is_later = known >= (grant[0], False, grant[1]) and lifecycle.version >= write.version
+    # A root that was put back may have granted it anew to who had it before the move.
+    is_by_it = fields(lifecycle).get("holder") == write.value or tenure(lifecycle) >= grant
+    return is_later and (is_over or is_by_it)
 
 
 def says_written(disk: MemoryDisk, key: Key, value: Value, over: int) -> bool:
