@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +32,7 @@ from typer.testing import CliRunner, Result
 
 from tests.adapters_modbus.simulated import make_server, serve
 from twingateway.adapter import DeviceId
+from twingateway.cli.exit_codes import ExitCode
 from twingateway.cli.main import app
 from twingateway.errors import DeviceTimeout
 from twingateway.pki.authority import create_authority, issue
@@ -209,6 +211,21 @@ def test_a_scan_finds_units_and_readable_ranges_and_writes_nothing(plant: Plant)
         for line in (f"unit {unit}: answers; twingateway; simulator; 1", "  input 0-39")
     ]
     assert result.output.splitlines()[-1].startswith("3 of 6 units answered; ")
+
+
+def test_a_scan_of_an_endpoint_where_nobody_listens_says_so() -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        result = run("modbus", "scan", f"127.0.0.1:{nobody.getsockname()[1]}", "--units", "1-3", "--delay", "0ms")
+    assert result.exit_code == ExitCode.DEVICE_GONE
+    assert "units answered" not in result.output
+    assert "is the address right" in result.output
+
+
+def test_a_port_that_is_none_is_a_mistake_in_the_command_line(tmp_path: Path) -> None:
+    (tmp_path / "meter.yaml").write_text(PROFILE)
+    result = run("modbus", "simulate", str(tmp_path / "meter.yaml"), "--port", "99999")
+    assert result.exit_code == ExitCode.USAGE
 
 
 def test_a_scan_asks_no_further_for_a_table_that_the_unit_does_not_have(plant: Plant) -> None:

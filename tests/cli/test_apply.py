@@ -85,7 +85,7 @@ def test_nothing_is_sent_if_anything_is_wrong(ask: Run, node: FakeNode, old: str
 def test_devices_belong_to_a_node_not_to_the_api(ask: Run, node: FakeNode) -> None:
     result = ask("apply", "-f", "device.yaml")
     assert result.exit_code == ExitCode.INVALID
-    assert "device.yaml:2: kind: only twins and models can be applied" in result.stderr
+    assert "device.yaml:2: kind: only twins and models can be applied; it belongs to the files" in result.stderr
     assert not node.asked
 
 

@@ -171,6 +171,16 @@ async def test_of_several_devices_each_is_told_by_name_and_one_that_fails_hinder
     assert json.loads(found.stdout) == {"hvac-2": {"temperature": {"value": 3.5, "unit": "Celsius"}}}
 
 
+async def test_the_devices_of_several_files_are_read_in_turn(check: Check, plant: Plant, nobody: int) -> None:
+    _device(await plant.serve(sim_device(1)))
+    Path("devices/off.yaml").write_text(DEVICE.format(port=nobody, address=7).replace("name: hvac", "name: off", 1))
+    for names in (["devices/hvac.yaml", "devices/off.yaml"], ["devices"]):
+        result = await check(*names)
+        assert result.stdout == "hvac  heating=false  temperature=3.5 Celsius\n"
+        assert "error: off: no connection" in result.stderr
+        assert result.exit_code == ExitCode.DEVICE_GONE
+
+
 async def test_the_devices_own_refusal(check: Check, plant: Plant) -> None:
     port = await plant.serve(sim_device(1))
     file = _device(port, 1000, "    heating: {table: discrete, address: 0}\n", "")

@@ -116,6 +116,15 @@ def test_a_token_file_that_cannot_be_read(tmp_path: Path) -> None:
         Api("http://127.0.0.1:1", tmp_path / "absent").get("/twins")
 
 
+@pytest.mark.parametrize("text", ["", "sesame\nsecret\n", "s\u00e9same"])
+def test_what_is_no_token_is_neither_sent_nor_shown(ask: Run, node: FakeNode, tmp_path: Path, text: str) -> None:
+    (tmp_path / "token").write_text(text)
+    result = ask("get", "twins", "--token-file", tmp_path / "token")
+    assert result.exit_code == ExitCode.INVALID
+    assert result.stderr == f"error: {tmp_path}/token holds no API token, which is one line of plain characters\n"
+    assert not node.asked
+
+
 def test_a_missing_token_exits_with_its_own_code(ask: Run, node: FakeNode) -> None:
     node.problem("GET", "/twins", 401, "A token is needed", "send the node's API token")
     result = ask("get", "twins")

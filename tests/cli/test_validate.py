@@ -6,6 +6,7 @@ import pytest
 
 from tests.cli.conftest import Run
 from twingateway.cli.exit_codes import ExitCode
+from twingateway.pki.authority import create_authority, issue
 
 TWIN = """\
 apiVersion: edge.iot.org/v1
@@ -94,3 +95,21 @@ def test_what_a_node_writes_beside_its_file_is_no_document(cli: Run, tmp_path: P
     (learned / "plc.json").write_text("{}")
     result = cli("validate", site)
     assert result.stdout == "1 file, no problems\n"
+
+
+def test_the_certificate_of_a_node_file_is_looked_at_as_before_it_runs(cli: Run) -> None:
+    create_authority(Path("pki"))
+    issue(Path("pki"), "edge-1")
+    issue(Path("pki"), "edge-2")
+    node = "node: {{name: {0}}}\nidentity:\n  certificate: pki/{1}.crt\n  key: pki/{2}.key\n  ca: pki/ca.crt\n"
+    for names, said in (
+        (("edge-1", "edge-1", "edge-1"), "1 file, no problems"),
+        (("edge-1", "edge-3", "edge-1"), "node.yaml:3: identity.certificate: there is no file pki/edge-3.crt; "),
+        (("edge-1", "edge-1", "edge-3"), "node.yaml:4: identity.key: there is no file pki/edge-3.key; "),
+        (("edge-1", "edge-2", "edge-2"), "node.yaml:2: identity: pki/edge-2.crt is issued to default/edge-2, but"),
+        (("edge-1", "edge-1", "edge-2"), "node.yaml:2: identity: pki/edge-2.key is not the key of pki/edge-1.crt"),
+    ):
+        Path("node.yaml").write_text(node.format(*names))
+        result = cli("validate", "node.yaml")
+        assert result.stdout.startswith(said)
+        assert result.exit_code == (ExitCode.INVALID if "node.yaml" in said else 0)

@@ -285,6 +285,7 @@ async def test_a_server_of_another_authority_is_refused(make_site, tmp_path):
     error = await refused(site, ca_file=Authority(tmp_path, "stranger").file)
     assert isinstance(error, NotAuthorized)
     assert "does not verify" in error.message
+    assert "identity.ca" in error.message, "where the right one has to be"
     error = await refused(site, ca_file=None)
     assert isinstance(error, NotAuthorized), "the system's authorities do not know ours either"
 

@@ -31,6 +31,14 @@ def test_a_new_certificate_is_due_a_month_before_the_end_or_in_the_last_third_of
         assert f"in {due - 1} days" in found[1]
 
 
+def test_one_that_has_expired_is_told_as_that(tmp_path: Path) -> None:
+    credential, end = issued(tmp_path, 9)
+    code, text = concern(credential, end + timedelta(days=2)) or ("", "")
+    assert code == "certificate-expires"
+    assert f"the certificate of edge-1 expired on {end:%Y-%m-%d}" in text
+    assert "days" not in text
+
+
 def test_files_that_do_not_fit_together_are_told(tmp_path: Path) -> None:
     credential, end = issued(tmp_path, 825)
     issue(tmp_path, "edge-2")

@@ -50,7 +50,7 @@ def apply(
     problems = list(check(paths).problems)
     sources = [] if problems else [source for path in paths for source in load_file(path)]
     problems += [
-        source.problem("only twins and models can be applied", "kind", "enum")
+        source.problem(_not_applied(source.data.get("kind")), "kind", "enum")
         for source in sources
         if source.data.get("kind") not in _KINDS
     ]
@@ -59,6 +59,12 @@ def apply(
     caller = Api(api, token_file, namespace)
     for source in sorted(sources, key=lambda source: _KINDS[source.data["kind"]].order):
         _apply(caller, source)
+
+
+def _not_applied(kind: Any) -> str:
+    said = "only twins and models can be applied"
+    where = "it belongs to the files of the node that runs it: put it there and reload that node"
+    return f"{said}; {where}" if kind in ("Device", "DeviceProfile") else said
 
 
 def _apply(caller: Api, source: Source) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ import typer
 
 from twingateway.cli.durations import seconds
 from twingateway.cli.exit_codes import BY_ERROR, ExitCode
+from twingateway.cli.files import find_files
 from twingateway.cli.output import Form, FormOption, print_data, print_table, shown
 from twingateway.errors import (
     AdapterFault,
@@ -31,9 +32,13 @@ if TYPE_CHECKING:
     from twingateway.config.device import LoadedDevice
     from twingateway.twin.model import Model, ModelRef
 
+_Names = Annotated[
+    list[str], typer.Argument(metavar="DEVICE.yaml…", help="The devices' files, folders of them, or patterns.")
+]
+
 
 def check(
-    file: Annotated[Path, typer.Argument(metavar="DEVICE.yaml", help="The device's file.")],
+    names: _Names,
     timeout: Annotated[
         float,
         typer.Option(parser=seconds, metavar="DURATION", show_default="10s", help="How long the device may take."),
@@ -54,11 +59,11 @@ def check(
 
     With the device's model at hand (--model, or models/ beside its file or one
     folder above, or in its profile), values are checked and shown with their
-    units. Of a file with several devices each one is read, a line each; the
-    exit code is that of the first that fails.
+    units. Of several devices each one is read, a line each; the exit code is
+    that of the first that fails.
 
     Examples:
-      twingateway check devices/meter.yaml
+      twingateway check devices/*.yaml
       twingateway check devices/plug.yaml --broker 127.0.0.1:1883
       twingateway check devices/pump.yaml --node node.yaml
     """
@@ -70,11 +75,11 @@ def check(
 
     at = _broker_address(broker)
     registry = AdapterRegistry.installed()
-    devices = load_devices([file], registry)
+    devices = load_devices(files := find_files(names), registry)
     if not devices:
-        raise InvalidConfig(f"{file} holds no device")
+        raise InvalidConfig(f"{', '.join(names)}: no device is described here")
     settings = {} if node is None else load_node(node, registry).config.adapters
-    models = _Models(file, model)
+    models = _Models(files, model)
     several = len(devices) > 1
     worst, found = ExitCode.OK, dict[str, list[_Reading]]()
     _log_to_stderr()
@@ -233,11 +238,12 @@ def _judge(values: Mapping[str, Any], model: Model | None) -> list[_Reading]:
 
 
 class _Models:
-    """Where the models of the devices in `file` may be; `given` is the one that --model names."""
+    """Where the models of the devices in `files` may be; `given` is the one that --model names."""
 
-    def __init__(self, file: Path, given: Path | None) -> None:
+    def __init__(self, files: Iterable[Path], given: Path | None) -> None:
         self._given = given
-        folders = (file.parent / "models", file.parent.parent / "models")
+        homes = dict.fromkeys(home for file in files for home in (file.parent, file.parent.parent))
+        folders = [home / "models" for home in homes]
         self._paths = [given] if given else [path for folder in folders for path in sorted(folder.glob("*.*"))]
         self._read: dict[Path, list[Model]] = {}
         self._missed: set[ModelRef] = set()

@@ -147,6 +147,8 @@ class Api:
             token = self.token_file.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise InvalidConfig(f"the token file {self.token_file} cannot be read: {error}") from error
+        if not (token and token.isascii() and token.isprintable()):  # nor is it to be shown in somebody else's error
+            raise InvalidConfig(f"{self.token_file} holds no API token, which is one line of plain characters")
         return {"Authorization": f"Bearer {token}"}
 
     def _require_json(self, response: Response) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from twingateway.config import device, instances, load
+from twingateway.config.node import NodeConfig
 from twingateway.config.source import Source, load_files
 from twingateway.errors import Problem
 from twingateway.plugins.registry import AdapterRegistry
@@ -53,14 +54,17 @@ def check(
     models: Iterable[Model | Document] = (),
     registry: AdapterRegistry | None = None,
     environ: Mapping[str, str] | None = None,
+    of_node: Callable[[NodeConfig], Iterable[Problem]] = lambda config: (),
 ) -> Report:
-    """As `validate`, with warnings apart from problems: what is unusual (an unknown unit), but not wrong."""
+    """As `validate`, with warnings apart from problems: what is unusual (an unknown unit), but not wrong. `of_node`:
+    what else there is to say of a node file that is valid."""
     given = [source] if isinstance(source, str | Path | Mapping) else list(source)
     sources, problems = _sources(given)
     checks = _Checks(
         registry or AdapterRegistry.installed(),
         os.environ if environ is None else environ,
         _models(sources, models),
+        of_node,
     )
     warnings: list[Problem] = []
     for each in sources:
@@ -77,6 +81,7 @@ class _Checks:
     registry: AdapterRegistry
     environ: Mapping[str, str]
     models: Mapping[ModelRef, Model]
+    of_node: Callable[[NodeConfig], Iterable[Problem]]
 
 
 def _twin(source: Source, checks: _Checks) -> Report:
@@ -115,7 +120,10 @@ def _profile(source: Source, checks: _Checks) -> Report:
 
 
 def _node(source: Source, checks: _Checks) -> Report:
-    return Report(tuple(load.check_node(source, checks.registry, checks.environ)[1]))
+    node, problems = load.check_node(source, checks.registry, checks.environ)
+    if node is not None:
+        problems += map(source.locate, checks.of_node(node.config))
+    return Report(tuple(problems))
 
 
 def _located(source: Source, report: Report) -> Report:

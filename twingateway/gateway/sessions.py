@@ -14,6 +14,7 @@ from twingateway.gateway.holding.ownership import Ownership
 from twingateway.gateway.holding.repair import Repair
 from twingateway.gateway.holding.statements import Statements
 from twingateway.gateway.peering.journal_lane import JournalEvents
+from twingateway.gateway.peering.namesakes import Namesakes
 from twingateway.gateway.peering.peers import Direction, Line, Peer, Peers
 from twingateway.gateway.peering.reach import NODES, reach_key, reach_value
 from twingateway.gateway.state.clock import Clock
@@ -64,6 +65,7 @@ class Sessions:
         self._verdicts = verdicts
         self._writes = writes
         self._insistence = statements.insistence
+        self._namesakes = Namesakes(clock, ledger)
         child, parent = frozenset({Direction.CHILD}), frozenset({Direction.PARENT})
         self._kinds: dict[str, tuple[frozenset[Direction], Callable[[Peer, Any], None]]] = {
             "about": (parent, self._on_about),
@@ -127,6 +129,9 @@ class Sessions:
         """The store has a new identity since, and with that another session with this node, which it is heard on."""
         present = self._peers.known_child(child.name, child.namespace)
         return present is not None and present is not child and present.is_reached
+
+    def turned_away(self, peer: Peer, line: Line) -> None:
+        self._namesakes.turned_away(peer, line)
 
     def control(self, peer: Peer, kind: str, body: Any) -> None:
         senders, handler = self._kinds.get(kind, (None, None))

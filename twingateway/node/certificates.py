@@ -26,9 +26,12 @@ def concern(credential: NodeCredential, now: datetime) -> tuple[str, str] | None
     if credential.problem:
         return "certificate-problem", f"new files of the node's certificate are not used: {credential.problem}"
     if now >= renew_by:
-        left = max(0, (expires - now).days)
-        text = f"the certificate of {credential.node} expires on {expires:%Y-%m-%d %H:%M UTC}, in {left} days"
-        return "certificate-expires", f"{text}: issue a new one; the node reads it by itself"
+        left = (expires - now).days
+        how = f"expires on {expires:%Y-%m-%d %H:%M UTC}, in {left} {'day' if left == 1 else 'days'}"
+        if now >= expires:
+            how = f"expired on {expires:%Y-%m-%d %H:%M UTC}, and no other node lets this one in"
+        text = f"the certificate of {credential.node} {how}: issue a new one; the node reads it by itself"
+        return "certificate-expires", text
     return None
 
 

@@ -39,7 +39,7 @@ _Parity = Annotated[str, typer.Option(help="Of a serial line: none, even or odd.
 _PORT = "TCP or UDP port; 0 takes a free one."
 _HOST = "The address to listen at."
 _TRANSPORT = "tcp, tls, udp, rtu, ascii, rtu-over-tcp or ascii-over-tcp."
-_Port = Annotated[int, typer.Option(help=_PORT)]
+_Port = Annotated[int, typer.Option(min=0, max=65535, help=_PORT)]
 _Host = Annotated[str, typer.Option(help=_HOST)]
 _Transport = Annotated[str, typer.Option(help=_TRANSPORT)]
 _Echo = Annotated[bool, typer.Option("--echo", help="As on a two-wire line (rtu, ascii).")]
@@ -210,7 +210,7 @@ def import_(
 @app.command("simulate")
 def simulate(
     file: Annotated[Path, typer.Argument(metavar="PROFILE", help="A profile's or a device's file.")],
-    port: Annotated[int | None, typer.Option(help=f"{_PORT} The document's by default.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help=f"{_PORT} The document's by default.")] = None,
     host: Annotated[str | None, typer.Option(help=f"{_HOST} The document's by default.")] = None,
     units: Annotated[
         str | None, typer.Option(metavar="A-B", help="Unit identifiers; the document's by default.")

@@ -48,6 +48,8 @@ class Scanner:
                 await self._ask(unit, read(Cells(Table.HOLDING, 0, 1)))
                 said = "answers"
             except (DeviceTimeout, DeviceUnreachable) as error:
+                if self._connection is None:
+                    raise
                 if error.detail.get("exception") in (None, *GATEWAY):
                     continue
                 said = _said(error)

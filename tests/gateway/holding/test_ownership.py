@@ -55,7 +55,9 @@ async def test_of_two_claimants_at_once_one_is_granted_and_one_is_refused() -> N
         await until(lambda: line.of("claim-refused"))
         assert b.lifecycle()["holder"] == "one"
         assert "held by one" in line.of("claim-refused")[0]["reason"]
-        assert (await b.notice("claim-refused")).device == PUMP
+        notice = await b.notice("claim-refused")
+        assert notice.device == PUMP
+        assert "held by one, not by two" in notice.message, "where the document is that is one too many"
 
 
 async def test_of_two_nodes_below_one_child_one_is_granted() -> None:

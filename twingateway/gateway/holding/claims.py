@@ -75,8 +75,10 @@ class Verdict(Enum):
 
 
 REFUSALS: dict[Verdict, str] = {
-    Verdict.HELD: "{device} is held by {holder}; move it before another node can hold it",
-    Verdict.DELETED: "{device} was deleted; create it again before a node can hold it",
+    Verdict.HELD: "{device} is held by {holder}, not by {claimant}, which has a document of it, too: "
+    "`twingateway move` gives it to {claimant}",
+    Verdict.DELETED: "{device} was deleted, and {claimant} has a document of it still: create the twin again "
+    "(`twingateway apply`), or remove the document",
 }
 
 

@@ -271,7 +271,7 @@ class Grants:
 
     def _refuse(self, claim: Claim, verdict: Verdict) -> None:
         holder, peer = self._peers.holder(claim.device), self._peers.via(claim.holder)
-        reason = REFUSALS[verdict].format(device=claim.device, holder=holder)
+        reason = REFUSALS[verdict].format(device=claim.device, holder=holder, claimant=claim.holder)
         self._ledger.notice("claim-refused", reason, claim.device, node=claim.holder)
         self._refused[claim.device] = claim
         if peer is not None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,13 +18,17 @@ from typing import Any, NamedTuple, Protocol
 import structlog
 
 from twingateway.errors import LinkError, NotAuthorized
-from twingateway.gateway.peering.route import Attempt, Dial, Drop, Route
+from twingateway.gateway.peering.route import Attempt, Dial, Drop, Route, Way
 from twingateway.ports.link import Dialer, Knocking, LinkHandler
 
 log = structlog.get_logger("uplink")
 
 #: What the parent is told of a link that is not wanted any more.
 TAKEN_OVER = "another connection took over"
+#: Seconds after which it is told again that a way to the parent fails as it did before; and of how many kinds of
+#: failure that is known.
+TELL_AGAIN = 3600.0
+MOST_TOLD = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,8 @@ class Dialling(ABC):
         self._route = self._new_route()
         self._dials: dict[Attempt, asyncio.Task[None]] = {}
         self._carriers: dict[Attempt, DialledCarrier] = {}
+        self._told: dict[tuple[Way, str], float] = {}
+        """When it was told last, since there was a session, that a way fails for a reason."""
         self._news = asyncio.Event()
 
     @abstractmethod
@@ -143,6 +151,7 @@ class Dialling(ABC):
 
     def opened(self, carrier: DialledCarrier) -> None:
         """The parent let us in."""
+        self._told.clear()
         self._tell(lambda route, now: route.opened(carrier.attempt, now))
 
     def settled(self, carrier: DialledCarrier) -> None:
@@ -158,12 +167,24 @@ class Dialling(ABC):
     def ended(self, carrier: DialledCarrier, error: LinkError | None) -> None:
         self._carriers.pop(carrier.attempt, None)
         if error is not None:
-            log.warning("no link to the parent", parent=carrier.url, reason=error.message, code=error.code)
+            level = logging.WARNING if self._is_news(carrier.attempt.way, error.message) else logging.DEBUG
+            log.log(level, "no link to the parent", parent=carrier.url, reason=error.message, code=error.code)
         if carrier.opened:
             self._tell(lambda route, now: route.closed(carrier.attempt, now))
         else:
             answered = isinstance(error, NotAuthorized)
             self._tell(lambda route, now: route.failed(carrier.attempt, now, answered=answered))
+
+    def _is_news(self, way: Way, reason: str) -> bool:
+        """Whether a person is to read of this failure: a day without a link has thousands that are alike."""
+        now = asyncio.get_running_loop().time()
+        if now < self._told.get((way, reason), -math.inf) + TELL_AGAIN:
+            return False
+        if len(self._told) >= MOST_TOLD:
+            del self._told[next(iter(self._told))]
+        self._told.pop((way, reason), None)
+        self._told[way, reason] = now
+        return True
 
     def _tell(self, what: Callable[[Route, float], None]) -> None:
         what(self._route, asyncio.get_running_loop().time())

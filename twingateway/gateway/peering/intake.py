@@ -38,6 +38,7 @@ class Intake:
         self._peers = peers
         self._inbound = inbound
         self._ledger = ledger
+        self._peer_events = peer_events
         self._handlers: dict[type, Callable[[Peer, Line, Any, float], None]] = {
             RegistersReceived: self._on_registers,
             ResumeNeeded: self._on_resume,
@@ -46,7 +47,7 @@ class Intake:
             PeerStoreChanged: self._on_position,
             PeerRefused: lambda peer, line, event, now: peer_events.refused(peer, event),
             ControlReceived: lambda peer, line, event, now: peer_events.control(peer, event.kind, event.body),
-            FormerProcess: lambda peer, line, event, now: line.close("of a process that has ended"),
+            FormerProcess: self._on_former,
             LocalRolledBack: lambda peer, line, event, now: peer_events.rolled_back(peer, event.forked_at),
             Durable: lambda peer, line, event, now: None,
         }
@@ -97,6 +98,10 @@ class Intake:
 
     def _on_position(self, peer: Peer, line: Line, event: LowAdvanced | PeerStoreChanged, now: float) -> None:
         self._keep_position(peer, event)
+
+    def _on_former(self, peer: Peer, line: Line, event: FormerProcess, now: float) -> None:
+        self._peer_events.turned_away(peer, line)
+        line.close("another process of this name began later")
 
     def _keep_position(self, peer: Peer, event: LowAdvanced | PeerStoreChanged) -> None:
         """How far the peer's store has got, told in its next hello."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from twingateway.gateway.peering.journal_lane import JournalEvents
-from twingateway.gateway.peering.peers import Peer
+from twingateway.gateway.peering.peers import Line, Peer
 from twingateway.sync import events as sync_events
 
 
@@ -25,6 +25,10 @@ class PeerEvents(Protocol):
 
     def reached(self, peer: Peer) -> None:
         """The peer went quiet on a link, or was heard of again."""
+        ...
+
+    def turned_away(self, peer: Peer, line: Line) -> None:
+        """`line` comes from a process in whose place another of the peer's began later; it is about to be closed."""
         ...
 
     def control(self, peer: Peer, kind: str, body: Any) -> None:
