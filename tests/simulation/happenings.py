@@ -326,7 +326,10 @@ async def fill_disk(world: World) -> None:
     disk = world.nodes[name].disk
     disk.low, disk.full = True, world.chance.random() < 0.6
     world.note(f"the disk of {name} {'is full' if disk.full else 'has only the room set aside'}")
-    await asyncio.sleep(world.chance.uniform(0.1, 1.0))
+    lasts = world.chance.uniform(0.1, 1.0)
+    if disk.full:
+        world.full[name] = world.now, world.now + lasts
+    await asyncio.sleep(lasts)
     disk.low = disk.full = False
 
 

@@ -65,3 +65,13 @@ def test_who_has_had_several_rounds_a_moment_ago_has_been_told() -> None:
         talk.round()
     assert talk.word.told_at("edge", 0.5) == talk.now + SETTLED
     assert talk.word.told_at("edge", 1.5) == inf
+
+
+def test_what_a_process_was_told_when_it_could_keep_nothing_any_more_it_was_not_told_if_it_ends() -> None:
+    talk = Talk()
+    for _ in range(2 * TOLD):
+        talk.round()
+    assert talk.word.is_told("edge", 0.5, 100.0)
+    talk.word.ended("edge", kept_until=float(TOLD) - 0.5)
+    assert list(talk.word.rounds("edge", 0.5)) == [1.0, 2.0]
+    assert not talk.word.is_told("edge", 0.5, 100.0)

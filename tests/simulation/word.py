@@ -43,9 +43,13 @@ class Word:
                 if ROOT in (speaker, listener) and (not came or moment > came[-1][0]):
                     came.append((moment, self._now()))
 
-    def ended(self, node: str) -> None:
-        """Its process: what that had not passed on, nobody hears from it."""
+    def ended(self, node: str, kept_until: float = inf) -> None:
+        """Its process: what that had not passed on, nobody hears from it; and what it was told since `kept_until`, it
+        could not keep."""
         self._known[node].clear()
+        came = self._came[ROOT, node]
+        while came and came[-1][1] > kept_until:
+            came.pop()
 
     def rounds(self, node: str, since: float) -> Iterator[float]:
         """When each of those began, at the node, that it had with the root from that moment on."""

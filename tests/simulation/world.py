@@ -12,6 +12,7 @@ import copy
 import random
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 from unittest.mock import patch
 
@@ -35,6 +36,8 @@ TROUBLE, EVENTS, QUIET = 3.0, 50, 45
 STEADY, PATIENT = 3, 10
 #: Bytes of journal that may wait where its cap is to be met.
 SMALL_QUEUE = 1500
+#: Seconds after which a node has written all that its disk had no room for before.
+REFUSED_FOR = 1.5
 #: In all worlds but one of so many operators override what the cloud wants.
 UNDISTURBED = 3
 
@@ -83,6 +86,8 @@ class World:
         self.backups: dict[str, MemoryDisk] = {}
         self.ambushes: dict[str, int] = {}
         """By node: how many steps it has left."""
+        self.full: dict[str, tuple[float, float]] = {}
+        """By node: when its disk was last full, from and to."""
         self.clients: dict[asyncio.Task[None], str] = {}
         """With the node that each asked."""
         self.counter = 0
@@ -125,7 +130,8 @@ class World:
 
     def end(self, name: str) -> asyncio.Task[None] | None:
         """The process is gone from one moment to the next, and its links fall silent."""
-        self.word.ended(name)
+        since, until = self.full.get(name, (inf, -inf))
+        self.word.ended(name, since if self.now < until + REFUSED_FOR else inf)
         life = self.lives.pop(name)
         self.ambushes.pop(name, None)
         if life.up:

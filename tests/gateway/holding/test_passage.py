@@ -9,6 +9,7 @@ import pytest
 from tests.gateway.workbench import PUMP, bench, claim, register, turns
 from twingateway.gateway.state.mint import Draft
 from twingateway.ports.memory_store import MemoryDisk
+from twingateway.sync.hello import Hello, encode_hello
 from twingateway.testing.joined import until
 from twingateway.twin.register import RegisterKey, Section
 
@@ -27,6 +28,16 @@ async def test_a_child_cannot_take_the_way_to_another_living_child() -> None:
         assert SPEED in b.outbox(edge)
         assert b.outbox(thief) == {}
         assert b.gateway.inbound.judge(thief, register("flow", 1, 9)) is not None
+
+
+async def test_a_late_claim_of_a_process_whose_store_is_gone_takes_the_device_from_nobody() -> None:
+    async with bench() as b:
+        edge, line = b.child("edge")
+        edge.session.receive_control(line.number, encode_hello(Hello("edge", b"\xbb", b"its boot", 1, opened=1)), 0.0)
+        for store in ("bb", "aa"):
+            b.gateway.sessions.control(edge, "claim", claim("edge", "pump", store=store))
+            await turns()
+        assert b.lifecycle()["store"] == "bb"
 
 
 @pytest.mark.parametrize("name", ["root", "edge-of-another-tenant"])

@@ -66,7 +66,7 @@ class Passage:
     def on_claim(self, peer: Peer, body: Any) -> None:
         """A child claims devices, for itself or for a node below it."""
         claims = parse_claims(peer.namespace, body)
-        if not claims:
+        if not claims or _is_of_former_store(claims[0], peer):
             return
         holder = claims[0].holder
         objection = self._peers.route_objection(holder, peer)
@@ -197,3 +197,9 @@ class Passage:
         """Not in place of what was told: that can be of another history of the root's."""
         newest = merged(told, registers_of(self._table, device, ROOT_SECTIONS))
         return told + [register for register in newest if register not in told]
+
+
+def _is_of_former_store(claim: Claim, peer: Peer) -> bool:
+    """It is late: its process has ended, and the next one was met before it came, on a link of its own."""
+    known = peer.session.known
+    return claim.holder == peer.name and known is not None and known.store_id.hex() != claim.store
