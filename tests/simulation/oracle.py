@@ -179,12 +179,16 @@ class Oracle:
 
     def is_behind(self, node: str, device: str) -> bool:
         """The root has given the device to another node, or created it anew, and this node does not know it; nor
-        perhaps the root, which was put back to a copy from before that."""
+        perhaps the root, which was put back to a copy from before that, and may grant the same epoch twice."""
         if self.holder_by_root(device) != node:
             return True
         key = lifecycle_key(DeviceId("default", device))
-        here = self._world.nodes[node].gateway.table.get(key)
-        return any(granted_by(here) < granted_by(each.disk.registers.get(key)) for each in self._world.nodes.values())
+        grant = granted_by(self._world.nodes[node].gateway.table.get(key))
+        others = [known for each in self._world.nodes.values() if (known := each.disk.registers.get(key)) is not None]
+        return any(
+            grant < granted_by(other) or (grant == granted_by(other) and fields(other.register).get("holder") != node)
+            for other in others
+        )
 
     def _demand(self, holds: bool, problem: str) -> None:
         if not holds:

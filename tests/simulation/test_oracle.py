@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from dataclasses import replace
 
 import pytest
 
@@ -12,7 +13,7 @@ from tests.simulation.topology import FLAT, ROOT
 from tests.simulation.virtual_time import run
 from tests.simulation.world import World
 from tests.simulation.writes import DONE, HOLDER, LOST, Key, Writes
-from twingateway.gateway.holding.claims import lifecycle_key
+from twingateway.gateway.holding.claims import fields, lifecycle_key
 from twingateway.gateway.state.events import Changed
 from twingateway.ports.memory_store import MemoryDisk
 from twingateway.twin.conflict import Outcome, Verdict
@@ -178,3 +179,23 @@ async def test_only_a_root_that_was_put_back_to_before_a_move_shows_what_is_olde
     assert oracle.problems == ([] if put_back else ["cart went back from 5 to 4"])
     tell(world, 3, 2, 8)
     assert oracle.problems[-1] == "cart went back from 4 to 3"
+
+
+@pytest.mark.parametrize("holder_by_another", ["edge-a", "edge-b"])
+def test_who_holds_a_device_by_one_of_two_grants_of_the_same_epoch_may_be_behind(holder_by_another: str) -> None:
+    async def play(world: World) -> None:
+        for name in world.nodes:
+            world.start(name)
+        await asyncio.sleep(1.0)
+        holder = world.cloud.gateway.peers.holder(CART)
+        assert holder is not None
+        key = lifecycle_key(CART)
+        granted = world.cloud.disk.registers[key]
+        value = {**fields(granted.register), "holder": holder_by_another}
+        other = next(name for name in ("edge-a", "edge-b") if name != holder)
+        world.nodes[other].disk.registers[key] = StoredRegister(replace(granted.register, value=value), 1)
+        assert world.oracle.is_behind(holder, CART.name) == (holder != holder_by_another)
+        for name in list(world.lives):
+            await world.kill(name)
+
+    run(play(flat_world()))
