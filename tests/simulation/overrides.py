@@ -175,7 +175,8 @@ class LocalEdits:
         before, edit.verdict = edit.verdict, verdict.outcome
         first = edit.verdicts.setdefault((verdict.outcome, verdict.by, verdict.time), now)
         again = self.root_replaced >= min(edit.judged_at, first) >= 0
-        if before is verdict.outcome and not (again and edit.write is not None and edit.write.outcome == LOST):
+        is_anew = again and edit.write is not None and (edit.write.outcome == LOST or first == now)
+        if before is verdict.outcome and not is_anew:
             return
         if not again:
             if verdict.outcome not in NEXT[before]:
