@@ -3,7 +3,7 @@
 from tests.sync.test_meeting import hundred_registers
 from tests.sync.world import ROOM, key, of_kind
 from twingateway.sync.acquaintance import FORMER, Acquaintance
-from twingateway.sync.events import FormerProcess, LowAdvanced, PeerStoreChanged
+from twingateway.sync.events import FormerProcess, LowAdvanced, PeerStoreChanged, RegistersReceived
 from twingateway.sync.hello import Hello, encode_control, encode_hello
 from twingateway.sync.knowledge import PeerKnowledge
 
@@ -65,6 +65,19 @@ def test_what_a_former_process_acknowledged_late_does_not_count():
     session.receive_control(2, encode_hello(restored), world.now)
     assert session.receive_state(1, late, world.now) == []
     assert len(session.outbox) == 1
+
+
+def test_what_a_former_process_told_late_is_not_taken_when_the_present_one_was_met():
+    """Its store may have been put back since, and the present one was asked for what it lacks already."""
+    world = hundred_registers()
+    world.edge.write(key("d1"), "lost with the backup")
+    late = world.edge.session.next_frame(1, ROOM, world.now)
+    session = world.cloud.session
+    session.attach(2, datagrams=ROOM, now=world.now, eager=False)
+    session.receive_control(2, encode_hello(Hello("edge", b"store-edge", b"boot 100", 1, opened=100)), world.now)
+    assert session.receive_state(1, late, world.now) == []
+    session.detach(2)
+    assert of_kind(session.receive_state(1, late, world.now), RegistersReceived), "nobody else is there"
 
 
 def test_low_before_the_hello_is_not_believed():

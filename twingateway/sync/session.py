@@ -193,6 +193,8 @@ class Session:
             if len(lane.early) < EARLY_FRAMES:
                 lane.early.append(frame)
             return []
+        if self._is_replaced(lane):
+            return []
         events, registers = lane.receive(parsed, now)
         if events and not self.outbox and self._active is not None:
             self._active.announce(now)
@@ -251,6 +253,13 @@ class Session:
             events.append(ResumeNeeded(hello))
         lane.resume = decision if decision is not Resume.NOTHING else None
         return events
+
+    def _is_replaced(self, lane: Lane) -> bool:
+        """Whether the peer's present process is here on another link. What its former one told may have been lost with
+        its store, and the present one has been asked what it lacks: it says again what it has."""
+        met = [other.hello.process for other in self._lanes.values() if other.hello is not None]
+        known = self.known
+        return known is not None and lane.hello is not None and lane.hello.process != known.process in met
 
     def _meet(self, hello: Hello) -> list[Event]:
         """Note the peer's store and boot. What a former boot acknowledged late may not be true of this one."""
