@@ -75,3 +75,11 @@ def test_what_a_process_was_told_when_it_could_keep_nothing_any_more_it_was_not_
     talk.word.ended("edge", kept_until=float(TOLD) - 0.5)
     assert list(talk.word.rounds("edge", 0.5)) == [1.0, 2.0]
     assert not talk.word.is_told("edge", 0.5, 100.0)
+
+
+def test_what_came_just_before_a_process_ended_it_could_not_keep() -> None:
+    talk = Talk()
+    for _ in range(TOLD):
+        talk.round()
+    talk.word.ended("edge")
+    assert list(talk.word.rounds("edge", 0.5)) == [1.0, 2.0]

@@ -44,10 +44,10 @@ class Word:
                     came.append((moment, self._now()))
 
     def ended(self, node: str, kept_until: float = inf) -> None:
-        """Its process: what that had not passed on, nobody hears from it; and what it was told since `kept_until`, it
-        could not keep."""
+        """Its process: what that had not passed on, nobody hears from it; and what it was told last, or since
+        `kept_until`, it could not keep."""
         self._known[node].clear()
-        came = self._came[ROOT, node]
+        came, kept_until = self._came[ROOT, node], min(kept_until, self._now() - SETTLED)
         while came and came[-1][1] > kept_until:
             came.pop()
 
