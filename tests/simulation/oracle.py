@@ -58,6 +58,8 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 COMPARED = (Section.REPORTED, Section.DESIRED, Section.TAGS, Section.ACK, Section.OVERRIDE, Section.VERDICT)
+#: Section and name of what each device reports.
+SHOWN = (Section.REPORTED, "value")
 #: Registers that one device can have: of all sections and names together.
 REGISTERS = 24
 
@@ -125,7 +127,7 @@ class Oracle:
         only a former holder has, from before the device was moved, is void."""
         world = self._world
         for device, shown in self._shown.items():
-            key = RegisterKey(DeviceId("default", device), Section.REPORTED, "value")
+            key = RegisterKey(DeviceId("default", device), *SHOWN)
             way = world.topology.way_up(self.holder_by_root(device) or ROOT)
             copies = [node.gateway.table.get(key) for name, node in world.running() if name in way]
             copies += [world.nodes[name].disk.registers.get(key) for name in way]
@@ -142,6 +144,10 @@ class Oracle:
         """The root's process has ended; `repaired`: it found out in this life that it is an older copy."""
         self.look()
         self._lose_what_was_shown()
+        for device in self._shown:  # it begins with what it had kept, whatever it had shown
+            stored = self._world.cloud.disk.registers.get(RegisterKey(DeviceId("default", device), *SHOWN))
+            kept = None if stored is None else stored.register.value
+            self._shown[device] = min(self._shown[device], kept if isinstance(kept, int) else 0)
         self.writes.root_died(self._world.now)
         if repaired:
             self._unaware = None
@@ -156,7 +162,7 @@ class Oracle:
 
     def _see(self, event: Changed) -> None:
         register = event.stored.register
-        if register.key.section is not Section.REPORTED or register.key.name != "value":
+        if (register.key.section, register.key.name) != SHOWN:
             return
         device, value = register.key.device.name, register.value
         if not isinstance(value, int):

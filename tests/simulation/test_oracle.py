@@ -199,3 +199,17 @@ def test_who_holds_a_device_by_one_of_two_grants_of_the_same_epoch_may_be_behind
             await world.kill(name)
 
     run(play(flat_world()))
+
+
+async def test_after_its_end_a_root_shows_again_what_it_had_kept_and_from_there_nothing_older() -> None:
+    world = flat_world()
+    for value, seq in ((3, 7), (5, 8)):
+        tell(world, value, 1, seq)
+    kept = Register(RegisterKey(CART, Section.REPORTED, "value"), Version(1, 1, 7), 3, 0)
+    world.cloud.disk.registers[kept.key] = StoredRegister(kept, 7)
+    world.nodes["edge-a"].disk.registers[kept.key] = StoredRegister(replace(kept, value=5), 9)
+    world.oracle.root_died(repaired=False)
+    tell(world, 4, 1, 9)
+    assert world.oracle.problems == []
+    tell(world, 3, 1, 10)
+    assert world.oracle.problems == ["cart went back from 4 to 3"]

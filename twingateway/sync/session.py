@@ -255,8 +255,8 @@ class Session:
         return events
 
     def _is_replaced(self, lane: Lane) -> bool:
-        """Whether the peer's present process is here on another link. What its former one told may have been lost with
-        its store, and the present one has been asked what it lacks: it says again what it has."""
+        """Whether the peer's present process is here on another link. What its former one told may have been lost
+        with its store, and the present one has been asked what it lacks: it says again what it has."""
         met = [other.hello.process for other in self._lanes.values() if other.hello is not None]
         known = self.known
         return known is not None and lane.hello is not None and lane.hello.process != known.process in met

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.gateway.workbench import PUMP, bench, claim, register, turns
+from twingateway.gateway.holding.claims import lifecycle_key
 from twingateway.gateway.state.mint import Draft
 from twingateway.ports.memory_store import MemoryDisk
 from twingateway.sync.hello import Hello, encode_hello
@@ -28,6 +29,18 @@ async def test_a_child_cannot_take_the_way_to_another_living_child() -> None:
         assert SPEED in b.outbox(edge)
         assert b.outbox(thief) == {}
         assert b.gateway.inbound.judge(thief, register("flow", 1, 9)) is not None
+
+
+@pytest.mark.parametrize("epoch", [0, 1])
+async def test_who_held_a_device_once_is_told_durably_that_it_is_anothers(epoch: int) -> None:
+    """It may be started again without a link; who never held it acts on nothing then."""
+    async with bench() as b:
+        (edge, _), (former, line) = b.child("edge"), b.child("former")
+        b.gateway.sessions.control(edge, "claim", claim("edge", "pump"))
+        await until(lambda: b.lifecycle().get("holder") == "edge")
+        b.gateway.sessions.control(former, "claim", claim("former", "pump", epoch=epoch))
+        await until(lambda: line.of("claim-refused"))
+        assert (lifecycle_key(PUMP) in b.outbox(former)) is (epoch > 0)
 
 
 async def test_a_late_claim_of_a_process_whose_store_is_gone_takes_the_device_from_nobody() -> None:
