@@ -42,7 +42,8 @@ __all__ = ["pki"]
 pytestmark = pytest.mark.hurried
 
 MOST = 2**63 - 1
-HELLO = wrap(CONTROL_TOPIC, encode_hello(Hello("edge-2", b"store", b"boot", 0)))
+STORE = b"store"
+HELLO = wrap(CONTROL_TOPIC, encode_hello(Hello("edge-2", STORE, b"boot", 0)))
 
 
 def state(*frames: Frame) -> bytes:
@@ -89,7 +90,7 @@ LIES = {
         {0x87},
     ),
     "hashes that nobody asked for": (control("buckets", hashes=bytes(2048)), {0x82}),
-    "a claim that makes no sense": (control("claim", node="edge-2", store="s", devices=[[1, 2]]), {0x82}),
+    "a claim that makes no sense": (control("claim", node="edge-2", store=STORE.hex(), devices=[[1, 2]]), {0x82}),
     "a frame larger than any": (wrap(STATE_TOPIC, bytes(161 * 1024)), {0x95}),
     "a journal batch before its resume": (journal([1, 1, None, b"j", "edge-2", 1, 0, 0, 0, 1]), {0x82}),
     "a journal acknowledgement of what was never sent": (
@@ -185,7 +186,7 @@ async def test_one_that_replays_a_frame_without_end_is_disconnected_with_a_reaso
 
 async def test_one_that_never_acknowledges_is_disconnected_in_the_end(pki, tmp_path, monkeypatch):
     monkeypatch.setattr(debts, "UNHEEDED", 0.4)
-    claim = control("claim", node="edge-2", store="s", devices=[["valve", 0, [0, 0, 0], False]])
+    claim = control("claim", node="edge-2", store=STORE.hex(), devices=[["valve", 0, [0, 0, 0], False]])
     async with running(pki, tmp_path) as site:
         line = site.line
         peer = await site.meet(Peer(credential(pki), raw=HELLO + claim))
@@ -267,7 +268,7 @@ class Seeing(Peer):
         return said(self.frames, Answer(seen=((1, 1),)))
 
 
-CLAIM = control("claim", node="edge-2", store="s", devices=[["valve", 0, [0, 0, 0], False]])
+CLAIM = control("claim", node="edge-2", store=STORE.hex(), devices=[["valve", 0, [0, 0, 0], False]])
 
 
 async def test_one_that_sees_and_makes_nothing_durable_is_disconnected_with_a_reason(pki, tmp_path, monkeypatch):
@@ -331,7 +332,12 @@ async def test_one_whose_transport_acknowledges_nothing_is_disconnected_with_a_r
 async def test_one_that_claims_devices_without_end_is_disconnected(pki, tmp_path, monkeypatch, root):
     monkeypatch.setattr(grants, "MOST_DEVICES", 50)
     claims = [
-        control("claim", node="edge-2", store="s", devices=[[f"v{batch}-{n}", 0, root, False] for n in range(20)])
+        control(
+            "claim",
+            node="edge-2",
+            store=STORE.hex(),
+            devices=[[f"v{batch}-{n}", 0, root, False] for n in range(20)],
+        )
         for batch in range(10)
     ]
     async with running(pki, tmp_path) as site:

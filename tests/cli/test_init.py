@@ -50,6 +50,8 @@ def test_the_sections_in_comments_are_valid_too(cli: Run, tmp_path: Path) -> Non
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets" / "webhooks").write_text("a long secret")
     file.write_text(re.sub(r"^  # mqtt: \{\}", "  mqtt: {}", text, flags=re.M))
+    cli("pki", "init", tmp_path / "pki")
+    cli("pki", "issue", tmp_path / "pki", "node-1")
     for section in ("broker", "webhooks", "identity", "uplink", "listen"):
         assert f"\n{section}:\n  " in file.read_text()
     result = cli("validate", file)
