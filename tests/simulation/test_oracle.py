@@ -28,6 +28,16 @@ def flat_world() -> World:
     return next(world for world in map(World, range(100)) if world.topology is FLAT)
 
 
+async def started(world: World) -> str:
+    """All nodes run; who holds the cart."""
+    for name in world.nodes:
+        world.start(name)
+    await asyncio.sleep(1.0)
+    holder = world.cloud.gateway.peers.holder(CART)
+    assert holder is not None
+    return holder
+
+
 async def done(world: World, key: Key, value: str | int, work: Awaitable[object]) -> None:
     write = world.oracle.writes.ask(key, value, world.now)
     await work
@@ -47,11 +57,7 @@ async def move_cart(world: World, edge: str) -> None:
 
 async def move_by_a_root_that_is_put_back(world: World) -> None:
     """The first edge wrote 1, the second one, which is gone then, 2; the root's copy knows of neither."""
-    for name in world.nodes:
-        world.start(name)
-    await asyncio.sleep(1.0)
-    first = world.cloud.gateway.peers.holder(CART)
-    assert first is not None
+    first = await started(world)
     second = "edge-b" if first == "edge-a" else "edge-a"
     copy = world.back_up(ROOT)
     await set_speed(world, 1)
@@ -102,11 +108,7 @@ def test_only_a_root_that_was_put_back_since_gives_a_verdict_that_it_gave_before
 
 async def write_what_was_wanted_before_a_move(world: World, how: str) -> list[str]:
     """The first edge does so after the second one, which has the device since, wrote another value; and once more."""
-    for name in world.nodes:
-        world.start(name)
-    await asyncio.sleep(1.0)
-    first = world.cloud.gateway.peers.holder(CART)
-    assert first is not None
+    first = await started(world)
     await set_speed(world, 1)
     world.nodes[first].path.cut = how == "cut off"
     await move_cart(world, "edge-b" if first == "edge-a" else "edge-a")
@@ -135,11 +137,7 @@ def test_who_has_been_told_that_a_device_is_not_its_own_any_more_does_not_write_
 
 async def write_what_was_written_over(world: World, outcome: str) -> list[str]:
     """A holder that has been told everything writes 1 again after 2, of which the outcome is this in the end."""
-    for name in world.nodes:
-        world.start(name)
-    await asyncio.sleep(1.0)
-    holder = world.cloud.gateway.peers.holder(CART)
-    assert holder is not None
+    holder = await started(world)
     for value in (1, 2):
         await set_speed(world, value)
     world.oracle.writes.by_key[SPEED][-1].outcome = outcome

@@ -229,8 +229,7 @@ class Session:
             lane.hello = hello
             lane.outdated()
             return []
-        here = {lane.hello.process for lane in self._lanes.values() if lane.hello is not None}
-        if self._acquaintance.is_former(hello, here):
+        if self._acquaintance.is_former(hello, self._here()):
             lane.hello = hello
             lane.is_former = True
             self._activate_newest()
@@ -257,9 +256,14 @@ class Session:
     def _is_replaced(self, lane: Lane) -> bool:
         """Whether the peer's present process is here on another link. What its former one told may have been lost
         with its store, and the present one has been asked what it lacks: it says again what it has."""
-        met = [other.hello.process for other in self._lanes.values() if other.hello is not None]
         known = self.known
-        return known is not None and lane.hello is not None and lane.hello.process != known.process in met
+        if known is None or lane.hello is None or lane.hello.process == known.process:
+            return False
+        return known.process in self._here()
+
+    def _here(self) -> set[tuple[bytes, bytes]]:
+        """The peer's processes that introduced themselves on a link that is here."""
+        return {lane.hello.process for lane in self._lanes.values() if lane.hello is not None}
 
     def _meet(self, hello: Hello) -> list[Event]:
         """Note the peer's store and boot. What a former boot acknowledged late may not be true of this one."""
