@@ -16,8 +16,7 @@ def backup(
     """Copy a node's store, whole and from one moment, while the node runs or not. Of the node file only what says
     where the store is has to be right.
 
-    To restore: stop the node, put the copy in the place of the store, and
-    remove the files beside it that end in -wal and -shm.
+    `twingateway restore` puts it back.
 
     Examples:
       twingateway backup node.yaml /backup/edge-1.db --force

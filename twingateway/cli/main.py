@@ -20,6 +20,7 @@ from twingateway.cli import (
     move,
     override,
     pki,
+    restore,
     run,
     set,
     validate,
@@ -75,6 +76,7 @@ app.command("demo", rich_help_panel=_NODE)(demo.demo)
 app.command("init", rich_help_panel=_NODE)(init.init)
 app.command("run", rich_help_panel=_NODE)(run.run)
 app.command("backup", rich_help_panel=_NODE)(backup.backup)
+app.command("restore", rich_help_panel=_NODE)(restore.restore)
 app.add_typer(pki.app, name="pki", rich_help_panel=_NODE)
 app.command("validate", rich_help_panel=_DOCUMENTS)(validate.validate)
 app.command("check", rich_help_panel=_DOCUMENTS)(check.check)

@@ -14,8 +14,10 @@ from contextlib import closing
 from pathlib import Path
 
 from twingateway.errors import InvalidConfig, StoreCorrupt, StoreError
+from twingateway.store.fsync import fsync
 from twingateway.store.integrity import require_head, require_whole_file
 from twingateway.store.migrations import APPLICATION_ID, STEPS, require_schema, schema_version
+from twingateway.store.opening import connect_to_read
 from twingateway.store.rows import read_snapshot
 from twingateway.store.writer import translate
 
@@ -37,9 +39,9 @@ def back_up(store: Path, target: Path, *, replace: bool = False) -> int:
         _copy(store, partial)
         _look_over(partial)
         size = partial.stat().st_size
-        _sync(partial)
+        fsync(partial)
         partial.replace(target)
-        _sync(target.parent)
+        fsync(target.parent)
     except OSError as error:
         raise StoreError(f"{target} cannot be written: {error.strerror}") from error
     except (sqlite3.Error, UnicodeDecodeError) as error:
@@ -56,12 +58,7 @@ def _create(partial: Path) -> None:
 
 
 def _copy(store: Path, partial: Path) -> None:
-    """A connection that may only read puts no write-ahead log into the main file when it is closed."""
-    uri = f"{store.resolve().as_uri()}?mode=ro"
-    with (
-        closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT)) as source,
-        closing(sqlite3.connect(partial)) as copy,
-    ):
+    with closing(connect_to_read(store, _BUSY_TIMEOUT)) as source, closing(sqlite3.connect(partial)) as copy:
         if schema_version(source) == 0:
             raise StoreError(f"{store} is empty: has this node ever run?")
         source.backup(copy)
@@ -78,11 +75,3 @@ def _look_over(partial: Path) -> None:
             read_snapshot(copy)
         elif (verdict := copy.execute("PRAGMA integrity_check(1)").fetchone()[0]) != "ok":
             raise StoreCorrupt(f"the store is damaged ({verdict})")
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

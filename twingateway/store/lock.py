@@ -19,11 +19,11 @@ class ProcessLock:
 
     def __init__(self, store: Path) -> None:
         resolved = store.resolve()
-        lock = resolved.with_name(f"{resolved.name}-lock")
+        self.path = resolved.with_name(f"{resolved.name}-lock")
         try:
-            self._descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
-            raise StoreError(f"{lock} cannot be opened: {error.strerror}; check permissions") from error
+            raise StoreError(f"{self.path} cannot be opened: {error.strerror}; check permissions") from error
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from twingateway.errors import StoreError, StoreFull
 from twingateway.ports.store import StoreIdentity
+from twingateway.store.fsync import fsync
 from twingateway.store.identity import begin_boot, store_id
 from twingateway.store.integrity import require_head, require_keys, require_sound
 from twingateway.store.lock import ProcessLock
@@ -68,6 +69,12 @@ def connect(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
 
 
+def connect_to_read(path: Path, timeout: float = BUSY_TIMEOUT) -> sqlite3.Connection:
+    """A connection that may only read, for any one thread at a time: it puts no write-ahead log into the main file
+    when it is closed."""
+    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=timeout, check_same_thread=False)
+
+
 def _begin(path: Path) -> tuple[sqlite3.Connection, StoreIdentity]:
     connection = connect(path)
     try:
@@ -81,15 +88,11 @@ def _create(path: Path) -> None:
     """Make an empty private file whose directory entry is on the disk; one that exists is not touched."""
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-        directory = os.open(path.parent, os.O_RDONLY)
+        fsync(path.parent)
     except FileExistsError:
         return
     except OSError as error:
         raise StoreError(f"it cannot be created: {error.strerror}") from error
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> StoreIdentity:

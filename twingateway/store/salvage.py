@@ -17,6 +17,7 @@ from typing import Generic, TypeVar
 
 from twingateway.errors import StoreCorrupt
 from twingateway.store import history, journal
+from twingateway.store.opening import connect_to_read
 from twingateway.store.rows import Row
 from twingateway.twin.entry import HISTORY, JournalEntry
 
@@ -66,7 +67,7 @@ class Salvage:
 
     def _read(self, node: str) -> Iterator[Salvaged]:
         with suppress(sqlite3.Error):
-            connection = sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True, check_same_thread=False)
+            connection = connect_to_read(self._path)
             try:
                 for placed in _whole(connection, _QUEUE):
                     yield Salvaged(placed.entry, waited=True)

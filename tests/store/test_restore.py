@@ -1,0 +1,122 @@
+"""A copy takes the place of a store whole, or nothing is changed."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from tests.store.test_backup import changes, said
+from twingateway.errors import InvalidConfig, StoreCorrupt, StoreError
+from twingateway.store.backup import back_up
+from twingateway.store.restore import restore
+from twingateway.store.sqlite import open_store
+
+
+async def site(tmp_path: Path) -> tuple[Path, Path]:
+    """A store that a killed node left with 2 in its log, and the copy of it with 1."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    store = await open_store(tmp_path / "node.db")
+    await store.commit(changes(1))
+    back_up(tmp_path / "node.db", tmp_path / "copy")
+    await store.commit(changes(2))
+    for name in ("node.db", "node.db-wal", "node.db-shm"):
+        (folder / name).write_bytes((tmp_path / name).read_bytes())
+    await store.close()
+    return folder / "node.db", tmp_path / "copy"
+
+
+async def test_the_log_of_the_store_that_goes_does_not_reach_the_copy(tmp_path: Path) -> None:
+    path, copy = await site(tmp_path)
+    restored = restore(copy, path)
+    assert restored.size == path.stat().st_size
+    store = await open_store(path)
+    assert await said(store) == ([1, 1], [1])
+    await store.close()
+
+    assert restored.aside == path.with_name("node.db.replaced-1")
+    before = await open_store(restored.aside)
+    assert await said(before) == ([2, 2], [1, 2]), "it is set aside with its log"
+    await before.close()
+
+
+async def test_a_log_without_its_store_does_not_reach_it_either(tmp_path: Path) -> None:
+    path, copy = await site(tmp_path)
+    path.unlink()
+    assert restore(copy, path).aside is None
+    store = await open_store(path)
+    assert await said(store) == ([1, 1], [1])
+    await store.close()
+    aside = restore(copy, path).aside
+    assert aside == path.with_name("node.db.replaced-2"), "the log of another store is not beside it"
+
+
+async def test_each_store_that_goes_has_a_name_of_its_own(tmp_path: Path) -> None:
+    path, copy = await site(tmp_path)
+    gone = [restore(copy, path).aside for _ in range(2)]
+    assert gone == [path.with_name(f"node.db.replaced-{n}") for n in (1, 2)]
+
+
+async def test_while_a_node_runs_nothing_is_changed(tmp_path: Path) -> None:
+    path, copy = await site(tmp_path)
+    store = await open_store(path)
+    with pytest.raises(StoreError, match=f"in use by process {os.getpid()}: stop that node"):
+        restore(copy, path)
+    assert await said(store) == ([2, 2], [1, 2])
+    await store.close()
+
+
+async def test_a_damaged_copy_changes_nothing(tmp_path: Path) -> None:
+    path, copy = await site(tmp_path)
+    connection = sqlite3.connect(copy, isolation_level=None)
+    connection.execute("UPDATE register SET value = '2' WHERE name = 'r0'")
+    connection.close()
+    with pytest.raises(StoreCorrupt):
+        restore(copy, path)
+    store = await open_store(path)
+    assert await said(store) == ([2, 2], [1, 2])
+    await store.close()
+    assert not [each for each in path.parent.iterdir() if "re" in each.suffix], "nothing is left of the try"
+
+
+async def test_a_copy_of_another_store_is_for_who_insists(tmp_path: Path) -> None:
+    path, _ = await site(tmp_path)
+    other = await open_store(tmp_path / "other.db")
+    await other.commit(changes(7))
+    await other.close()
+    with pytest.raises(InvalidConfig, match="of another store"):
+        restore(tmp_path / "other.db", path)
+    restore(tmp_path / "other.db", path, other=True)
+    store = await open_store(path)
+    assert await said(store) == ([7, 7], [7])
+    await store.close()
+
+
+async def test_a_store_that_nobody_can_read_is_replaced_without_a_question(tmp_path: Path) -> None:
+    path, copy = await site(tmp_path)
+    path.write_bytes(b"not a store at all")
+    restore(copy, path)
+    store = await open_store(path)
+    assert await said(store) == ([1, 1], [1])
+    await store.close()
+
+
+async def test_the_copy_belongs_to_who_runs_the_node_if_root_puts_it_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, copy = await site(tmp_path)
+    given: list[tuple[str, int]] = []
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "chown", lambda made, user, group: given.append((made.name, user)))
+    restore(copy, path)
+    assert given == [(name, path.parent.stat().st_uid) for name in ("node.db-lock", "node.db.restored")]
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+async def test_where_there_is_no_folder_it_has_to_be_made(tmp_path: Path) -> None:
+    _, copy = await site(tmp_path)
+    with pytest.raises(InvalidConfig, match="there is no folder"):
+        restore(copy, tmp_path / "nowhere" / "node.db")
