@@ -137,6 +137,7 @@ async def test_a_full_disk_refuses_writes_goes_on_with_the_rest_and_recovers(tmp
             while answer.status_code != 507 and acknowledged < 2000:
                 assert answer.status_code in (200, 202), answer.text
                 acknowledged += 1
+                await put_model(client, acknowledged)  # values replace one another, for long; a model takes room
                 answer = await set_desired(client, "r1", acknowledged + 1)
             assert answer.status_code == 507
             assert answer.json()["code"] == "store-full"
@@ -208,17 +209,20 @@ async def test_an_edge_whose_disk_is_full_carries_out_desired_values_also_after_
         assert device.written == [*((1, value) for value in range(100, 108)), (2, 5)], "once each"
 
 
+async def put_model(client: httpx2.AsyncClient, version: int) -> httpx2.Response:
+    model = {
+        "apiVersion": "edge.iot.org/v1",
+        "kind": "DeviceModel",
+        "metadata": {"name": "large", "version": str(version)},
+        "spec": {"properties": {f"p{n}": {"type": "integer"} for n in range(50)}},
+    }
+    return await client.put(f"/models/large/versions/{version}", json=model)
+
+
 async def until_refused(client: httpx2.AsyncClient) -> str:
     """Store models until the disk takes no more: what is said then."""
     for version in range(1, 2000):
-        properties = {f"p{n}": {"type": "integer"} for n in range(50)}
-        model = {
-            "apiVersion": "edge.iot.org/v1",
-            "kind": "DeviceModel",
-            "metadata": {"name": "large", "version": str(version)},
-            "spec": {"properties": properties},
-        }
-        answer = await client.put(f"/models/large/versions/{version}", json=model)
+        answer = await put_model(client, version)
         if answer.status_code == 507:
             return str(answer.json()["detail"])
         assert answer.status_code == 201, answer.text
