@@ -16,11 +16,13 @@ from twingateway.errors import (
     WriteMismatch,
 )
 from twingateway.gateway.devices.models import read_model
+from twingateway.gateway.devices.setter import Doubt, Setter
+from twingateway.gateway.devices.wishes import Wish
 from twingateway.gateway.state.mint import Draft
 from twingateway.ports.memory_store import MemoryDisk
 from twingateway.testing.joined import until
 from twingateway.twin.ack import Ack, AckState
-from twingateway.twin.register import RegisterKey, Section
+from twingateway.twin.register import RegisterKey, Section, Version
 
 
 @pytest.mark.parametrize("holds", [True, False])
@@ -89,6 +91,18 @@ async def test_after_a_write_that_may_be_on_its_way_still_the_next_value_goes_be
     assert await set_back_after(error) == [("speed", 20), ("speed", 30), ("speed", 20)]
 
 
+async def test_what_the_device_took_it_holds_though_another_value_was_rejected_since() -> None:
+    async with rig(model="pump@1") as r:
+        await r.b.gateway.models.add("default", read_model(MODEL))
+        await r.desire(value=20)
+        await r.said(AckState.APPLIED, "")
+        await r.desire(value=101)
+        await until(lambda: (ack := r.ack()) is not None and ack.state is AckState.REJECTED)
+        await r.desire(value=20)
+        await r.said(AckState.APPLIED, "")
+        assert r.driver.written == [("speed", 20)]
+
+
 @pytest.mark.parametrize("had_written", [True, False])
 async def test_after_a_crash_behind_the_attempt_the_device_itself_says_whether_it_was_written(
     had_written: bool,
@@ -123,6 +137,18 @@ async def test_a_device_that_was_handed_over_is_asked_whether_it_holds_what_was_
         r.actuator.nudge()
         await turns()
         assert r.driver.reads == 1, "it is asked once"
+
+
+@pytest.mark.parametrize("holds", [True, False])
+async def test_what_a_device_that_was_handed_over_says_it_holds_is_known_from_then_on(holds: bool) -> None:
+    driver = FakeDriver()
+    driver.values["speed"] = 20 if holds else 7
+    setter = Setter(driver, {})
+    setter.took("speed", 20)
+    setter.lost_sight("speed")
+    assert await setter.ask(Wish("speed", 20, Version(1, 1, 1)), 20, 20) == (holds, driver.values["speed"])
+    again = setter.doubt(Wish("speed", 20, Version(1, 1, 2)), 20, was_begun=False)
+    assert again is (Doubt.UNKNOWN if holds else Doubt.NONE)
 
 
 async def test_what_was_applied_before_is_believed_where_the_device_cannot_say() -> None:

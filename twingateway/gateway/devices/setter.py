@@ -42,7 +42,8 @@ class Setter:
         self._done: dict[str, str] = {}
         """By property: the mark of what this process attempted last."""
         self._taken: dict[str, Value] = {}
-        """By property: what the device took last, since the ack of the next version says nothing of it."""
+        """By property: what the device took last, and nothing was written over it since. An ack says so only until
+        something is said of the next value, though that never comes to the device."""
         self._touched: set[str] = set()
         """Read or written, and no write failed since, nor was the device handed over: what it holds of others is not
         known."""
@@ -65,11 +66,11 @@ class Setter:
     def settled(self, name: str) -> None:
         """The outcome of what was begun is on record."""
         self._begun.pop(name, None)
-        self._taken.pop(name, None)
 
     def lost_sight(self, name: str) -> None:
         """The device was handed over: what it holds may be another's word."""
         self._touched.discard(name)
+        self._taken.pop(name, None)
 
     def doubt(self, wish: Wish, value: Value, *, was_begun: bool) -> Doubt:
         """Whether the device may have this value already, so that it is asked before it is written. What it took last
@@ -94,7 +95,10 @@ class Setter:
                 raise
             return self._done.get(wish.name, wish.mark) in (wish.mark, wish.override), believed
         self._touched.add(wish.name)
-        return self._driver.matches(wish.name, value, observed), observed
+        holds_it = self._driver.matches(wish.name, value, observed)
+        if holds_it:
+            self._taken[wish.name] = observed
+        return holds_it, observed
 
     async def set(
         self, wish: Wish, value: Value, doubt: Doubt, left: Callable[[], float | None], *, may_repeat: bool
