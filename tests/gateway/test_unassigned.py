@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
+from tests.gateway.workbench import turns
+from twingateway.errors import DeviceUnreachable
 from twingateway.gateway.holding.claims import fields, lifecycle_key
 from twingateway.gateway.state.events import Listening, Notice
+from twingateway.ports.store import Changes
 from twingateway.testing.joined import FakeMachine, MemoryNode, until
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.register import Section
@@ -114,3 +119,31 @@ async def test_a_device_that_was_moved_away_and_back_is_stopped_and_run_again() 
             await until(lambda: reported(cloud) == 7.0)
             await until(lambda: not is_run(other))
             await until(lambda: cloud.gateway.queries.presence(PUMP).state == "online")
+
+
+async def test_what_it_said_last_is_not_said_under_the_grant_of_the_node_that_was_given_it() -> None:
+    cloud, edge = pair()
+    other = MemoryNode("other")
+    other.machines["pump"] = FakeMachine({"flow": 5.0}, frozenset({"speed"}))
+    async with cloud.running(), edge.running(cloud), other.running(cloud):
+        await until(lambda: reported(cloud) == 1.0)
+        commit, gate = edge.gateway.store.commit, asyncio.Event()
+
+        async def slowly(changes: Changes) -> None:
+            await gate.wait()
+            await commit(changes)
+
+        edge.gateway.store.commit = slowly  # type: ignore[method-assign]
+        machine = edge.machines["pump"]
+        assert machine.port is not None
+        machine.port.offline(DeviceUnreachable("pump is off"))
+        await turns()
+        machine.say(flow=2.0)
+        await cloud.gateway.commands.move(PUMP, "other")
+        await until(lambda: reported(cloud) == 5.0)
+        await until(lambda: not is_run(edge))
+        gate.set()
+        for _ in range(3):  # what waited for the first, and what waited for that
+            await edge.gateway.committer.submit()
+            await turns()
+        assert reported(edge) is None

@@ -104,6 +104,25 @@ async def test_what_a_device_reports_goes_with_what_is_said_of_it_in_one_step() 
         assert b.value(Section.REPORTED, "flow") == 3, "nothing new is said of it"
 
 
+async def test_what_waits_of_a_device_that_is_another_s_now_is_not_said() -> None:
+    async with bench() as b:
+        statements = Statements(b.gateway.table, b.gateway.ledger, b.tasks)
+        b.store.error = FULL
+        statements.say({STATE: "offline"})
+        await turns()
+        statements.drop(PUMP, [Section.REPORTED])
+        assert statements.value(STATE) == "offline"
+        b.store.gate.clear()
+        b.store.error = None
+        statements.say({STATE: "online"})
+        statements.drop(PUMP, [Section.REPORTED, Section.PRESENCE])
+        assert statements.value(STATE) is None
+        b.store.gate.set()
+        statements.say({RegisterKey(PUMP, Section.PRESENCE, "adapter"): "fake"})
+        await until(lambda: b.value(Section.PRESENCE, "adapter") == "fake")
+        assert b.value(Section.PRESENCE, "state") is None
+
+
 async def test_no_value_waits_for_a_store_that_refuses_statements() -> None:
     async with bench() as b:
         statements = Statements(b.gateway.table, b.gateway.ledger, b.tasks)

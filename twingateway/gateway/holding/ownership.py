@@ -279,6 +279,7 @@ class Ownership:
     def _taken(self, device: DeviceId) -> None:
         self.tell_taken(device)
         self._restored.pop(device, None)
+        self._statements.drop(device, _DROPPED)
         if self._grants is None:  # what it said here is of no use to anybody now; should it return, the root gives it
             self._ledger.drop(self._table.sections(device, _DROPPED))
         # The claim is refused now and remembered: should the device be free again, it is this node's at once.

@@ -12,7 +12,7 @@ quality that the one before it had. While the store refuses, values do not wait.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from types import MappingProxyType
 
 from twingateway.errors import StoreError, Unavailable
@@ -76,6 +76,12 @@ class Statements:
                 self._owed[key] = Draft(key, value)
                 if not self._is_refused:
                     self._speaking.add(key.device)
+
+    def drop(self, device: DeviceId, sections: Collection[Section]) -> None:
+        """Do not say what waits: the device is another's now, and it would be said under that one's grant."""
+        for waiting in (self._unreported, self._owed, self._writing):
+            for key in [key for key in waiting if key.device == device and key.section in sections]:
+                del waiting[key]
 
     async def renew(self, keys: Iterable[RegisterKey]) -> None:
         """Say what was said last of these again, under a new epoch; returns when it is durable. In turn with all
@@ -152,7 +158,7 @@ class Statements:
                 self._owed.setdefault(key, draft)
                 return False
             finally:
-                del self._writing[key]
+                self._writing.pop(key, None)
         self._renewed.discard(key)
         return True
 
