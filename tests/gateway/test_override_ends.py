@@ -10,8 +10,9 @@ from twingateway.gateway.gateway import Gateway
 from twingateway.gateway.holding.claims import lifecycle_key
 from twingateway.ports.store import Changes
 from twingateway.testing.joined import until
+from twingateway.twin.desired import plain
 from twingateway.twin.override import Override
-from twingateway.twin.register import Section
+from twingateway.twin.register import RegisterKey, Section
 
 ANEW: dict[str, Any] = {
     "apiVersion": "edge.iot.org/v1",
@@ -69,3 +70,36 @@ async def test_what_a_root_keeps_that_was_put_back_is_no_newer_word_than_the_ove
         await both.calm()
         assert both.written == [23, 25]
         assert await both.events(both.cloud, "conflict") == []
+
+
+async def test_what_was_accepted_and_withdrawn_is_taken_back_though_only_the_verdict_is_left() -> None:
+    """The root is put back to before both, and what the withdrawal made of the value never came to the edge."""
+    async with joined() as both:
+        old = both.backup(both.cloud)
+        commit, verdicts, left = both.root.store.commit, 0, None
+        desired = RegisterKey(PUMP, Section.DESIRED, SPEED)
+
+        async def withdrawn_too_late(changes: Changes) -> None:
+            nonlocal verdicts, left
+            verdicts += any(stored.register.key.section is Section.VERDICT for stored in changes.registers)
+            if verdicts == 2 and left is None:
+                await until(lambda: plain(both.edge.disk.registers[desired].register.value) == 99)
+                left = both.edge.disk.registers[desired]
+            await commit(changes)
+            if verdicts == 1 and both.state(both.edge) is not None:
+                await both.holder.overrides.withdraw(PUMP, SPEED, "olaf")
+
+        both.root.store.commit = withdrawn_too_late  # type: ignore[method-assign]
+        await both.override(99)
+        await both.applied(10)
+        await both.calm()
+        await both.stop(both.edge)
+        await both.stop(both.cloud)
+        assert left is not None
+        both.edge.disk.registers[desired] = left
+        both.cloud.disk = old
+        await both.start(both.cloud)
+        await both.start(both.edge)
+        await until(lambda: both.desired(both.edge) is not None)
+        await both.calm(lambda: both.ack() == "applied" and both.desired() == 10)
+        assert both.pump.values[SPEED] == 10

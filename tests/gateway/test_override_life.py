@@ -121,6 +121,26 @@ async def test_a_new_one_after_a_withdrawn_one_is_no_conflict_with_it() -> None:
         assert await both.events(both.cloud, "conflict", "conflict-open") == []
 
 
+async def test_a_new_one_does_not_hide_that_the_one_before_it_was_withdrawn_too_late() -> None:
+    """The holder has the verdict, and the root has not heard yet that there is nothing left to accept."""
+    async with joined() as both:
+        both.edge.path.cut_down = True
+        await both.override(98)
+        await until(lambda: both.desired() == 98)
+        both.edge.path.cut_up = True
+        await both.holder.overrides.withdraw(PUMP, SPEED, "olaf")
+        await until(lambda: both.written == [98, 10])
+        both.edge.path.cut_down = False
+        await until(lambda: both.desired(both.edge) == 98)
+        await both.override(99)
+        await until(lambda: both.written == [98, 10, 99])
+        await both.holder.overrides.withdraw(PUMP, SPEED, "olaf")
+        both.edge.path.cut_up = False
+        await both.applied(10)
+        await quiet(both)
+        assert both.written == [98, 10, 99, 10]
+
+
 async def test_later_writes_of_the_cloud_are_followed_as_ever() -> None:
     async with joined("edge-wins") as both:
         both.cut()
@@ -224,6 +244,21 @@ async def test_what_stood_below_one_that_never_reached_the_device_is_not_written
         await both.applied(10)
         await quiet(both)
         assert both.written == []
+
+
+async def test_what_the_device_took_it_holds_though_another_override_stood_over_it_that_it_never_saw() -> None:
+    async with joined() as both:
+        both.cut()
+        await both.override(99)
+        await both.calm_here()
+        assert both.pump.port is not None
+        both.pump.port.offline(DeviceUnreachable("unplugged"))
+        await both.override(88)
+        await until(lambda: "unplugged" in str(both.holder.queries.overrides(PUMP)))
+        await both.override(99)
+        both.pump.port.online()
+        await both.calm_here()
+        assert both.written == [99]
 
 
 async def test_a_verdict_between_attempt_and_write_does_not_make_the_outcome_unknown() -> None:

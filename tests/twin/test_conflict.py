@@ -53,38 +53,44 @@ def outcome_of(*about: object) -> tuple[Outcome, bool, bool] | None:
     return None if found is None else (found.outcome, found.conflict, found.changes)
 
 
+#: The version of the verdict's register: whatever is desired came later.
+JUDGED = Version(1, 1, 1)
 ACCEPTED, LOST = (Outcome.ACCEPTED, False, True), (Outcome.LOST, True, False)
 PREVAILED, OPENED = (Outcome.ACCEPTED, True, True), (Outcome.OPEN, True, False)
 
 
 @pytest.mark.parametrize("policy", list(ConflictPolicy))
 def test_nobody_else_changed_it(policy: ConflictPolicy) -> None:
-    assert outcome_of(override(), desired(1, 10), None, policy) == ACCEPTED
-    assert outcome_of(override(base=0), None, None, policy) == ACCEPTED
-    assert outcome_of(override(base=0), desired(1, None), None, policy) == ACCEPTED
-    assert outcome_of(override(), desired(2, 99), None, policy) == ACCEPTED, "both wanted the same"
-    assert outcome_of(override(), desired(2, 99.0), None, policy) == ACCEPTED, "as JSON has it"
+    assert outcome_of(override(), desired(1, 10), None, JUDGED, policy) == ACCEPTED
+    assert outcome_of(override(base=0), None, None, JUDGED, policy) == ACCEPTED
+    assert outcome_of(override(base=0), desired(1, None), None, JUDGED, policy) == ACCEPTED
+    assert outcome_of(override(), desired(2, 99), None, JUDGED, policy) == ACCEPTED, "both wanted the same"
+    assert outcome_of(override(), desired(2, 99.0), None, JUDGED, policy) == ACCEPTED, "as JSON has it"
 
 
 @pytest.mark.parametrize(("policy", "expected"), [(CLOUD, LOST), (EDGE, PREVAILED), (MANUAL, OPENED)])
 def test_somebody_did(policy: ConflictPolicy, expected: object) -> None:
-    assert outcome_of(override(), desired(2, 50), None, policy) == expected
-    assert outcome_of(override(), desired(2, None), None, policy) == expected, "it was removed"
-    assert outcome_of(override(), None, None, policy) == expected, "it was removed, and the tombstone collected"
-    assert outcome_of(override(), desired(2, 50, "b.7"), None, policy) == expected, "by another line's override"
+    assert outcome_of(override(), desired(2, 50), None, JUDGED, policy) == expected
+    assert outcome_of(override(), desired(2, None), None, JUDGED, policy) == expected, "it was removed"
+    assert outcome_of(override(), None, None, JUDGED, policy) == expected, (
+        "it was removed, and the tombstone collected"
+    )
+    assert outcome_of(override(), desired(2, 50, "b.7"), None, JUDGED, policy) == expected, (
+        "by another line's override"
+    )
 
 
 @pytest.mark.parametrize("policy", list(ConflictPolicy))
 def test_a_root_that_was_put_back_said_the_same_again(policy: ConflictPolicy) -> None:
     again = replace(desired(1, 10), version=Version(1, 2, 1))
-    assert outcome_of(override(), again, None, policy) == ACCEPTED
+    assert outcome_of(override(), again, None, JUDGED, policy) == ACCEPTED
     assert followed(override(), again, None, ZERO, policy) is Source.OVERRIDE
 
 
 @pytest.mark.parametrize("policy", list(ConflictPolicy))
 @pytest.mark.parametrize("outcome", list(Outcome))
 def test_what_was_judged_is_not_judged_again(policy: ConflictPolicy, outcome: Outcome) -> None:
-    assert judge(override(), desired(2, 50), verdict(outcome), policy) is None
+    assert judge(override(), desired(2, 50), verdict(outcome), JUDGED, policy) is None
 
 
 @pytest.mark.parametrize("policy", list(ConflictPolicy))
@@ -96,38 +102,56 @@ def test_what_a_later_one_that_was_judged_had_replaced_is_over(
     """It comes back with the store of its holder, or of the root."""
     late, wanted = verdict(outcome, 2, line, said=8), desired(9, 50, f"{line}.2")
     for former in (override(said=7), override(said=7, withdrawn="olaf")):
-        assert judge(former, wanted, late, policy) is None
+        assert judge(former, wanted, late, JUDGED, policy) is None
         assert decide(former, wanted, late, edge=True) is None
         assert not is_open(former, late)
         assert followed(former, wanted, late, Version(1, 1, 8), policy) is Source.DESIRED
     assert is_settled(override(said=7), wanted, late, Version(1, 1, 8))
-    assert judge(override(said=9), wanted, late, policy) is not None, "it is later"
-    assert judge(override(), wanted, late, policy) is not None, "of an earlier release nobody knows"
+    assert judge(override(said=9), wanted, late, JUDGED, policy) is not None, "it is later"
+    assert judge(override(), wanted, late, JUDGED, policy) is not None, "of an earlier release nobody knows"
 
 
 @pytest.mark.parametrize("policy", list(ConflictPolicy))
 def test_an_accepted_override_is_no_reason_against_the_next_of_its_line(policy: ConflictPolicy) -> None:
     accepted = verdict(Outcome.ACCEPTED, before=10)
-    found = judge(override(77, number=2), desired(2, 99, "a.1"), accepted, policy)
+    found = judge(override(77, number=2), desired(2, 99, "a.1"), accepted, JUDGED, policy)
     assert found is not None
     assert (found.outcome, found.conflict, found.before) == (Outcome.ACCEPTED, False, 10)
 
 
 def test_a_person_s_decision_is() -> None:
     accepted = verdict(Outcome.ACCEPTED, by="dora")
-    assert outcome_of(override(77, number=2), desired(2, 99, "a.1"), accepted, MANUAL) == OPENED
+    assert outcome_of(override(77, number=2), desired(2, 99, "a.1"), accepted, JUDGED, MANUAL) == OPENED
 
 
 def test_what_was_withdrawn_is_taken_back_where_it_was_accepted() -> None:
     gone = override(withdrawn="olaf")
-    assert outcome_of(gone, desired(1, 10), None, CLOUD) == (Outcome.WITHDRAWN, False, False)
-    assert outcome_of(gone, desired(2, 50), verdict(Outcome.OPEN), MANUAL) == (Outcome.WITHDRAWN, False, False)
-    found = judge(gone, desired(2, 99, "a.1"), verdict(Outcome.ACCEPTED, before=10), CLOUD)
+    assert outcome_of(gone, desired(1, 10), None, JUDGED, CLOUD) == (Outcome.WITHDRAWN, False, False)
+    assert outcome_of(gone, desired(2, 50), verdict(Outcome.OPEN), JUDGED, MANUAL) == (
+        Outcome.WITHDRAWN,
+        False,
+        False,
+    )
+    found = judge(gone, desired(2, 99, "a.1"), verdict(Outcome.ACCEPTED, before=10), JUDGED, CLOUD)
     assert found is not None
     assert (found.outcome, found.changes, found.before) == (Outcome.WITHDRAWN, True, 10)
-    assert outcome_of(gone, desired(3, 50), verdict(Outcome.ACCEPTED), CLOUD) == (Outcome.WITHDRAWN, False, False)
-    assert judge(gone, desired(1, 10), verdict(Outcome.WITHDRAWN), CLOUD) is None
-    assert judge(gone, desired(1, 10), verdict(Outcome.LOST), CLOUD) is None
+    assert outcome_of(gone, desired(3, 50), verdict(Outcome.ACCEPTED), JUDGED, CLOUD) == (
+        Outcome.WITHDRAWN,
+        False,
+        False,
+    )
+    assert judge(gone, desired(1, 10), verdict(Outcome.WITHDRAWN), JUDGED, CLOUD) is None
+    assert judge(gone, desired(1, 10), verdict(Outcome.LOST), JUDGED, CLOUD) is None
+
+
+def test_what_stands_still_though_it_was_withdrawn_is_taken_back() -> None:
+    """The root was put back to before either, and was given the verdict, but not what came of it."""
+    gone, withdrawn = override(withdrawn="olaf"), verdict(Outcome.WITHDRAWN, before=10)
+    found = judge(gone, desired(2, 99, "a.1"), withdrawn, Version(1, 1, 3), CLOUD)
+    assert found is not None
+    assert (found.outcome, found.changes, found.before) == (Outcome.WITHDRAWN, True, 10)
+    assert judge(gone, desired(4, 10, "a.1"), withdrawn, Version(1, 1, 3), CLOUD) is None, "it was taken back"
+    assert judge(gone, desired(2, 50), withdrawn, Version(1, 1, 3), CLOUD) is None, "it does not stand"
 
 
 def test_only_what_is_open_can_be_decided() -> None:
@@ -218,7 +242,8 @@ class Ends:
     def up(self) -> None:
         if self.override is not None:
             self.at_root = self.override
-            found = judge(self.override, self.desired, self.root_verdict(), self.policy)
+            judged = ZERO if self.verdict is None else self.verdict.version
+            found = judge(self.override, self.desired, self.root_verdict(), judged, self.policy)
             if found is not None:
                 if found.conflict:
                     held = None if self.desired is None else plain(self.desired.value)

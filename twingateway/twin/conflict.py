@@ -97,16 +97,23 @@ class Judgement:
 
 
 def judge(
-    override: Override, desired: Register | None, verdict: Verdict | None, policy: ConflictPolicy
+    override: Override,
+    desired: Register | None,
+    verdict: Verdict | None,
+    judged: Version,
+    policy: ConflictPolicy,
 ) -> Judgement | None:
     """What becomes of an override as it is now; None if that was decided before. `desired`: as the root has it;
-    `verdict`: the newest on this property."""
+    `verdict`: the newest on this property, whose register has the version `judged`. What that verdict made of the
+    desired value has a greater one: a root that was put back may have been given the one without the other."""
     settled = _outcome(override, verdict)
     before = _before(desired, verdict, override)
     if override.withdrawn is not None:
-        if settled in (Outcome.WITHDRAWN, Outcome.LOST):
+        stands = _is_of_line(desired, override)
+        is_left_over = stands and desired is not None and desired.version < judged
+        if settled is Outcome.LOST or (settled is Outcome.WITHDRAWN and not is_left_over):
             return None
-        return Judgement(Outcome.WITHDRAWN, changes=_is_of_line(desired, override), before=before)
+        return Judgement(Outcome.WITHDRAWN, changes=stands, before=before)
     if settled is not None:
         return None
     held = None if desired is None else desired.value
@@ -176,9 +183,10 @@ def is_open(override: Override, verdict: Verdict | None) -> bool:
 
 
 def is_settled(override: Override, desired: Register | None, verdict: Verdict | None, judged: Version) -> bool:
-    """Decided, and what was decided is here: the next override begins a line of its own."""
+    """Decided, and what was decided is here: the next override begins a line of its own. Of one that was withdrawn
+    and accepted all the same the root is still to take the value back, and learns that from the next of its line."""
     outcome = _outcome(override, verdict)
-    if outcome in (None, Outcome.OPEN):
+    if outcome in (None, Outcome.OPEN) or (outcome is Outcome.ACCEPTED and override.withdrawn is not None):
         return False
     return outcome is Outcome.LOST or (desired is not None and desired.version > judged)
 

@@ -152,8 +152,8 @@ class Verdicts:
                 if override is not None and self._can_judge(device):
                     if self._may_lack(device, override):
                         return False
-                    verdict, _ = verdict_of(self._table, device, name)
-                    judgement = judge(override, desired, verdict, self._wishes.policy(device, name))
+                    verdict, judged = verdict_of(self._table, device, name)
+                    judgement = judge(override, desired, verdict, judged, self._wishes.policy(device, name))
                     fault = self._fault(device, name, override)
                     if judgement is not None and fault is not None:
                         await self._refuse(device, name, override, desired, fault)
