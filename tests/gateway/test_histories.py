@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from twingateway.gateway.holding.claims import fields, lifecycle_key
+from twingateway.gateway.holding.claims import Claim, fields, lifecycle_key
 from twingateway.gateway.holding.restored import Restored
 from twingateway.ports.memory_store import MemoryDisk, MemoryStore
 from twingateway.ports.store import StoreIdentity
@@ -20,7 +20,7 @@ from twingateway.twin.identity import DeviceId
 from twingateway.twin.register import ZERO, Register, RegisterKey, Section, Version
 from twingateway.twin.value import Value
 
-PUMP = DeviceId("default", "pump")
+PUMP, VALVE_ID = DeviceId("default", "pump"), DeviceId("default", "valve")
 VALVE: dict[str, Value] = {"apiVersion": "edge.iot.org/v1", "kind": "DeviceTwin", "metadata": {"name": "valve"}}
 
 
@@ -237,6 +237,87 @@ async def test_of_what_a_claimant_and_the_node_between_know_of_a_lost_move_the_l
         assert cloud.gateway.peers.holder(PUMP) == "other"
 
 
+@pytest.mark.parametrize("below", ["cloud", "region"])
+async def test_of_two_lost_moves_the_later_counts_also_if_the_earlier_is_heard_of_first(below: str) -> None:
+    """The later one was back to the holder by the copy, which is there, and has not claimed yet."""
+    cloud, region, edge = tree()
+    other = rival()
+    parent = region if below == "region" else cloud
+    async with running(cloud, region), edge.running(parent):
+        await quiet(cloud, edge)
+        old = backup(cloud)
+        async with other.running(cloud):
+            await cloud.gateway.commands.move(PUMP, "other")
+            await quiet(cloud, other)
+        await cloud.gateway.commands.move(PUMP, "edge")
+        await until(lambda: edge.gateway.ownership.held(PUMP))
+        granted = cloud.gateway.table.get(lifecycle_key(PUMP)).register
+        await until(lambda: edge.disk.registers[lifecycle_key(PUMP)].register == granted)
+    cloud.disk = old
+    late: list[Claim] = []
+    async with running(cloud, region):
+        grants = cloud.gateway.repair._grants
+        assert grants is not None
+        judge = grants.on_claims
+
+        def on_claims(claims: list[Claim]) -> None:
+            if claims[0].holder == "edge":
+                late.extend(claims)
+            else:
+                judge(claims)
+
+        grants.on_claims = on_claims  # type: ignore[method-assign]
+        async with edge.running(parent):
+            await until(lambda: cloud.gateway.repair.repairs == 1)
+            late.clear()  # they went with the link
+            await until(lambda: late != [])
+            async with other.running(cloud):
+                await until(lambda: has_adopted(cloud))
+                await quiet(cloud, other)
+                judge(late)
+                await until(lambda: edge.gateway.ownership.held(PUMP))
+                await until(lambda: other.gateway.ownership.is_taken(PUMP))
+                assert cloud.gateway.peers.holder(PUMP) == "edge"
+
+
+async def test_whose_device_another_wrote_meanwhile_by_the_copy_asks_it_what_it_holds() -> None:
+    cloud, _, edge = tree()
+    other = rival()
+    async with running(cloud, edge):
+        await quiet(cloud, edge)
+        await apply(cloud, edge, 1)
+        old = backup(cloud)
+        async with other.running(cloud):
+            await cloud.gateway.commands.move(PUMP, "other")
+            await apply(cloud, other, 2)
+            await until(lambda: cloud.gateway.queries.ack(PUMP, "speed").settled)
+            await quiet(cloud, other)
+    cloud.disk, edge.disk = old, MemoryDisk()
+    edge.machines["pump"].values["speed"] = 2
+    async with running(cloud, edge):
+        await until(lambda: edge.machines["pump"].values["speed"] == 1)
+        await quiet(cloud, edge)
+        other.machines["pump"].values["speed"] = 1
+        async with other.running(cloud):
+            await until(lambda: other.machines["pump"].values["speed"] == 2)
+            assert cloud.gateway.peers.holder(PUMP) == "other"
+
+
+async def test_who_was_given_a_device_by_the_copy_hears_of_a_lost_move_when_it_claims() -> None:
+    cloud, _, edge = tree()
+    other = rival()
+    async with running(cloud, edge):
+        await quiet(cloud, edge)
+        old = backup(cloud)
+    async with running(cloud, other):
+        await cloud.gateway.commands.move(PUMP, "other")
+        await quiet(cloud, other)
+    cloud.disk = old
+    async with running(cloud, other), edge.running(cloud):
+        await until(lambda: edge.gateway.ownership.is_taken(PUMP))
+        assert cloud.gateway.peers.holder(PUMP) == "other"
+
+
 async def test_a_root_that_was_put_back_to_a_copy_from_before_it_was_repaired_hears_so_from_a_holder() -> None:
     """Nobody knows its former identity any more, and what it lost may have numbers above all that it issues."""
     distance = b""
@@ -322,7 +403,7 @@ async def test_what_a_former_holder_knows_from_before_the_copy_is_no_news() -> N
         old = backup(cloud)
         await cloud.gateway.commands.put(VALVE, "default")
         async with edge.running(cloud):
-            lost = cloud.gateway.table.get(lifecycle_key(DeviceId("default", "valve")))
+            lost = cloud.gateway.table.get(lifecycle_key(VALVE_ID))
             await until(lambda: edge.disk.peers["cloud"].lsn >= lost.lsn)
     cloud.disk = old
     async with running(cloud):
@@ -389,7 +470,7 @@ async def put_back_once(cloud: MemoryNode, edge: MemoryNode, other: MemoryNode) 
         first = backup(cloud)
         async with other.running(cloud):
             await apply(cloud, edge, 1)
-            lost = cloud.gateway.table.get(lifecycle_key(DeviceId("default", "valve")))
+            lost = cloud.gateway.table.get(lifecycle_key(VALVE_ID))
             await until(lambda: (known := other.disk.peers.get("cloud")) is not None and known.lsn >= lost.lsn)
     cloud.disk = first
     async with cloud.running():
@@ -434,6 +515,57 @@ async def test_what_who_was_there_since_one_restore_knows_is_newer_than_what_it_
             await quiet(cloud, edge)
             assert value(cloud, Section.DESIRED, "speed") == value(edge, Section.DESIRED, "speed") == 54
             assert edge.machines["pump"].values["speed"] == 54
+
+
+async def apply_to_valve(cloud: MemoryNode, other: MemoryNode, speed: int) -> None:
+    await cloud.gateway.commands.patch(VALVE_ID, {"spec": {"desiredProperties": {"speed": speed}}})
+    await until(lambda: other.machines["valve"].values.get("speed") == speed)
+    await until(lambda: all(peer.line and not peer.session.outbox for peer in cloud.gateway.peers))
+
+
+@pytest.mark.parametrize("lost", ["made anew", "written after a repair"])
+async def test_what_was_written_between_two_restores_is_newer_than_what_was_lost_the_first_time(lost: str) -> None:
+    """Who tells the root of the second one knows nothing of the pump, and its holder nothing of the second one."""
+    cloud, _, edge = tree()
+    other = MemoryNode("other")
+    other.machines["valve"] = FakeMachine({"flow": 2.0}, frozenset({"speed"}))
+    async with running(cloud, edge), other.running(cloud):
+        await quiet(cloud, edge)
+        await until(lambda: other.gateway.ownership.held(VALVE_ID))
+        first = backup(cloud)
+        await apply(cloud, edge, 1)
+        if lost == "made anew":
+            await cloud.gateway.commands.delete(PUMP)
+            made: Value = {**VALVE, "metadata": {"name": "pump"}, "spec": {"desiredProperties": {"speed": 9}}}
+            await cloud.gateway.commands.put(made, "default")
+            await until(lambda: edge.machines["pump"].values.get("speed") == 9)
+        await apply_to_valve(cloud, other, 1)
+    if lost == "written after a repair":
+        cloud.disk = first
+        async with running(cloud):
+            first = backup(cloud)
+            async with edge.running(cloud), other.running(cloud):
+                await until(lambda: not is_in_doubt(cloud) and has_adopted(cloud))
+                await apply(cloud, edge, 9)
+                await apply_to_valve(cloud, other, 2)
+    cloud.disk = first
+    async with running(cloud):
+        await cloud.gateway.commands.patch(PUMP, {"spec": {"desiredProperties": {"speed": 20}}})
+        second = backup(cloud)
+        async with other.running(cloud):
+            await until(lambda: cloud.gateway.repair.repairs == 1)
+            await until(lambda: not cloud.gateway.repair.running and other.gateway.ownership.held(VALVE_ID))
+            await apply_to_valve(cloud, other, 3)
+    cloud.disk = second
+    async with running(cloud):
+        async with other.running(cloud):
+            await until(lambda: cloud.gateway.repair.repairs == 1)
+        assert is_in_doubt(cloud)
+        async with edge.running(cloud):
+            await until(lambda: not is_in_doubt(cloud))
+            await quiet(cloud, edge)
+            assert value(cloud, Section.DESIRED, "speed") == value(edge, Section.DESIRED, "speed") == 20
+            await until(lambda: edge.machines["pump"].values["speed"] == 20)
 
 
 async def test_a_move_since_one_restore_does_not_undo_the_next_move_after_another() -> None:

@@ -141,11 +141,11 @@ class Adoption:
         async with self._locks.hold([device]):
             until = self._histories.known_until(device, registers)
             before = self._histories.known_before(device, until)
-            kept = self._histories.written_since(device, until)
+            newest = {register.key: register for register in sorted(registers, key=lambda each: each.version)}
+            kept = self._histories.written_since(device, until, newest)
             if DOUBT not in before and not self._is_news(claim, before, registers):
                 self._judge_again(replace(claim, root=ZERO, known=ZERO))
                 return
-            newest = {register.key: register for register in sorted(registers, key=lambda each: each.version)}
             self._ledger.apply(newest.values(), origin=peer.name, then=lambda: None)
             while not await self._begin_epoch(claim, before, kept, registers):
                 await asyncio.sleep(RETRY_SECONDS)
@@ -186,7 +186,7 @@ class Adoption:
         value = {name: each for name, each in value.items() if name not in (DOUBT, DECIDED)}
         lost = [register for register in registers if not self._histories.is_own(restored, register)]
         value[RESTORED] = restored.told(lost, version[:2]).to_value()
-        value["epoch"] = self._histories.epoch_above(device, incarnation, value, adopted)
+        value["epoch"] = self._histories.epoch_above(device, incarnation, value, before, adopted)
         if value.get("holder") != adopted.get("holder"):
             value[TENURE] = value["epoch"]
         if decided is not None:

@@ -4,7 +4,7 @@ and which of its registers it wrote since.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from twingateway.gateway.holding.claims import (
@@ -104,25 +104,44 @@ class Histories:
             return value
         return {name: each for name, each in value.items() if name != DECIDED}
 
-    def written_since(self, device: DeviceId, until: int = 0) -> dict[RegisterKey, Draft]:
+    def written_since(
+        self, device: DeviceId, until: int, told: Mapping[RegisterKey, Register]
+    ) -> dict[RegisterKey, Draft]:
         """What people wrote, or decided, after the root was restored is newer than what it wrote before; and than
         what is told by who knows all up to `until`, what they did after that. It keeps its seq, so that nobody
         takes it for another word. What came of an override by itself is not kept: it is judged anew, if it was not
-        before."""
+        before. Of a root that was put back more than once, what would lose to what is `told` now is newer, too, if it
+        was written when this history had left all others that this is of."""
         restored = Restored.of(lifecycle_of(self._table, device))
         if restored is None:
             return {}
-        restored = replace(restored, seq=max(restored.seq, until))
+        restored, left_at = replace(restored, seq=max(restored.seq, until)), self._left_at(told.values())
+        incarnation = max((each.version.incarnation for each in told.values()), default=0)
+
+        def is_newer(ours: Register) -> bool:
+            if self.is_since(restored, ours):
+                return True
+            of_same, seq = told.get(ours.key, ours), ours.version.seq
+            is_overtaken = ours.version.incarnation < incarnation or of_same.version > ours.version
+            return is_overtaken and left_at is not None and left_at < seq and self._numbers.is_issued(seq)
+
         verdicts = registers_of(self._table, device, (Section.VERDICT,))
-        decided = [each for each in verdicts if self.is_since(restored, each) and _is_by_a_person(each)]
+        decided = [each for each in verdicts if is_newer(each) and _is_by_a_person(each)]
         names = {each.key.name for each in decided}
         said = [
             each
             for each in registers_of(self._table, device, WRITTEN)
             if (each.key.section is Section.DESIRED and each.key.name in names)  # also if it stood before
-            or (self.is_since(restored, each) and not origin_of(each.value).override)
+            or (is_newer(each) and not origin_of(each.value).override)
         ]
         return {each.key: Draft(each.key, each.value, each.time, each.version.seq) for each in [*decided, *said]}
+
+    def _left_at(self, told: Iterable[Register]) -> int | None:
+        """The last lsn from before this history went on when it had left all others that these are of; None if they
+        are of none, or their numbers do not tell."""
+        seqs = (register.version.seq for register in told)
+        lost = max((seq for seq in seqs if not self._numbers.is_issued(seq)), default=None)
+        return None if lost is None else self._numbers.forked_at(lost)
 
     def present(self, device: DeviceId) -> list[RegisterKey]:
         """What clients wrote of it that has a value."""
@@ -130,15 +149,32 @@ class Histories:
         return [register.key for register in registers if register.value is not None]
 
     def epoch_above(
-        self, device: DeviceId, incarnation: int, value: dict[str, Value], adopted: dict[str, Value]
+        self,
+        device: DeviceId,
+        incarnation: int,
+        value: dict[str, Value],
+        before: dict[str, Value],
+        adopted: dict[str, Value],
     ) -> Value:
-        """The holder's epoch, beyond what another holder was granted or said meanwhile."""
+        """The holder's epoch, beyond what another holder was granted or said meanwhile; a new one, so that the device
+        is asked what it holds, if it was lent."""
         told = (r.version for r in registers_of(self._table, device, HOLDER_SECTIONS))
         greatest = max((version.epoch for version in told if version.incarnation == incarnation), default=0)
         epoch, other = epoch_of(value), epoch_of(adopted)
         if (value.get("holder"), value.get("store")) != (adopted.get("holder"), adopted.get("store")):
             epoch = max(epoch, other + 1)
+        if self._was_lent(device, before, value):
+            epoch = max(epoch, epoch_of(before)) + 1
         return epoch if epoch >= greatest else greatest + 1
+
+    def _was_lent(self, device: DeviceId, before: dict[str, Value], value: dict[str, Value]) -> bool:
+        """Since this root was put back another than the holder by `value` spoke of the device, and was taken for it:
+        what the device holds now may be the other's word."""
+        restored = Restored.of(before)
+        if restored is None or before.get("holder") in (None, value.get("holder")):
+            return False
+        said = (stored for section in HOLDER_SECTIONS for stored in self._table.section(device, section).values())
+        return any(stored.lsn > restored.seq for stored in said)
 
     def is_doubtful(self, lifecycle: Register) -> bool:
         """Whether what `doubtful` makes of it is there: by a repair that was interrupted; or by one that is over, but

@@ -27,6 +27,7 @@ from twingateway.twin.identity import DeviceId
 from twingateway.twin.kept import LIFECYCLE_NAME
 from twingateway.twin.presence import Reach
 from twingateway.twin.register import WRITER, Register, Section, StoredRegister, Writer
+from twingateway.twin.value import Value
 
 log = structlog.get_logger("session")
 
@@ -145,6 +146,8 @@ class Peers:
         self._via: dict[str, Peer] = {}
         self._held_by: dict[str, set[DeviceId]] = {}
         self._holders: dict[DeviceId, str] = {}
+        self._in_doubt: set[DeviceId] = set()
+        """Devices whose holder may know more than this root, which was put back."""
         for device in table.devices():
             self._note_holder(device)
 
@@ -301,23 +304,30 @@ class Peers:
 
     def holder(self, device: DeviceId) -> str | None:
         """The node that holds a device, by the root's grant."""
-        lifecycle = self._table.value(device, Section.LIFECYCLE, LIFECYCLE_NAME)
-        holder = lifecycle.get("holder") if isinstance(lifecycle, dict) else None
+        holder = self._lifecycle(device).get("holder")
         return holder if isinstance(holder, str) else None
+
+    def _lifecycle(self, device: DeviceId) -> dict[str, Value]:
+        value = self._table.value(device, Section.LIFECYCLE, LIFECYCLE_NAME)
+        return value if isinstance(value, dict) else {}
 
     def held_by(self, node: str) -> Collection[DeviceId]:
         """The devices that a node holds, by the root's grants."""
         return self._held_by.get(node, frozenset())
 
     def on_register(self, stored: StoredRegister) -> None:
-        former = self._holders.get(stored.register.key.device)
-        holder = self._note_holder(stored.register.key.device)
+        device = stored.register.key.device
+        former, is_unheard = self._holders.get(device), device in self._in_doubt
+        holder = self._note_holder(device)
         child = None if former in (None, holder) else self._via.get(former or "")
-        if child is not None:  # it is out of scope from now on, and has to know
-            self.tell(child, [stored])
+        if child is not None and not is_unheard:  # it is out of scope from now on, and has to know
+            self.tell(child, [stored])  # who may know of a later move hears of it when it claims
 
     def _note_holder(self, device: DeviceId) -> str | None:
         former, holder = self._holders.pop(device, None), self.holder(device)
+        self._in_doubt.discard(device)
+        if DOUBT in self._lifecycle(device):
+            self._in_doubt.add(device)
         if former is not None:
             self._held_by[former].discard(device)
         if holder is not None:
@@ -332,9 +342,9 @@ class Peers:
         device, section, _ = register.key
         if section is Section.REACH:
             return self.parent
-        lifecycle = self._table.value(device, Section.LIFECYCLE, LIFECYCLE_NAME)
-        holder = lifecycle.get("holder") if isinstance(lifecycle, dict) else None
-        if not isinstance(lifecycle, dict) or not isinstance(holder, str):
+        lifecycle = self._lifecycle(device)
+        holder = lifecycle.get("holder")
+        if not isinstance(holder, str):
             return None  # a device is local to its node until the root grants it
         if WRITER[section] is Writer.ROOT:
             peer = None if DOUBT in lifecycle else self._via.get(holder)
