@@ -7,7 +7,8 @@ Excuses. An entry, or the gap record that stands for it, is at every moment on t
 and is deleted below when it is durable above; but whoever had it knows, and says, that there was one. If the disks of
 all of these below the root are replaced by older copies or empty ones, nobody else needs to know of it.
 What waits on a disk that is put back, and waited no more on the one before, may be news above: it comes behind what
-was told meanwhile. What began after that comes behind it, as ever.
+was told meanwhile. What began after that comes behind it, as ever. So may what waits still where it began, as nobody
+there has heard that it was passed on, if the root was put back to before that, and then who had passed it on, too.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ class Entries:
     """The same of copies of disks."""
     _met: set[int | None] = field(default_factory=set)
     """Numbers that were on any disk when one was replaced."""
+    _lost_above: set[int] = field(default_factory=set)
+    """Numbers that a root which was put back does not have any more."""
     _behind: defaultdict[int | None, set[int | None]] = field(default_factory=lambda: defaultdict(set))
     """By number of an entry that a disk which was put back has waiting: the numbers that it may come behind."""
 
@@ -62,13 +65,18 @@ class Entries:
 
     def replaced(self, node: str, before: MemoryDisk, after: MemoryDisk, disks: Iterable[MemoryDisk]) -> list[int]:
         """A disk was replaced: the entries that are gone with it; `disks`: all that there are now."""
-        self._had[node] = next((had for copy, had in self._copies if copy is after), set())
         others = [disk for disk in disks if disk is not after]
         self._met |= {number_of(entry) for disk in (before, *others) for entry in _on(disk)}
-        for number in {*map(number_of, _waiting(after))} - {*map(number_of, _waiting(before))}:
+        waited = {*map(number_of, _waiting(before))}
+        below = {number_of(entry) for disk in others for entry in _waiting(disk)}
+        passed_on = (self._had[node] - waited) & self._lost_above
+        for number in ({*map(number_of, _waiting(after))} - waited) | (passed_on & below):
             self._behind[number] |= self._met
+        self._had[node] = next((had for copy, had in self._copies if copy is after), set())
         gone = {number_of(entry) for entry in _on(before)} - {number_of(entry) for entry in _on(after)}
-        return sorted(number for number in gone if number is not None)
+        numbers = sorted(number for number in gone if number is not None)
+        self._lost_above |= {*numbers} if node == ROOT else set()
+        return numbers
 
     def judge(self, root: MemoryDisk) -> list[str]:
         problems: list[str] = []

@@ -18,7 +18,8 @@ something would be wrong without it; there are these:
   back from what it had written before the copy: of that it may prefer what a node below has, though that is older.
 - *Who is given a device knows what was written to it only if the root had heard of it*: a value that was written just
   before a move may be written again after it. A root that was put back hears of what it has lost only from who knows
-  it: until it is told by one of these, and has told the holder, that one acts on an older desired value.
+  it: until it is told by one of these, and has told the holder, that one acts on an older desired value. It may give
+  the device to who had it before: over what that one writes the present holder, once it is met, writes again.
 - *What the device holds is asked for only when it is granted, and before it is written*: where its last write is not
   known to a holder that was put back, and nobody else remembers that it was (or was of a node that was cut off), the
   twin says what the copies say. So it is where what was written was wanted before, and what made it wanted again (an

@@ -131,9 +131,11 @@ class Order:
                 "cut off": any(self._is_cut_off(key, this, each) for each in between),
                 "put back": self._is_put_back(this, earlier),
                 "uncovered": self._is_uncovered(key, between),
+                "lent": is_again and self._is_lent(key, this, between),
                 "bared": is_again and self._is_bared(key, between),
                 "unheard": any(self._is_unheard(key, this, each) for each in between),
                 "open again": self._edits.is_open_again(key, this.value),
+                "taken anew": is_again and bool(between) and self._edits.is_taken_anew(key, this.value, earlier.at),
             }
             excused = self._excuses.excuse(excuses)
             self._demand(excused, problem)
@@ -179,6 +181,15 @@ class Order:
         knowing = {name for name, node in nodes if any(has_trace(node.disk, write) for write in later)} - {ROOT}
         met = min((word.told_at(name, at) for name in knowing), default=at)
         return this.node not in knowing and not self._is_told(this, met)
+
+    def _is_lent(self, key: Key, this: Written, since: list[Written]) -> bool:
+        """A root that was put back had given the device to another node, which wrote it since then."""
+        return any(
+            each.node != this.node
+            and self._replaced_at(ROOT, each.begun) >= 0
+            and self._tenures.is_held(key[0], each.node, each.grant, each.begun)
+            for each in since
+        )
 
     def _is_uncovered(self, key: Key, since: list[Written]) -> bool:
         """An override was written since then, and its line ended otherwise than as the desired value, in the end or

@@ -10,7 +10,8 @@ Excuses, as PROTOCOL.md has them:
   one that its node had not heard of yet, or that a root which was put back to a copy from before does not know.
 - *With its device* every override ends, also one that is set where the deletion is not known yet.
 - *A root that is put back* may judge again what it has forgotten to have judged, so that the device follows it until
-  a person decides; and its former verdict may come back over that, from a node below that remembers it.
+  a person decides; what is taken then, and was written and left before, is written again. And its former verdict may
+  come back over that, from a node below that remembers it.
 """
 
 from __future__ import annotations
@@ -136,6 +137,13 @@ class LocalEdits:
         """A root that was put back, and had accepted it, made a conflict of it for a person to decide."""
         edit = self.find(key, value)
         return edit is not None and edit.write is not None and edit.verdict is Outcome.OPEN
+
+    def is_taken_anew(self, key: Key, value: Value, since: float) -> bool:
+        """A person took it since then, deciding for the second time: the root was put back to before the first."""
+        edit = self.find(key, value)
+        if edit is None or not edit.is_decided_anew:
+            return False
+        return edit.verdict is Outcome.ACCEPTED and edit.judged_at >= since
 
     # --- what happened -------------------------------------------------------------------------------------------
 

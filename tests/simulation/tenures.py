@@ -66,6 +66,11 @@ class Tenures:
             taken = tenure.since
         return taken
 
+    def is_held(self, device: str, node: str, grant: Grant, at: float) -> bool:
+        """Whether the root had it at that moment that the device is this node's under this grant."""
+        tenure = next((each for each in reversed(self._by_device[device]) if each.since <= at), None)
+        return tenure is not None and tenure.holder == node and tenure.grant == grant
+
     def is_over(self, device: str, grant: Grant, by: float) -> bool:
         """Whether the root had granted the device anew by that moment."""
         return any(each.since <= by and each.grant > grant for each in self._by_device[device])

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 
+import pytest
+
 from tests.simulation.entries import NAME, Entries
 from tests.simulation.topology import ROOT
 from twingateway.ports.journal import Filing
 from twingateway.ports.memory_store import MemoryDisk
 from twingateway.twin.entry import EVENT, LOST, JournalEntry
 
-EDGE = "edge"
+EDGE, REGION = "edge", "region"
 KEY = (EDGE, EVENT, "")
 
 
@@ -136,3 +138,21 @@ def test_no_gap_stands_for_what_came_unless_a_store_that_was_put_back_brought_it
     world.remind(b"other", 1)
     world.deliver()
     assert world.problems == [f"journal of {KEY}: [2] came, and gaps stand for them"]
+
+
+@pytest.mark.parametrize("root_first", [True, False])
+def test_what_waits_below_a_node_that_has_forgotten_it_may_come_to_a_root_that_has_a_gap(root_first: bool) -> None:
+    """That node had passed it on, and told a root that was put back of it before it was put back itself."""
+    world = Told()
+    backup = world.back_up(ROOT)
+    world.begin(1, b"only")
+    between = world.disks[REGION] = copy.deepcopy(world.disks[EDGE])
+    world.look(REGION, between)
+    world.deliver(between)
+    replaced = [(ROOT, backup), (REGION, MemoryDisk())]
+    for node, disk in replaced if root_first else reversed(replaced):
+        world.put_back(node, disk)
+    world.remind(b"only", 1)
+    world.deliver()
+    came = [] if root_first else [f"journal of {KEY}: [1] came, and gaps stand for them"]
+    assert world.problems == came, "if it had forgotten it before, it could not have told of it"

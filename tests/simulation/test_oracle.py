@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
+from typing import TypeAlias
+from unittest.mock import patch
 
 import pytest
 
@@ -13,14 +15,18 @@ from tests.simulation.topology import FLAT, ROOT
 from tests.simulation.virtual_time import run
 from tests.simulation.world import World
 from tests.simulation.writes import DONE, HOLDER, LOST, Key, Writes
+from twingateway.gateway.devices.wishes import Wishes
 from twingateway.gateway.holding.claims import fields, lifecycle_key
 from twingateway.gateway.state.events import Changed
 from twingateway.ports.memory_store import MemoryDisk
 from twingateway.twin.conflict import Outcome, Verdict
 from twingateway.twin.identity import DeviceId
+from twingateway.twin.model import ConflictPolicy
 from twingateway.twin.override import Override, OverrideId
 from twingateway.twin.register import ZERO, Register, RegisterKey, Section, StoredRegister, Version
+from twingateway.twin.value import Value
 
+Play: TypeAlias = Callable[[World], Coroutine[None, None, list[str]]]
 CART, SPEED = DeviceId("default", "cart"), ("cart", "speed")
 
 
@@ -45,10 +51,19 @@ async def done(world: World, key: Key, value: str | int, work: Awaitable[object]
     await asyncio.sleep(1.0)
 
 
+def speed_of(value: int) -> dict[str, Value]:
+    return {"spec": {"desiredProperties": {"speed": value}}}
+
+
 async def set_speed(world: World, value: int) -> None:
-    patch = {"spec": {"desiredProperties": {"speed": value}}}
-    await done(world, SPEED, value, world.cloud.gateway.commands.patch(CART, patch, None))
+    await done(world, SPEED, value, world.cloud.gateway.commands.patch(CART, speed_of(value), None))
     assert world.machines["cart"].values["speed"] == value
+
+
+async def override_speed(world: World, edge: str, value: int) -> None:
+    edit = world.oracle.edits.ask(SPEED, value, edge, world.now, behind=False)
+    made = await world.nodes[edge].gateway.overrides.set(CART, "speed", value, "olaf")
+    edit.outcome, edit.id, edit.base = DONE, made.id, made.base
 
 
 async def move_cart(world: World, edge: str) -> None:
@@ -156,6 +171,69 @@ def test_what_was_wanted_before_a_write_that_is_lost_is_written_again(outcome: s
     assert world.oracle.excuses.ever == (set() if outcome == DONE else {"bared"})
 
 
+async def decide_for_the_second_time(world: World) -> list[str]:
+    """A person decides for what an operator set, over the cloud's value, and had decided against it at a root that
+    was put back since. The holder writes what is wanted each time, and then the last once more."""
+    holder = await started(world)
+    world.nodes[holder].path.cut = True
+    await override_speed(world, holder, 2)
+    await done(world, SPEED, 1, world.cloud.gateway.commands.patch(CART, speed_of(1), None))
+    world.nodes[holder].path.cut = False
+    await asyncio.sleep(10.0)
+    copy = world.back_up(ROOT)
+    assert world.machines["cart"].values["speed"] == 2
+    await world.cloud.gateway.verdicts.resolve(CART, "speed", edge=False, actor="dora")
+    await asyncio.sleep(1.0)
+    assert world.machines["cart"].values["speed"] == 1
+    await world.kill(holder)
+    await world.replace(ROOT, copy)
+    await asyncio.sleep(2.0)
+    await world.cloud.gateway.verdicts.resolve(CART, "speed", edge=True, actor="dora")
+    world.start(holder)
+    await asyncio.sleep(10.0)
+    assert world.machines["cart"].values["speed"] == 2
+    assert world.oracle.problems == world.oracle.edits.problems == []
+    world.oracle.order.written(holder, "cart", "speed", 2)
+    for name in list(world.lives):
+        await world.kill(name)
+    return [f"{SPEED}: {holder} wrote 2 again"]
+
+
+async def lend(world: World) -> list[str]:
+    """A root that was put back to before a move takes the first edge for the holder, and that writes 1 over what an
+    operator set at the second one. The second one writes that again once the root has met it; and then once more."""
+    first = await started(world)
+    second = "edge-b" if first == "edge-a" else "edge-a"
+    copy = world.back_up(ROOT)
+    await move_cart(world, second)
+    world.nodes[second].path.cut = True
+    await world.replace(first, MemoryDisk())  # it cannot tell the root that it was put back
+    await world.replace(ROOT, copy)
+    await asyncio.sleep(2.0)
+    await override_speed(world, second, 2)
+    await asyncio.sleep(1.0)
+    await asyncio.sleep(10.0)
+    await set_speed(world, 1)
+    world.nodes[second].path.cut = False
+    await asyncio.sleep(30.0)
+    assert world.machines["cart"].values["speed"] == 2
+    assert world.oracle.problems == world.oracle.edits.problems == []
+    world.oracle.order.written(second, "cart", "speed", 2)
+    for name in list(world.lives):
+        await world.kill(name)
+    return [f"{SPEED}: {second} wrote 2 again"]
+
+
+@pytest.mark.parametrize(("play", "excuse"), [(decide_for_the_second_time, "taken anew"), (lend, "lent")])
+def test_what_was_left_is_written_again_once_because_of_a_root_that_was_put_back(play: Play, excuse: str) -> None:
+    worlds = (world for world in map(World, range(100)) if world.topology is FLAT)
+    world = next(each for each in worlds if each.oracle.edits.policy(*SPEED) is ConflictPolicy.MANUAL)
+    with patch.object(Wishes, "policy", lambda *_: ConflictPolicy.MANUAL):
+        wrong = run(play(world))
+    assert world.oracle.problems == wrong
+    assert excuse in world.oracle.excuses.ever
+
+
 def tell(world: World, value: int, epoch: int, seq: int) -> None:
     said = RegisterKey(CART, Section.REPORTED, "value")
     world.oracle._see(Changed(StoredRegister(Register(said, Version(1, epoch, seq), value, 0), seq), seq))
@@ -182,11 +260,7 @@ async def test_only_a_root_that_was_put_back_to_before_a_move_shows_what_is_olde
 @pytest.mark.parametrize("holder_by_another", ["edge-a", "edge-b"])
 def test_who_holds_a_device_by_one_of_two_grants_of_the_same_epoch_may_be_behind(holder_by_another: str) -> None:
     async def play(world: World) -> None:
-        for name in world.nodes:
-            world.start(name)
-        await asyncio.sleep(1.0)
-        holder = world.cloud.gateway.peers.holder(CART)
-        assert holder is not None
+        holder = await started(world)
         key = lifecycle_key(CART)
         granted = world.cloud.disk.registers[key]
         value = {**fields(granted.register), "holder": holder_by_another}
