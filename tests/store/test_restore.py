@@ -37,8 +37,9 @@ async def test_the_log_of_the_store_that_goes_does_not_reach_the_copy(tmp_path: 
     assert await said(store) == ([1, 1], [1])
     await store.close()
 
-    assert restored.aside == path.with_name("node.db.replaced-1")
-    before = await open_store(restored.aside)
+    aside = path.with_name("node.db.replaced-1")
+    assert restored.aside == (aside, aside.with_name("node.db.replaced-1-wal"))
+    before = await open_store(aside)
     assert await said(before) == ([2, 2], [1, 2]), "it is set aside with its log"
     await before.close()
 
@@ -46,18 +47,55 @@ async def test_the_log_of_the_store_that_goes_does_not_reach_the_copy(tmp_path: 
 async def test_a_log_without_its_store_does_not_reach_it_either(tmp_path: Path) -> None:
     path, copy = await site(tmp_path)
     path.unlink()
-    assert restore(copy, path).aside is None
+    assert restore(copy, path).aside == (path.with_name("node.db.replaced-1-wal"),)
     store = await open_store(path)
     assert await said(store) == ([1, 1], [1])
     await store.close()
-    aside = restore(copy, path).aside
+    (aside,) = restore(copy, path).aside
     assert aside == path.with_name("node.db.replaced-2"), "the log of another store is not beside it"
 
 
 async def test_each_store_that_goes_has_a_name_of_its_own(tmp_path: Path) -> None:
     path, copy = await site(tmp_path)
-    gone = [restore(copy, path).aside for _ in range(2)]
+    gone = [restore(copy, path).aside[0] for _ in range(2)]
     assert gone == [path.with_name(f"node.db.replaced-{n}") for n in (1, 2)]
+
+
+async def test_a_restore_that_was_cut_short_is_done_with_the_file_that_it_left(tmp_path: Path) -> None:
+    path, copy = await site(tmp_path)
+    for name in (
+        "node.db.restored",
+        "node.db.restored.partial",
+        "node.db.restoring-1",
+        "node.db.restoring-1.partial",
+    ):
+        left = copy.rename(path.with_name(name))
+        restored = restore(left, path)
+        assert restored.left == ((left,) if "restoring" in name else ()), "it may be removed now"
+        store = await open_store(path)
+        assert await said(store) == ([1, 1], [1])
+        await store.close()
+        copy = left
+
+
+async def test_what_it_did_not_make_it_does_not_remove(tmp_path: Path) -> None:
+    path, copy = await site(tmp_path)
+    names = ["node.db.restored", "node.db.restoring-1", "node.db.restoring-2-wal", "node.db.replaced-1.partial"]
+    for name in names:
+        path.with_name(name).write_text("precious")
+    restored = restore(copy, path)
+    assert [path.with_name(name).read_text() for name in names] == ["precious"] * 4
+    assert sorted(restored.left) == [path.with_name(name) for name in sorted(names[1:])], "but it says what is there"
+
+
+async def test_all_of_a_store_whose_log_is_damaged_is_set_aside(tmp_path: Path) -> None:
+    path, copy = await site(tmp_path)
+    log = path.with_name("node.db-wal")
+    content = bytearray(log.read_bytes())
+    content[32 + 24 + 100] ^= 1
+    log.write_bytes(content)
+    before = [path.read_bytes(), log.read_bytes()]
+    assert [each.read_bytes() for each in restore(copy, path).aside] == before
 
 
 async def test_while_a_node_runs_nothing_is_changed(tmp_path: Path) -> None:
@@ -112,7 +150,7 @@ async def test_the_copy_belongs_to_who_runs_the_node_if_root_puts_it_there(
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(os, "chown", lambda made, user, group: given.append((made.name, user)))
     restore(copy, path)
-    assert given == [(name, path.parent.stat().st_uid) for name in ("node.db-lock", "node.db.restored")]
+    assert given == [(name, path.parent.stat().st_uid) for name in ("node.db-lock", "node.db.restoring-1")]
     assert path.stat().st_mode & 0o777 == 0o600
 
 

@@ -31,5 +31,8 @@ def restore(
     store = find_store(file)
     restored = put_back(copy, store, other=force)
     print(f"{store}: it is {copy} now, {restored.size / 1e6:.1f} MB")
-    if restored.aside is not None:
-        print(f"{restored.aside}: the store that was there. Remove it once the node runs as it should")
+    if restored.aside:
+        files = ", ".join(map(str, restored.aside))
+        print(f"{files}: the store that was there. Remove it once the node runs as it should")
+    for left in restored.left:
+        print(f"{left}: left of a restore that was cut short. Remove it")

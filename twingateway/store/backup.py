@@ -31,36 +31,42 @@ def back_up(store: Path, target: Path, *, replace: bool = False) -> int:
     damaged, StoreError."""
     if not store.is_file():
         raise InvalidConfig(f"there is no store at {store}: has this node ever run?")
-    if target.exists() and (not replace or target.samefile(store)):
-        raise InvalidConfig(f"{target} exists already: nothing was written")
     partial = target.with_name(f"{target.name}.partial")
     try:
-        _create(partial)
-        _copy(store, partial)
-        _look_over(partial)
-        size = partial.stat().st_size
-        fsync(partial)
-        partial.replace(target)
-        fsync(target.parent)
+        if target.exists() and (not replace or target.samefile(store)):
+            raise InvalidConfig(f"{target} exists already: nothing was written")
+        if partial.exists() and partial.samefile(store):
+            raise InvalidConfig(f"{partial} is the store: nothing was written. Give the copy another name")
+        partial.unlink(missing_ok=True)
+        try:
+            copy_whole(store, partial)
+            size = partial.stat().st_size
+            partial.replace(target)
+            fsync(target.parent)
+        finally:
+            partial.unlink(missing_ok=True)
     except OSError as error:
         raise StoreError(f"{target} cannot be written: {error.strerror}") from error
-    except (sqlite3.Error, UnicodeDecodeError) as error:
-        translated = translate(error)
-        raise type(translated)(f"{store}: {translated.message}") from error
-    finally:
-        partial.unlink(missing_ok=True)
     return size
 
 
-def _create(partial: Path) -> None:
-    partial.unlink(missing_ok=True)
-    os.close(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+def copy_whole(store: Path, new: Path) -> None:
+    """Make the file `new`: a copy that was looked at from end to end and is on the disk. Whatever is raised, what is
+    there of it is the caller's to remove. Raises OSError, StoreCorrupt if the store is damaged, StoreError."""
+    os.close(os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    try:
+        _copy(store, new)
+        _look_over(new)
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        translated = translate(error)
+        raise type(translated)(f"{store}: {translated.message}") from error
+    fsync(new)
 
 
-def _copy(store: Path, partial: Path) -> None:
-    with closing(connect_to_read(store, _BUSY_TIMEOUT)) as source, closing(sqlite3.connect(partial)) as copy:
+def _copy(store: Path, new: Path) -> None:
+    with closing(connect_to_read(store, _BUSY_TIMEOUT)) as source, closing(sqlite3.connect(new)) as copy:
         if schema_version(source) == 0:
-            raise StoreError(f"{store} is empty: has this node ever run?")
+            raise StoreError(f"{store} is empty: no node has written to it")
         source.backup(copy)
         copy.execute("PRAGMA journal_mode = DELETE")
 

@@ -42,6 +42,7 @@ def open_file(path: Path, most_spare: int) -> Opened:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"{path.parent} cannot be created: {error.strerror}") from error
+    path = path.resolve()
     lock = ProcessLock(path)
     try:
         _create(path)

@@ -1,65 +1,134 @@
 """A copy in the place of the store of a node that does not run.
 
-It is copied beside that place, read from end to end and synced before anything there is touched; the store that was
-there is renamed, with its write-ahead log, which would be the ruin of the copy. What the copy lacks comes from the
-node's peers once it is started.
+Whatever ends this early, there is a store at the place: the one before, whole, or the copy, whole. And one that was
+set aside is whole. So:
+
+1. The copy is copied beside the place, under a name that nothing has, read from end to end and synced.
+2. The store that is there gets a second name; if SQLite keeps a log or a journal beside it, it is copied with that,
+   since it is changed next.
+3. SQLite puts that log into the file at the place. (If it cannot, the store is damaged, and is without it from 4 on.)
+4. What is left beside the file is removed, and synced: it would be the ruin of the copy.
+5. The copy is renamed to the place, and that is synced.
+
+A restore that was cut short is done by another one, under other names: it removes nothing that it did not make. What
+the copy lacks comes from the node's peers once it is started.
 """
 
 from __future__ import annotations
 
+import glob
 import os
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from twingateway.errors import InvalidConfig, StoreCorrupt, StoreError
-from twingateway.store.backup import back_up
+from twingateway.store.backup import copy_whole
 from twingateway.store.fsync import fsync
 from twingateway.store.identity import store_id
 from twingateway.store.lock import ProcessLock
-from twingateway.store.opening import connect_to_read
-from twingateway.store.quarantine import rename_whole
+from twingateway.store.opening import connect, connect_to_read
+from twingateway.store.quarantine import beside, drop_logs, free_name, keep_aside, logs
 
 
-class Restored(NamedTuple):
-    """`size`: bytes of the copy. `aside`: where the store is that was there before, if one was."""
+class PutBack(NamedTuple):
+    """`size`: bytes of the copy. `aside`: where the store is that was there before, if one was, and its logs. `left`:
+    what restores that were cut short have left."""
 
     size: int
-    aside: Path | None
+    aside: tuple[Path, ...]
+    left: tuple[Path, ...]
 
 
-def restore(copy: Path, store: Path, *, other: bool = False) -> Restored:
+def restore(copy: Path, store: Path, *, other: bool = False) -> PutBack:
     """`other`: also if the store that is there is not the one that was copied. Raises InvalidConfig where it is not,
     or there is no copy, StoreCorrupt if the copy is damaged, StoreError if a node runs, or on the disk's account."""
+    store = store.resolve()
     if not copy.is_file():
         raise InvalidConfig(f"there is no copy at {copy}")
     if not store.parent.is_dir():
         raise InvalidConfig(f"there is no folder {store.parent}: make it, for the user that runs the node")
     lock = ProcessLock(store)
-    partial = store.with_name(f"{store.name}.restored")
     try:
         _give_to_owner(lock.path)
-        size = back_up(copy, partial, replace=True)
-        if not other and _id(store) not in (None, _id(partial)):
-            raise InvalidConfig(
-                f"{copy} is of another store than {store}: of another node's, or of one that this node had before it"
-                " was damaged or lost. If it is this node's, say --force",
-            )
-        return Restored(size, _exchange(partial, store))
+        left = _left(store)
+        partial = free_name(store, _PARTIAL)
+        try:
+            copy_whole(copy, partial)
+            _require_same(copy, partial, store, other)
+            _give_to_owner(partial)
+            size = partial.stat().st_size
+            aside = _exchange(partial, store)
+        finally:
+            _remove(partial)
+        return PutBack(size, aside, left)
     except OSError as error:
-        raise StoreError(f"{store} cannot be replaced: {error.strerror}") from error
+        raise StoreError(f"{store} cannot be replaced: {error.strerror}; it is as it was") from error
     finally:
-        partial.unlink(missing_ok=True)
         lock.release()
 
 
-def _exchange(partial: Path, store: Path) -> Path | None:
-    _give_to_owner(partial)
-    aside = rename_whole(store, "replaced")
-    partial.rename(store)
-    fsync(store.parent)
-    return aside if aside.exists() else None
+_PARTIAL = "restoring"
+
+
+def _left(store: Path) -> tuple[Path, ...]:
+    name = glob.escape(store.name)
+    return tuple(
+        each for left in (f"{_PARTIAL}-*", "replaced-*.partial") for each in store.parent.glob(f"{name}.{left}")
+    )
+
+
+def _require_same(copy: Path, partial: Path, store: Path, other: bool) -> None:
+    if not other and _id(store) not in (None, _id(partial)):
+        raise InvalidConfig(
+            f"{copy} is of another store than {store}: of another node's, or of one that this node had before it"
+            " was damaged or lost. If it is this node's, say --force",
+        )
+
+
+def _exchange(partial: Path, store: Path) -> tuple[Path, ...]:
+    """Steps 2 to 5. Raises OSError if all is as it was, StoreError if it is not."""
+    aside = keep_aside(store)
+    try:
+        _put_logs_in(store)
+        drop_logs(store)
+        partial.replace(store)
+    except OSError as error:
+        if not aside or _taken_back(aside[0], store):
+            raise
+        told = f"{store} cannot be replaced: {error.strerror}. What is there is whole as {aside[0]}"
+        raise StoreError(told) from error
+    try:
+        fsync(store.parent)
+    except OSError as error:
+        was = f"; what was there is {aside[0]}" if aside else ""
+        raise StoreError(f"{store} is the copy now, but the disk does not say so: {error.strerror}{was}") from error
+    return aside
+
+
+def _remove(partial: Path) -> None:
+    """What cannot be removed is told by the next one."""
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        with suppress(OSError):
+            beside(partial, suffix).unlink(missing_ok=True)
+
+
+def _taken_back(aside: Path, store: Path) -> bool:
+    """True if it was a second name of a store that still has its first one."""
+    with suppress(OSError):
+        if aside.samefile(store):
+            aside.unlink()
+            return True
+    return False
+
+
+def _put_logs_in(store: Path) -> None:
+    """Best effort: what cannot be read is kept aside as it is."""
+    if store.exists() and logs(store):
+        with suppress(sqlite3.Error), closing(connect(store)) as connection:
+            connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _give_to_owner(made: Path) -> None:
