@@ -303,19 +303,24 @@ async def test_whose_device_another_wrote_meanwhile_by_the_copy_asks_it_what_it_
             assert cloud.gateway.peers.holder(PUMP) == "other"
 
 
-async def test_who_was_given_a_device_by_the_copy_hears_of_a_lost_move_when_it_claims() -> None:
-    cloud, _, edge = tree()
+@pytest.mark.parametrize("had", ["its document", "no document any more", "no store any more"])
+async def test_who_was_given_a_device_by_the_copy_hears_of_a_lost_move_when_it_claims(had: str) -> None:
+    cloud, _, edge = nodes = tree()
     other = rival()
-    async with running(cloud, edge):
-        await quiet(cloud, edge)
+    async with running(*nodes):
+        await quiet(*nodes)
         old = backup(cloud)
     async with running(cloud, other):
         await cloud.gateway.commands.move(PUMP, "other")
         await quiet(cloud, other)
     cloud.disk = old
-    async with running(cloud, other), edge.running(cloud):
-        await until(lambda: edge.gateway.ownership.is_taken(PUMP))
-        assert cloud.gateway.peers.holder(PUMP) == "other"
+    if had == "no document any more":
+        edge.machines.pop("pump")
+    if had == "no store any more":
+        edge.disk = MemoryDisk()
+    async with running(*nodes), other.running(cloud):
+        await until(lambda: all(node.gateway.peers.holder(PUMP) == "other" for node in [*nodes, other]))
+        await quiet(cloud, other)
 
 
 async def test_a_root_that_was_put_back_to_a_copy_from_before_it_was_repaired_hears_so_from_a_holder() -> None:

@@ -54,3 +54,26 @@ async def test_each_claimant_of_a_restored_root_is_asked_however_far_another_los
         b.gateway.sessions.control(other, "claim", claim("other", "pump", root=(1, 1, 7)))
         await until(lambda: len(line.of("claim-refused")) == 2)
         assert len(line.of("want-root")) == 1
+
+
+async def test_the_holder_by_the_lost_history_gets_another_epoch_than_whom_the_copy_gave_the_device() -> None:
+    """That one may have been granted it since, and be about to say something under its epoch."""
+    async with bench() as b:
+        other, line = b.child("other")
+        note: Value = {"seq": 4, "since": [1, 2], "known": [1, 1, 5], "lifecycle": [1, 1, 5]}
+        value: Value = {"state": "live", "holder": "edge", "store": "aa", "epoch": 3, RESTORED: note}
+        b.gateway.ledger.apply(
+            [Register(lifecycle_key(PUMP), Version(1, 2, 20), value, 0)], origin="", then=lambda: None
+        )
+        b.gateway.sessions.control(other, "claim", claim("other", "pump", store="bb", epoch=3, root=(1, 1, 7)))
+        await until(lambda: line.of("want-root") != [])
+        lost = Register(
+            lifecycle_key(PUMP),
+            Version(1, 1, 7),
+            {"state": "live", "holder": "other", "store": "bb", "epoch": 3},
+            0,
+        )
+        for batch in wire.batches([(PUMP, [lost])]):
+            b.gateway.sessions.control(other, "root-registers", {"node": "other", "devices": batch})
+        await until(lambda: b.lifecycle().get("holder") == "other")
+        assert b.lifecycle()["epoch"] == 4

@@ -4,8 +4,9 @@
 For one of them the steps are: checks → ack `delivered` and attempt, durable together → write → final ack.
 What this process has not written before, and a write whose outcome is unknown, is read back first, and written only
 if the device differs: so nothing that it holds is written again after a restart, a move or the loss of a store,
-whatever of that was on record. So is what is wanted after a write that failed. Of what was applied before a device
-was handed over (moved, or its holder's store replaced) the device is asked, too, whether it still holds it.
+whatever of that was on record. So is what is wanted after a write that failed, and what the device took last. Of what
+was applied before a device was handed over (moved, or its holder's store replaced) the device is asked, too, whether
+it still holds it.
 A property that has to wait (device off, transient error) never holds up its neighbours. Of several the most urgent
 goes first. A value with a ttl is written only while it is known that time is left of it; with none left it is
 `expired`.

@@ -42,8 +42,8 @@ class Setter:
         self._done: dict[str, str] = {}
         """By property: the mark of what this process attempted last."""
         self._taken: dict[str, Value] = {}
-        """By property: what the device took last, and nothing was written over it since. An ack says so only until
-        something is said of the next value, though that never comes to the device."""
+        """By property: what the device took last, if nothing was written over it since. The ack does not say so any
+        more once it speaks of a newer value, though that may never be written."""
         self._touched: set[str] = set()
         """Read or written, and no write failed since, nor was the device handed over: what it holds of others is not
         known."""
@@ -74,8 +74,8 @@ class Setter:
 
     def doubt(self, wish: Wish, value: Value, *, was_begun: bool) -> Doubt:
         """Whether the device may have this value already, so that it is asked before it is written. What it took last
-        may be this value in an earlier version: its root was restored and gave it a new one. `was_begun`: as an
-        override."""
+        may be this value in an earlier version: none between was written, or its root was restored and gave it a new
+        one. `was_begun`: as an override."""
         if self.has_begun(wish) or was_begun:
             return Doubt.BEGUN
         if wish.name not in self._touched:

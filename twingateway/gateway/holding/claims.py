@@ -61,6 +61,12 @@ class Claim:
         """What of the root's is known to it, and on its way: of one history perhaps, perhaps of two."""
         return self.root, max(self.root, self.known)
 
+    @property
+    def is_of_former_holder(self) -> bool:
+        """It, or a node on its way, may still have it that the claimant holds the device: who is refused has to know
+        when it is cut off, too."""
+        return self.epoch > 0 or max(self.of_root) > ZERO
+
 
 class Verdict(Enum):
     """What the root makes of a claim."""
@@ -75,10 +81,10 @@ class Verdict(Enum):
 
 
 REFUSALS: dict[Verdict, str] = {
-    Verdict.HELD: "{device} is held by {holder}, not by {claimant}, which has a document of it, too: "
-    "`twingateway move` gives it to {claimant}",
-    Verdict.DELETED: "{device} was deleted, and {claimant} has a document of it still: create the twin again "
-    "(`twingateway apply`), or remove the document",
+    Verdict.HELD: "{device} is held by {holder}, not by {claimant}: remove its document there, if there is one, or "
+    "give it to {claimant} (`twingateway move`)",
+    Verdict.DELETED: "{device} was deleted: remove its document at {claimant}, if there is one still, or create the "
+    "twin again (`twingateway apply`)",
 }
 
 

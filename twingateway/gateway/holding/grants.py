@@ -277,7 +277,7 @@ class Grants:
         if peer is not None:
             current = self._table.get(lifecycle_key(claim.device))
             refuse(peer, claim, reason, None if current is None else current.register.version)
-            if current is not None and claim.epoch > 0:  # it held the device: it has to know when it is cut off, too
+            if current is not None and claim.is_of_former_holder:
                 self._peers.tell(peer, [current])
 
     def _give_back(self, claims: list[Claim]) -> None:

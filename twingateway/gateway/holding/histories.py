@@ -156,25 +156,16 @@ class Histories:
         before: dict[str, Value],
         adopted: dict[str, Value],
     ) -> Value:
-        """The holder's epoch, beyond what another holder was granted or said meanwhile; a new one, so that the device
-        is asked what it holds, if it was lent."""
+        """The holder's epoch, beyond what another holder was granted or said meanwhile. Whom the copy gave the device
+        `before` may have written to it since: then it is a new one, so that the device is asked what it holds."""
         told = (r.version for r in registers_of(self._table, device, HOLDER_SECTIONS))
         greatest = max((version.epoch for version in told if version.incarnation == incarnation), default=0)
         epoch, other = epoch_of(value), epoch_of(adopted)
         if (value.get("holder"), value.get("store")) != (adopted.get("holder"), adopted.get("store")):
             epoch = max(epoch, other + 1)
-        if self._was_lent(device, before, value):
+        if before.get("holder") not in (None, value.get("holder")):
             epoch = max(epoch, epoch_of(before)) + 1
         return epoch if epoch >= greatest else greatest + 1
-
-    def _was_lent(self, device: DeviceId, before: dict[str, Value], value: dict[str, Value]) -> bool:
-        """Since this root was put back another than the holder by `value` spoke of the device, and was taken for it:
-        what the device holds now may be the other's word."""
-        restored = Restored.of(before)
-        if restored is None or before.get("holder") in (None, value.get("holder")):
-            return False
-        said = (stored for section in HOLDER_SECTIONS for stored in self._table.section(device, section).values())
-        return any(stored.lsn > restored.seq for stored in said)
 
     def is_doubtful(self, lifecycle: Register) -> bool:
         """Whether what `doubtful` makes of it is there: by a repair that was interrupted; or by one that is over, but

@@ -22,6 +22,7 @@ from twingateway.gateway.holding.claims import (
     greatest_of_root,
     is_grant_to,
     lifecycle_key,
+    lifecycle_of,
     parse_names,
     progress,
     registers_of,
@@ -85,8 +86,7 @@ class Ownership:
 
     def is_taken(self, device: DeviceId) -> bool:
         """The root has deleted it or given it to another node: it is not to be run here, configured or not."""
-        lifecycle = self._table.get(lifecycle_key(device))
-        value = {} if lifecycle is None else fields(lifecycle.register)
+        value = lifecycle_of(self._table, device)
         return value.get("state", "live") != "live" or value.get("holder") not in (None, self._peers.node)
 
     def runs(self, device: DeviceId) -> bool:
@@ -99,15 +99,18 @@ class Ownership:
         lifecycles = ((device, self._table.get(lifecycle_key(device))) for device in sorted(held))
         return [device for device, lifecycle in lifecycles if lifecycle and self._is_ours(lifecycle.register)]
 
+    def _is_granted(self, device: DeviceId) -> bool:
+        """As far as is known here this node was granted it, be it with another store. Another may hold it by now."""
+        value = lifecycle_of(self._table, device)
+        is_this_nodes = (value.get("state"), value.get("holder")) == ("live", self._peers.node)
+        return is_this_nodes and value.get("store") != ""
+
     def _is_forsaken(self, device: DeviceId) -> bool:
         """It was granted to this node with a store that is lost or was rolled back, and is not configured here:
         without a grant nobody could say so."""
-        lifecycle = self._table.get(lifecycle_key(device))
-        if lifecycle is None or device in self._configured or self._grants is not None:
+        if device in self._configured or self._grants is not None or not self._is_granted(device):
             return False
-        value = fields(lifecycle.register)
-        is_this_nodes = (value.get("state"), value.get("holder")) == ("live", self._peers.node)
-        return is_this_nodes and value.get("store") not in ("", self._peers.store_id.hex())
+        return lifecycle_of(self._table, device).get("store") != self._peers.store_id.hex()
 
     # --- claiming ------------------------------------------------------------------------------------------------
 
@@ -121,8 +124,8 @@ class Ownership:
             self.claim_at(self._peers.parent)
 
     def claim_at(self, parent: Peer) -> None:
-        """Claim at the parent what is run here and below, and what is not run here any more (on every new link). What
-        was given back last may have been lost with the link before."""
+        """On every new link: claim what is run here and below, and what is not run here any more, since it may be
+        another's by now, and nobody would say so. What was given back last may have gone with the former link."""
         self._restored.clear()
         self._claim(parent, self._own())
         self.passage.claim_at(parent)
@@ -135,7 +138,7 @@ class Ownership:
         send_claims(parent, [self._own_claim(device) for device in sorted(devices)])
 
     def _own(self) -> set[DeviceId]:
-        return self._configured.union(filter(self._is_forsaken, self._peers.held_by(self._peers.node)))
+        return self._configured.union(filter(self._is_granted, self._peers.held_by(self._peers.node)))
 
     def _own_claim(self, device: DeviceId) -> Claim:
         epochs = [register.version.epoch for register in registers_of(self._table, device, HOLDER_SECTIONS)]
@@ -162,13 +165,13 @@ class Ownership:
             self._claim(peer, self._own())
 
     def on_claim_refused(self, peer: Peer, body: Any) -> None:
-        if self.passage.passed_down("claim-refused", body):
-            return
         try:
             device, reason = DeviceId.parse(str(body["device"])), str(body["reason"])[:SHOWN]
             version = wire.parse_version(body["version"]) if "version" in body else None
         except (KeyError, TypeError, ValueError, InvalidValue) as error:
             raise ProtocolViolation(f"claim-refused without {error}") from error
+        if self.passage.refused(device, body) or device not in self._configured:
+            return  # who has no document of it is told all the same whose it is
         known = self._table.get(lifecycle_key(device))
         if version is not None and known is not None and known.register.version > version:
             return  # it was decided anew since
@@ -271,8 +274,7 @@ class Ownership:
 
     def tell_taken(self, device: DeviceId) -> None:
         """Say that a device which is configured here is not run."""
-        lifecycle = self._table.get(lifecycle_key(device))
-        value = {} if lifecycle is None else fields(lifecycle.register)
+        value = lifecycle_of(self._table, device)
         to = "deleted" if value.get("state") == "deleted" else f"given to {value.get('holder')}"
         self._ledger.notice("unassigned", f"{device} was {to}; this node does not run it", device)
 

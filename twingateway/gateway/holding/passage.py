@@ -162,6 +162,18 @@ class Passage:
             child.line.send_control(kind, body)
         return True
 
+    def refused(self, device: DeviceId, body: Mapping[str, Any]) -> bool:
+        """Pass a refusal on; False if it is for this node. With it goes whose the device is, if that is known here
+        already: what the root sends of it is no news then, and goes no further."""
+        if not self.passed_down("claim-refused", body):
+            return False
+        node = str(body.get("node"))
+        child, lifecycle = self._peers.via(node), self._table.get(lifecycle_key(device))
+        claim = None if child is None else self._relayed.get(child.name, {}).get((node, device))
+        if child is not None and lifecycle is not None and claim is not None and claim.is_of_former_holder:
+            self._peers.tell(child, [lifecycle])
+        return True
+
     def give_back(self, devices: Mapping[DeviceId, list[Register]], body: Mapping[str, Any]) -> None:
         """What the root gives back to a node below goes down, with what is newer here. `devices`: those of `body`."""
         told = ((device, self._with_newer(device, body.get("node"), said)) for device, said in devices.items())
