@@ -171,11 +171,17 @@ async def test_damage_found_while_running_replaces_the_store_and_is_told(tmp_pat
         assert cloud.node.gateway is not None
         before = cloud.node.gateway
         store = before.store
-        connection = store._writer._connection  # type: ignore[attr-defined]
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        for page in range(1, cloud.store.stat().st_size // 4096):
-            damage(cloud.store, page)
-        connection.execute("PRAGMA shrink_memory")
+
+        def spoil(connection: sqlite3.Connection) -> None:
+            """Outside of a transaction, and in the thread whose connection it is: none is under way meanwhile."""
+            connection.execute("COMMIT")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            for page in range(1, cloud.store.stat().st_size // 4096):
+                damage(cloud.store, page)
+            connection.execute("PRAGMA shrink_memory")
+            connection.execute("BEGIN")
+
+        await store._writer.submit(spoil)  # type: ignore[attr-defined]
         device.registers[0] = 8  # something to commit
         await until(url, lambda twin: is_whole(twin) and twin["spec"]["reportedProperties"]["r0"] == 8)
         async with asyncio.timeout(PATIENCE):
