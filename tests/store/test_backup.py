@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fair_time import PATIENCE
 from twingateway.errors import InvalidConfig, StoreCorrupt, StoreError
 from twingateway.ports.store import Changes
 from twingateway.store.backup import back_up
@@ -31,9 +32,10 @@ async def said(store: SqliteStore) -> tuple[list[object], list[object]]:
 async def test_a_copy_made_in_the_midst_of_commits_has_none_by_half(tmp_path: Path) -> None:
     store = await open_store(tmp_path / "node.db")
     done = asyncio.Event()
+    number = 0
 
     async def write() -> None:
-        number = 0
+        nonlocal number
         while not done.is_set():
             number += 1
             await store.commit(changes(number))
@@ -41,7 +43,10 @@ async def test_a_copy_made_in_the_midst_of_commits_has_none_by_half(tmp_path: Pa
     async with asyncio.TaskGroup() as group:
         group.create_task(write())
         for name in ("first", "second", "third"):
-            await asyncio.sleep(0.05)
+            before = number
+            async with asyncio.timeout(PATIENCE):
+                while number < before + 2:  # the one under way may be in the copy before
+                    await asyncio.sleep(0.005)
             size = await asyncio.to_thread(back_up, tmp_path / "node.db", tmp_path / name)
             assert size == (tmp_path / name).stat().st_size
         done.set()
