@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from copy import deepcopy
+from typing import Any
 
 import pytest
 
@@ -227,6 +228,28 @@ async def test_nobody_speaks_for_a_device_that_was_moved_to_a_node_which_has_not
         async with other.running(cloud):
             await until(at_both(cloud, other, "online"))
             assert presence(edge).message == "it was given to other: ask that node, or the root", "it hears no claim"
+
+
+async def test_a_node_shows_no_values_of_a_device_that_was_given_to_a_node_which_it_does_not_lead_to() -> None:
+    """Nobody tells it what is desired of the device now, nor what came of that."""
+    cloud, region, edge, other = map(MemoryNode, ("cloud", "region", "edge", "other"))
+    for node in (edge, other):
+        node.machines["pump"] = FakeMachine({"flow": 1.0}, frozenset({"speed"}))
+    async with cloud.running(), region.running(cloud), edge.running(region):
+        await until(at_both(cloud, edge, "online"))
+        await cloud.gateway.commands.patch(PUMP, {"spec": {"desiredProperties": {"speed": 4}}})
+        await until(lambda: edge.machines["pump"].written == [("speed", 4)])
+        async with other.running(cloud):
+            await cloud.gateway.commands.move(PUMP, "other")
+            await until(at_both(cloud, other, "online"))
+            await until(lambda: presence(region).code == presence(edge).code == "elsewhere")
+            for node in (region, edge):
+                twin: Any = node.gateway.queries.twin(PUMP)
+                assert twin["spec"].get("desiredProperties", {}) == twin["spec"].get("reportedProperties", {}) == {}
+                assert twin["status"]["properties"] == {"reported": {}, "desired": {}}
+                assert twin["status"]["holder"] == "other"
+            shown: Any = cloud.gateway.queries.twin(PUMP)
+            assert shown["spec"]["desiredProperties"] == {"speed": 4}
 
 
 async def test_a_link_from_before_a_repair_that_ends_late_does_not_make_its_node_unreachable() -> None:

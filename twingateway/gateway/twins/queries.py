@@ -95,16 +95,22 @@ class Queries:
         if not self.exists(device):
             raise UnknownTwin(f"there is no twin {device.short}")
         labels = {name: str(value) for name, value in self._table.values(device, Section.TAGS).items()}
-        model = self.model_ref(device)
+        model, is_elsewhere = self.model_ref(device), self._is_elsewhere(device)
         document = render_twin(
             device,
             labels=labels,
             model=None if model is None else ModelRef.parse(model),
-            desired=self._table.values(device, Section.DESIRED),
-            reported=self._table.values(device, Section.REPORTED),
+            desired={} if is_elsewhere else self._table.values(device, Section.DESIRED),
+            reported={} if is_elsewhere else self._table.values(device, Section.REPORTED),
         )
-        document["status"] = self._status(device)
+        document["status"] = self._status(device, is_elsewhere=is_elsewhere)
         return document
+
+    def _is_elsewhere(self, device: DeviceId) -> bool:
+        """It was given to a node that is not below this one, which hears of it no more: what was known of it here is
+        not so any more."""
+        holder, here = self._peers.holder(device), self._peers.node
+        return not self._root and holder not in (None, here) and not self._hops(holder or "")
 
     def page(self, wanted: Filter) -> Page:
         """Twins in the order of their names."""
@@ -223,9 +229,13 @@ class Queries:
         """`known`: by holder, the hops to it, so that they are looked up once for all of its devices."""
         holder = self._peers.holder(device)
         lifecycle = self._table.get(lifecycle_key(device))
-        if holder is not None and lifecycle is not None and not fields(lifecycle.register).get("store"):
-            code, message = self._unheard(holder)
-            return Presence(PresenceState.UNKNOWN, lifecycle.register.time, code, message)
+        if holder is not None and lifecycle is not None:
+            if self._is_elsewhere(device):
+                message = f"it was given to {holder}: ask that node, or the root"
+                return Presence(PresenceState.UNKNOWN, lifecycle.register.time, "elsewhere", message)
+            if not fields(lifecycle.register).get("store"):
+                message = f"it was given to {holder}, which has not claimed it yet: does that node have its document?"
+                return Presence(PresenceState.UNKNOWN, lifecycle.register.time, "unclaimed", message)
         if holder is not None and holder not in known:
             known[holder] = self._hops(holder)
         return effective(self._table.value(device, Section.PRESENCE, STATE), known.get(holder or "", []))
@@ -238,15 +248,6 @@ class Queries:
         here, told = self._peers.node, told_of(self._table, node)
         own = self._statements.value(reach_key(node, here))
         return told if own is None else {**told, here: own}
-
-    def _unheard(self, holder: str) -> tuple[str, str]:
-        """Why nothing is heard here of a device that was given to `holder`: it did not claim it, or it is not below
-        this node, which hears of claims there no more than of values."""
-        here = self._peers.node
-        if self._peers.parent is None or holder == here or self._hops(holder):
-            message = f"it was given to {holder}, which has not claimed it yet: does that node have its document?"
-            return "unclaimed", message
-        return "elsewhere", f"it was given to {holder}: ask that node, or the root"
 
     def quality(self, device: DeviceId) -> Quality:
         """Which of the reported values are to be relied on at present."""
@@ -277,7 +278,7 @@ class Queries:
             return False
         return wanted.presence is None or self.presence(device).state == wanted.presence
 
-    def _status(self, device: DeviceId) -> dict[str, Value]:
+    def _status(self, device: DeviceId, *, is_elsewhere: bool) -> dict[str, Value]:
         presence = self.presence(device)
         quality = self._quality(device, presence)
         status: dict[str, Value] = {
@@ -286,7 +287,7 @@ class Queries:
                 section.value: {
                     name: self._property(device, section, stored, quality)
                     for name, stored in sorted(self._table.section(device, section).items())
-                    if stored.register.value is not None
+                    if stored.register.value is not None and not is_elsewhere
                 }
                 for section in _SHOWN
             },
