@@ -195,6 +195,30 @@ async def test_damage_found_while_running_replaces_the_store_and_is_told(tmp_pat
 
 
 @pytest.mark.parametrize("side", ["cloud", "edge"])
+async def test_a_store_that_is_removed_under_the_running_node_is_replaced_and_filled_again(tmp_path: Path, side: str):
+    """Nothing that is acknowledged after that goes into a file that nobody finds again."""
+    async with site(tmp_path) as (cloud, edge, device, url):
+        hit = cloud if side == "cloud" else edge
+        assert hit.node is not None
+        before = hit.node.gateway
+        for file in hit.store.parent.glob(f"{hit.store.name}*"):
+            file.unlink()
+        device.registers[0] = 8  # something to commit
+        async with asyncio.timeout(PATIENCE):
+            while hit.node.gateway is before:
+                await asyncio.sleep(0.05)
+        await until(url, lambda twin: is_whole(twin) and twin["spec"]["reportedProperties"]["r0"] == 8)
+        assert await times_kept(cloud, "store-corrupt") == 1
+        assert hit.node.gateway is not None
+        assert hit.node.gateway.repair.replacements == 1
+        assert not [*hit.store.parent.glob("*.corrupt-*")]
+        await hit.stop()
+        await hit.start()
+        await until(url, is_whole)
+        assert device.written == [(1, 41)], "a finished write is not done again"
+
+
+@pytest.mark.parametrize("side", ["cloud", "edge"])
 async def test_a_process_started_with_a_damaged_store_is_whole_again_and_never_shows_a_wrong_value(
     tmp_path: Path, side: str
 ):

@@ -225,3 +225,18 @@ async def test_damage_done_while_it_is_open_is_found_when_it_is_looked_over(path
         await store.look_over()
     assert "damaged" in (await store.damaged()).message
     await store.close()
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced"])
+async def test_nothing_is_acknowledged_that_went_into_a_file_which_has_lost_its_place(path: Path, how: str) -> None:
+    store = await open_store(path)
+    await store.commit(Changes(registers=[stored("r1", 1, 1, "kept")]))
+    if how == "removed":
+        path.unlink()
+    else:
+        path.rename(path.with_name("former.db"))
+        path.write_bytes(b"")
+    with pytest.raises(StoreCorrupt, match="removed, or another put in its place"):
+        await store.commit(Changes(registers=[stored("r2", 2, 2, "refused")]))
+    assert isinstance(await store.damaged(), StoreCorrupt)
+    await store.close()

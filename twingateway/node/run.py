@@ -62,11 +62,11 @@ LOOK_OVER = 86400.0
 
 @dataclass(frozen=True, slots=True)
 class _Damaged:
-    """A store that was moved aside. `at`: monotonic seconds."""
+    """A store that was moved aside, if any file of it was left. `at`: monotonic seconds."""
 
     at: float
     reason: str
-    kept_as: Path
+    kept_as: Path | None
 
 
 class Node:
@@ -159,7 +159,8 @@ class Node:
         if self._stop.is_set() or (self._damaged and now - self._damaged[-1].at < TWICE):
             raise error
         aside = await asyncio.to_thread(set_aside, self._loaded.config.store_path)
-        log.error("the store is damaged; beginning with a fresh one", reason=error.message, kept_as=str(aside))
+        kept = {} if aside is None else {"kept_as": str(aside)}
+        log.error("the store is of no use; beginning with a fresh one", reason=error.message, **kept)
         self._damaged.append(_Damaged(now, error.message, aside))
 
     async def _live(self) -> None:
@@ -227,8 +228,8 @@ class Node:
         last = self._damaged[-1]
         if self._told < len(self._damaged):
             self._told = len(self._damaged)
-            gateway.repair.replaced(self._told, last.reason, last.kept_as.name)
-        if self._salvaged != last.kept_as:
+            gateway.repair.replaced(self._told, last.reason, None if last.kept_as is None else last.kept_as.name)
+        if last.kept_as is not None and self._salvaged != last.kept_as:
             tasks.start(self._salvage(last.kept_as, gateway), "salvage")
 
     async def _salvage(self, damaged: Path, gateway: Gateway) -> None:

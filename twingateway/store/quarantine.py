@@ -21,11 +21,15 @@ from twingateway.store.lock import ProcessLock
 _LOGS = ("-wal", "-journal")
 
 
-def set_aside(path: Path) -> Path:
-    """Rename the damaged store at `path`, which must be closed, to `….corrupt-N` → that path. Raises StoreError."""
+def set_aside(path: Path) -> Path | None:
+    """Rename the damaged store at `path`, which must be closed, to `….corrupt-N` → that path; None if it is gone.
+    Raises StoreError."""
     path = path.resolve()
     lock = ProcessLock(path)
     try:
+        if not path.exists():
+            drop_logs(path)
+            return None
         aside = free_name(path, "corrupt")
         for log in logs(path):
             _link(beside(path, log), beside(aside, log))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import secrets
 import sqlite3
 from collections.abc import Awaitable, Sequence
@@ -36,6 +37,7 @@ class SqliteStore:
 
     def __init__(self, opened: Opened) -> None:
         self._path = opened.path
+        self._file = os.stat(opened.path)
         self._lock = opened.lock
         self._identity = opened.identity
         self._spare = opened.spare
@@ -122,7 +124,19 @@ class SqliteStore:
     async def _write(self, job: Job[T], *, vital: bool = True) -> T:
         if self._low and not vital:
             raise StoreFull(self._spare.lack)
-        return await self._noting_damage(self._writer.submit(job, vital=vital))
+
+        def in_place(connection: sqlite3.Connection) -> T:
+            self._require_in_place()
+            return job(connection)
+
+        return await self._noting_damage(self._writer.submit(in_place, vital=vital))
+
+    def _require_in_place(self) -> None:
+        """SQLite goes on with a file that has no name any more, and nothing of that is there at the next opening."""
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.stat(self._path), self._file):
+                return
+        raise StoreCorrupt("the store's file was removed, or another put in its place, under the running node")
 
     async def _read(self, job: Job[T]) -> T:
         return await self._noting_damage(self._reader.read(job))

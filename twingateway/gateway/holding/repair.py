@@ -79,10 +79,12 @@ class Repair:
         if store == self._peers.store_id.hex() and unknown:
             self.begin(peer.name, self._numbers.left_at(unknown))
 
-    def replaced(self, times: int, reason: str, kept_as: str) -> None:
-        """This gateway runs on a fresh store because the one before was damaged (the `times`-th in this process)."""
+    def replaced(self, times: int, reason: str, kept_as: str | None) -> None:
+        """This gateway runs on a fresh store because the one before was damaged (the `times`-th in this process), or
+        is gone altogether (`kept_as` None)."""
         self.replacements = times
-        message = f"the store was damaged and moved aside to {kept_as}; a fresh one is being filled by the peers"
+        happened = "is gone" if kept_as is None else f"was damaged and moved aside to {kept_as}"
+        message = f"the store {happened}; a fresh one is being filled by the peers"
         self._ledger.notice("store-corrupt", message, reason=reason, kept_as=kept_as)
 
     async def _run(self, told_by: str, forked_at: int) -> None:
