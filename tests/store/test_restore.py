@@ -147,11 +147,69 @@ async def test_the_copy_belongs_to_who_runs_the_node_if_root_puts_it_there(
 ) -> None:
     path, copy = await site(tmp_path)
     given: list[tuple[str, int]] = []
+
+    def give(descriptor: int, user: int, group: int) -> None:
+        given.append((Path(f"/proc/self/fd/{descriptor}").readlink().name, user))
+
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(os, "chown", lambda made, user, group: given.append((made.name, user)))
+    monkeypatch.setattr(os, "fchown", give)
     restore(copy, path)
-    assert given == [(name, path.parent.stat().st_uid) for name in ("node.db-lock", "node.db.restoring-1")]
+    assert ("node.db-lock", path.stat().st_uid) in given
+    assert ("node.db.restoring-1", path.stat().st_uid) in given
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a file away")
+@pytest.mark.parametrize("known_by", ["store", "lock", "folder"])
+async def test_who_runs_the_node_is_known_by_its_store_then_by_its_lock_then_by_the_folder(
+    tmp_path: Path, known_by: str
+) -> None:
+    path, copy = await site(tmp_path)
+    lock = path.with_name("node.db-lock")
+    lock.touch()
+    os.chown(path.parent, 3 if known_by == "folder" else 0, 7)
+    os.chown(lock, 2 if known_by != "folder" else 0, 7)
+    os.chown(path, 1 if known_by == "store" else 0, 7)
+    restored = restore(copy, path)
+    user = {"store": 1, "lock": 2, "folder": 3}[known_by]
+    assert {(each.stat().st_uid, each.stat().st_gid) for each in (path, lock)} == {(user, 7)}
+    assert restored.aside[0].stat().st_uid == (1 if known_by == "store" else 0), "it is whose it was"
+
+
+async def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    path, copy = await site(tmp_path)
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    path.with_name("node.db-lock").symlink_to(precious)
+    with pytest.raises(StoreError, match=r"node\.db-lock is a link, and must be a file: remove it"):
+        restore(copy, path)
+    assert precious.read_text() == "precious"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may write to what is another's")
+async def test_root_does_not_follow_a_users_link_to_what_is_not_theirs(tmp_path: Path) -> None:
+    path, copy = await site(tmp_path)
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    path.unlink()
+    path.symlink_to(precious)
+    os.chown(path, 1, 1, follow_symlinks=False)
+    with pytest.raises(StoreError, match=f"{path} is a link that user 1 made to what is another's"):
+        restore(copy, path)
+    os.chown(precious, 1, 1)
+    restore(copy, path)
+    assert path.is_symlink()
+
+
+async def test_a_store_behind_a_link_is_replaced_where_it_is(tmp_path: Path) -> None:
+    path, copy = await site(tmp_path)
+    link = tmp_path / "link.db"
+    link.symlink_to(path)
+    assert restore(copy, link).aside[0] == path.with_name("node.db.replaced-1")
+    assert link.is_symlink()
+    store = await open_store(path)
+    assert await said(store) == ([1, 1], [1])
+    await store.close()
 
 
 async def test_where_there_is_no_folder_it_has_to_be_made(tmp_path: Path) -> None:

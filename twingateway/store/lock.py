@@ -1,12 +1,14 @@
 """One process per store file, held by a lock that the kernel releases however the process ends.
 
 The lock is on a file next to the store, because closing a descriptor of the store itself would drop SQLite's own
-locks. It is taken with `flock`, which also refuses a second opening within one process.
+locks. It is taken with `flock`, which also refuses a second opening within one process. It is never behind a link:
+root would write to whatever the node's user has made it lead to.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -21,8 +23,10 @@ class ProcessLock:
         resolved = store.resolve()
         self.path = resolved.with_name(f"{resolved.name}-lock")
         try:
-            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise StoreError(f"{self.path} is a link, and must be a file: remove it") from error
             raise StoreError(f"{self.path} cannot be opened: {error.strerror}; check permissions") from error
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -36,6 +40,10 @@ class ProcessLock:
         with contextlib.suppress(OSError):  # no space: the lock holds without a name
             written = os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
             os.truncate(self._descriptor, written)
+
+    def give_to(self, user: int, group: int) -> None:
+        """The file: who made it need not be who takes the lock next. Raises OSError."""
+        os.fchown(self._descriptor, user, group)
 
     def release(self) -> None:
         os.close(self._descriptor)

@@ -44,20 +44,21 @@ class PutBack(NamedTuple):
 def restore(copy: Path, store: Path, *, other: bool = False) -> PutBack:
     """`other`: also if the store that is there is not the one that was copied. Raises InvalidConfig where it is not,
     or there is no copy, StoreCorrupt if the copy is damaged, StoreError if a node runs, or on the disk's account."""
-    store = store.resolve()
+    store = _place(store)
     if not copy.is_file():
         raise InvalidConfig(f"there is no copy at {copy}")
-    if not store.parent.is_dir():
-        raise InvalidConfig(f"there is no folder {store.parent}: make it, for the user that runs the node")
+    owner = _owner(store) if os.geteuid() == 0 else None
     lock = ProcessLock(store)
     try:
-        _give_to_owner(lock.path)
+        if owner is not None:
+            lock.give_to(owner.st_uid, owner.st_gid)
         left = _left(store)
         partial = free_name(store, _PARTIAL)
         try:
             copy_whole(copy, partial)
             _require_same(copy, partial, store, other)
-            _give_to_owner(partial)
+            if owner is not None:
+                _give(partial, owner)
             size = partial.stat().st_size
             aside = _exchange(partial, store)
         finally:
@@ -131,11 +132,34 @@ def _put_logs_in(store: Path) -> None:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def _give_to_owner(made: Path) -> None:
-    """What root makes is for the user that runs the node."""
-    owner = made.parent.stat()
-    if os.geteuid() == 0:
-        os.chown(made, owner.st_uid, owner.st_gid)
+def _place(store: Path) -> Path:
+    """Where the links end. Root follows those that root made, and who owns what they lead to."""
+    place = store.resolve()
+    if not place.parent.is_dir():
+        raise InvalidConfig(f"there is no folder {place.parent}: make it, for the user that runs the node")
+    owners = {0, (place if place.exists() else place.parent).stat().st_uid}
+    link = store
+    while os.geteuid() == 0 and link.is_symlink():
+        if (maker := link.lstat().st_uid) not in owners:
+            raise StoreError(f"{link} is a link that user {maker} made to what is another's: is {place} the store?")
+        link = link.parent / link.readlink()
+    return place
+
+
+def _owner(store: Path) -> os.stat_result:
+    """Who runs the node: its user has the store, or the lock of the one that was there, or the folder. What is root's
+    of these may have come there by hand."""
+    lock = beside(store, "-lock")
+    found = [each.lstat() for each in (store, lock, store.parent) if os.path.lexists(each)]
+    return next((each for each in found if each.st_uid), found[-1])
+
+
+def _give(made: Path, owner: os.stat_result) -> None:
+    descriptor = os.open(made, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
+    finally:
+        os.close(descriptor)
 
 
 def _id(path: Path) -> bytes | None:
