@@ -8,8 +8,22 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Run
+from tests.store.test_backup import changes, said
 from twingateway.cli.exit_codes import ExitCode
 from twingateway.store.sqlite import open_store
+
+
+async def _commit(path: Path, number: int) -> None:
+    store = await open_store(path)
+    await store.commit(changes(number))
+    await store.close()
+
+
+async def _values(path: Path) -> list[object]:
+    store = await open_store(path)
+    values, _ = await said(store)
+    await store.close()
+    return values
 
 
 async def _open_and_close(path: Path) -> bytes:
@@ -27,13 +41,26 @@ def site(tmp_path: Path) -> Path:
 
 
 def test_what_backup_wrote_is_put_back_and_what_was_there_is_named(cli: Run, site: Path) -> None:
+    store = site / "data" / "edge-1.db"
+    asyncio.run(_commit(store, 1))
     assert cli("backup", site / "node.yaml", site / "copy").exit_code == 0
+    asyncio.run(_commit(store, 2))
     done = cli("restore", site / "node.yaml", site / "copy")
     assert done.exit_code == 0, done.output
-    store = site / "data" / "edge-1.db"
     assert done.stdout.startswith(f"{store}: it is {site / 'copy'} now, 0.")
     assert f"{store}.replaced-1: the store that was there" in done.stdout
-    assert asyncio.run(_open_and_close(store)) == asyncio.run(_open_and_close(site / "copy"))
+    assert asyncio.run(_values(store)) == [1, 1]
+    assert asyncio.run(_values(site / "data" / "edge-1.db.replaced-1")) == [2, 2]
+
+
+def test_every_file_that_is_set_aside_or_left_is_named(cli: Run, site: Path) -> None:
+    assert cli("backup", site / "node.yaml", site / "copy").exit_code == 0
+    data = site / "data"
+    (data / "edge-1.db-wal").write_text("a log that is none")
+    (data / "edge-1.db.restoring-1").write_text("half a copy")
+    done = cli("restore", site / "node.yaml", site / "copy")
+    assert f"{data / 'edge-1.db.replaced-1'}, {data / 'edge-1.db.replaced-1-wal'}: the store that was" in done.stdout
+    assert f"{data / 'edge-1.db.restoring-1'}: left of a restore that was cut short. Remove it" in done.stdout
 
 
 def test_another_nodes_copy_is_put_back_by_force_only(cli: Run, site: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from tests.store.test_backup import changes, said
 from twingateway.errors import InvalidConfig, StoreCorrupt, StoreError
 from twingateway.store.backup import back_up
+from twingateway.store.migrations import STEPS, migrate
 from twingateway.store.restore import restore
 from twingateway.store.sqlite import open_store
 
@@ -125,12 +127,84 @@ async def test_a_copy_of_another_store_is_for_who_insists(tmp_path: Path) -> Non
     other = await open_store(tmp_path / "other.db")
     await other.commit(changes(7))
     await other.close()
-    with pytest.raises(InvalidConfig, match="of another store"):
+    there = set(path.parent.iterdir()), set(tmp_path.iterdir())
+    with pytest.raises(InvalidConfig, match="had before it was damaged, lost or restored"):
         restore(tmp_path / "other.db", path)
+    left = (set(path.parent.iterdir()), set(tmp_path.iterdir()))
+    assert left == (there[0] | {path.with_name("node.db-lock")}, there[1]), "nothing is left of the try"
     restore(tmp_path / "other.db", path, other=True)
     store = await open_store(path)
     assert await said(store) == ([7, 7], [7])
     await store.close()
+
+
+async def test_a_copy_from_before_a_restore_that_the_peers_noticed_is_for_who_insists(tmp_path: Path) -> None:
+    path, copy = await site(tmp_path)
+    restore(copy, path)
+    store = await open_store(path)
+    await store.renew_identity()
+    await store.close()
+    with pytest.raises(InvalidConfig, match=r"or restored\. If it is this node's, say --force"):
+        restore(copy, path)
+
+
+@pytest.mark.parametrize("version", range(1, len(STEPS)))
+async def test_what_was_copied_before_an_upgrade_is_put_back_behind_it(tmp_path: Path, version: int) -> None:
+    path, copy = tmp_path / "node.db", tmp_path / "copy"
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        migrate(connection, STEPS[:version])
+    back_up(path, copy)
+    store = await open_store(path)
+    await store.commit(changes(1))
+    await store.close()
+    restore(copy, path)
+    store = await open_store(path)
+    assert await said(store) == ([], [])
+    await store.close()
+
+
+async def test_a_copy_that_this_program_cannot_run_on_changes_nothing(tmp_path: Path) -> None:
+    path, copy = await site(tmp_path)
+    with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
+        connection.execute(f"INSERT INTO schema_version VALUES ({len(STEPS) + 1})")
+    with pytest.raises(
+        StoreError, match=f"^{copy}: the file has schema version {len(STEPS) + 1}, this program knows"
+    ):
+        restore(copy, path)
+    store = await open_store(path)
+    assert await said(store) == ([2, 2], [1, 2])
+    await store.close()
+
+
+async def test_nobody_can_leave_a_journal_beside_what_was_put_back(tmp_path: Path) -> None:
+    path, copy = await site(tmp_path)
+    restore(copy, path)
+    assert path.read_bytes()[18:20] == b"\2\2", "it is written with a write-ahead log, though no node has opened it"
+    assert {each.name for each in path.parent.glob("node.db-*")} == {"node.db-lock"}
+
+
+async def test_beside_the_copy_nothing_is_made(tmp_path: Path) -> None:
+    """A plain copy of a stopped node's file says that it has a write-ahead log."""
+    path, _ = await site(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    plain = tmp_path / "elsewhere" / "node.db"
+    plain.write_bytes((tmp_path / "node.db").read_bytes())
+    restore(plain, path)
+    assert list(plain.parent.iterdir()) == [plain]
+    store = await open_store(path)
+    assert await said(store) == ([2, 2], [1, 2])
+    await store.close()
+
+
+async def test_what_is_wrong_with_a_copy_is_said_of_the_copy(tmp_path: Path) -> None:
+    path, _ = await site(tmp_path)
+    (tmp_path / "empty").touch()
+    with pytest.raises(StoreError, match=f"^{tmp_path / 'empty'} is empty: no node has written to it"):
+        restore(tmp_path / "empty", path)
+    with pytest.raises(InvalidConfig, match="there is no copy"):
+        restore(tmp_path, path)
+    with pytest.raises(StoreError, match=r"^the copy .* cannot be read: File name too long"):
+        restore(tmp_path / ("n" * 256), path)
 
 
 async def test_a_store_that_nobody_can_read_is_replaced_without_a_question(tmp_path: Path) -> None:

@@ -50,12 +50,13 @@ def back_up(store: Path, target: Path, *, replace: bool = False) -> int:
     return size
 
 
-def copy_whole(store: Path, new: Path) -> None:
-    """Make the file `new`: a copy that was looked at from end to end and is on the disk. Whatever is raised, what is
-    there of it is the caller's to remove. Raises OSError, StoreCorrupt if the store is damaged, StoreError."""
+def copy_whole(store: Path, new: Path, *, still: bool = False) -> None:
+    """Make the file `new`: a copy that was looked at from end to end and is on the disk. `still`: nobody writes to
+    the store. What there is of the copy when an error is raised is the caller's to remove. Raises OSError,
+    StoreCorrupt if the store is damaged, StoreError."""
     os.close(os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     try:
-        _copy(store, new)
+        _copy(store, new, still)
         _look_over(new)
     except (sqlite3.Error, UnicodeDecodeError) as error:
         translated = translate(error)
@@ -63,8 +64,8 @@ def copy_whole(store: Path, new: Path) -> None:
     fsync(new)
 
 
-def _copy(store: Path, new: Path) -> None:
-    with closing(connect_to_read(store, _BUSY_TIMEOUT)) as source, closing(sqlite3.connect(new)) as copy:
+def _copy(store: Path, new: Path, still: bool) -> None:
+    with closing(connect_to_read(store, _BUSY_TIMEOUT, still=still)) as source, closing(sqlite3.connect(new)) as copy:
         if schema_version(source) == 0:
             raise StoreError(f"{store} is empty: no node has written to it")
         source.backup(copy)

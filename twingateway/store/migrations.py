@@ -233,6 +233,17 @@ def schema_version(connection: sqlite3.Connection) -> int:
     return versions[-1]
 
 
+def known_version(connection: sqlite3.Connection, steps: Sequence[str] = STEPS) -> int:
+    """The file's version. Raises what `schema_version` does, and StoreError for one that this code does not know."""
+    version = schema_version(connection)
+    if version > len(steps):
+        raise StoreError(
+            f"the file has schema version {version}, this program knows {len(steps)}: "
+            "use the twingateway release that wrote it, or a later one"
+        )
+    return version
+
+
 def _versions(connection: sqlite3.Connection) -> list[int]:
     """Ascending; none if the table is not what it was."""
     try:
@@ -248,13 +259,8 @@ _OURS = {"schema_version", "store", "register"}
 
 
 def migrate(connection: sqlite3.Connection, steps: Sequence[str] = STEPS) -> None:
-    """Bring the file to the newest version. Raises what `schema_version` does, and StoreError for a later version."""
-    version = schema_version(connection)
-    if version > len(steps):
-        raise StoreError(
-            f"the file has schema version {version}, this program knows {len(steps)}: "
-            "use the twingateway release that wrote it, or a later one"
-        )
+    """Bring the file to the newest version. Raises what `known_version` does."""
+    version = known_version(connection, steps)
     connection.create_function("row_checksum", -1, checksum, deterministic=True)
     for number in range(version + 1, len(steps) + 1):
         script = f"BEGIN IMMEDIATE; {steps[number - 1]}; INSERT INTO schema_version VALUES ({number}); COMMIT;"

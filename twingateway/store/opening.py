@@ -70,10 +70,12 @@ def connect(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
 
 
-def connect_to_read(path: Path, timeout: float = BUSY_TIMEOUT) -> sqlite3.Connection:
+def connect_to_read(path: Path, timeout: float = BUSY_TIMEOUT, *, still: bool = False) -> sqlite3.Connection:
     """A connection that may only read, for any one thread at a time: it puts no write-ahead log into the main file
-    when it is closed."""
-    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=timeout, check_same_thread=False)
+    when it is closed. Beside a file that is `still` (nobody writes to it, and it has no log) it makes none either, so
+    that it can be read where nothing can be written."""
+    uri = f"{path.resolve().as_uri()}?mode=ro{'&immutable=1' if still else ''}"
+    return sqlite3.connect(uri, uri=True, timeout=timeout, check_same_thread=False)
 
 
 def _begin(path: Path) -> tuple[sqlite3.Connection, StoreIdentity]:

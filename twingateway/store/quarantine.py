@@ -19,6 +19,8 @@ from twingateway.store.fsync import fsync
 from twingateway.store.lock import ProcessLock
 
 _LOGS = ("-wal", "-journal")
+#: Of a name that a copy gets once it is whole.
+_PARTIAL = ".partial"
 
 
 def set_aside(path: Path) -> Path | None:
@@ -94,9 +96,6 @@ def free_name(path: Path, why: str) -> Path:
 
 def beside(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
-
-
-_PARTIAL = ".partial"
 
 
 def _link(file: Path, name: Path) -> None:

@@ -23,13 +23,17 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from twingateway.errors import InvalidConfig, StoreCorrupt, StoreError
+from twingateway.errors import InvalidConfig, StoreError
 from twingateway.store.backup import copy_whole
 from twingateway.store.fsync import fsync
-from twingateway.store.identity import store_id
 from twingateway.store.lock import ProcessLock
+from twingateway.store.migrations import known_version
 from twingateway.store.opening import connect, connect_to_read
 from twingateway.store.quarantine import beside, drop_logs, free_name, keep_aside, logs
+from twingateway.store.writer import translate
+
+#: What a copy is while it is made: `….restoring-N`.
+_PARTIAL = "restoring"
 
 
 class PutBack(NamedTuple):
@@ -45,8 +49,7 @@ def restore(copy: Path, store: Path, *, other: bool = False) -> PutBack:
     """`other`: also if the store that is there is not the one that was copied. Raises InvalidConfig where it is not,
     or there is no copy, StoreCorrupt if the copy is damaged, StoreError if a node runs, or on the disk's account."""
     store = _place(store)
-    if not copy.is_file():
-        raise InvalidConfig(f"there is no copy at {copy}")
+    _require_copy(copy)
     owner = _owner(store) if os.geteuid() == 0 else None
     lock = ProcessLock(store)
     try:
@@ -55,8 +58,8 @@ def restore(copy: Path, store: Path, *, other: bool = False) -> PutBack:
         left = _left(store)
         partial = free_name(store, _PARTIAL)
         try:
-            copy_whole(copy, partial)
-            _require_same(copy, partial, store, other)
+            copy_whole(copy, partial, still=not logs(copy.resolve()))
+            _make_ready(copy, partial, store, other)
             if owner is not None:
                 _give(partial, owner)
             size = partial.stat().st_size
@@ -70,9 +73,6 @@ def restore(copy: Path, store: Path, *, other: bool = False) -> PutBack:
         lock.release()
 
 
-_PARTIAL = "restoring"
-
-
 def _left(store: Path) -> tuple[Path, ...]:
     name = glob.escape(store.name)
     return tuple(
@@ -80,11 +80,29 @@ def _left(store: Path) -> tuple[Path, ...]:
     )
 
 
-def _require_same(copy: Path, partial: Path, store: Path, other: bool) -> None:
+def _require_copy(copy: Path) -> None:
+    try:
+        if not copy.is_file():
+            raise InvalidConfig(f"there is no copy at {copy}")
+        copy.open("rb").close()
+    except OSError as error:
+        raise StoreError(f"the copy {copy} cannot be read: {error.strerror}") from error
+
+
+def _make_ready(copy: Path, partial: Path, store: Path, other: bool) -> None:
+    """Of a version that the node can run on, and of the store it had. With a write-ahead log from the first, so that
+    nobody leaves a journal beside it."""
+    try:
+        with closing(sqlite3.connect(partial, isolation_level=None)) as connection:
+            known_version(connection)
+            connection.execute("PRAGMA journal_mode = WAL")
+    except (sqlite3.Error, StoreError) as error:
+        raise StoreError(f"{copy}: {translate(error).message}") from error
+    fsync(partial)
     if not other and _id(store) not in (None, _id(partial)):
         raise InvalidConfig(
             f"{copy} is of another store than {store}: of another node's, or of one that this node had before it"
-            " was damaged or lost. If it is this node's, say --force",
+            " was damaged, lost or restored. If it is this node's, say --force",
         )
 
 
@@ -162,12 +180,12 @@ def _give(made: Path, owner: os.stat_result) -> None:
         os.close(descriptor)
 
 
-def _id(path: Path) -> bytes | None:
+def _id(store: Path) -> object:
     """None where no store can be read: it is what a copy is to take the place of."""
-    if not path.is_file():
-        return None
-    try:
-        with closing(connect_to_read(path)) as connection:
-            return store_id(connection)
-    except (sqlite3.Error, StoreCorrupt, UnicodeDecodeError):
-        return None
+    with (
+        suppress(sqlite3.Error, UnicodeDecodeError),
+        closing(connect_to_read(store, still=not logs(store))) as connection,
+    ):
+        for (found,) in connection.execute("SELECT store_id FROM store"):  # of any version
+            return found
+    return None
