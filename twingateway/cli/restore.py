@@ -16,7 +16,8 @@ def restore(
     ] = False,
 ) -> None:
     """Put a copy in the place of a node's store. The node has to be stopped. The copy is read from end to end before
-    anything is changed; the store that is there is set aside as ….replaced-1.
+    anything is changed; the store that is there is set aside as ….replaced-1. A copy of another store than is there
+    is refused: it is another node's, or this one's from before its store was damaged, lost or restored.
 
     What the copy lacks the node gets from its peers by itself once it is started: the event store-rolled-back.
 
