@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from inspect import iscoroutinefunction
@@ -64,6 +65,8 @@ def _tidy() -> Iterator[None]:
     yield
     while KEPT:
         left = KEPT.pop()
+        if isinstance(left, threading.Event):
+            left.set()
         for end in left if isinstance(left, tuple) else ():
             if isinstance(end, int):
                 os.close(end)

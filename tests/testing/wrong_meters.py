@@ -208,7 +208,9 @@ class LeavesSocket(MeterDriver):
 @breaks("it_ends_at_once_and_leaves_nothing", "end threads in stop()")
 class LeavesThread(MeterDriver):
     async def run(self) -> None:
-        threading.Thread(target=lambda: time.sleep(1), daemon=True).start()
+        left = threading.Event()
+        KEPT.append(left)
+        threading.Thread(target=left.wait, daemon=True).start()
         await super().run()
 
 
@@ -547,6 +549,14 @@ class Believing(MeterDriver):
 
     async def time(self) -> None:
         return None
+
+
+@breaks("nonsense_is_not_reported_and_passes", "check an answer as a whole first")
+class BelievingInTheEnd(Believing):
+    async def read(self) -> Mapping[str, Value]:
+        values = await super().read()
+        await asyncio.sleep(0.3)  # it told what is wrong, and will report all the same
+        return values
 
 
 @breaks("nonsense_is_not_reported_and_passes", "raised ValueError")

@@ -13,6 +13,8 @@ from twingateway.twin.presence import PresenceState
 
 #: The longest period, in seconds, that a test waits for.
 _SHORT = 10.0
+#: Seconds in which a driver that told what is wrong has also reported what it takes for a value: some of its rounds.
+_AFTERWARDS = 1.0
 #: A day, in milliseconds.
 _DAY = 86_400_000
 
@@ -106,6 +108,7 @@ class ValuesContract(Played):
             lambda: driven.port.problems or driven.port.presence is False,
             lambda: "nothing was said of a device that talks nonsense: raise, or tell, a DeviceReplyInvalid",
         )
+        await asyncio.sleep(_AFTERWARDS)
         shows = rig.device.shows
         for report in driven.port.reports[before:]:
             for name, value in report.values.items():
