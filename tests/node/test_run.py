@@ -113,8 +113,8 @@ async def test_an_address_in_use_is_named_by_its_section(tmp_path: Path, section
     create_authority(tmp_path / "pki")
     issue(tmp_path / "pki", "lone", hosts=["127.0.0.1"])
     with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-        tcp.bind(("127.0.0.1", 0))
-        port = tcp.getsockname()[1]
+        port = free_port()
+        tcp.bind(("127.0.0.1", port))
         tcp.listen()
         udp.bind(("127.0.0.1", port))
         error = await failing(lone(tmp_path, sections.format(port=port)))
