@@ -148,7 +148,7 @@ async def watched(file: Path) -> AsyncIterator[Watched]:
     told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     told.bind(str(file.parent / "notify"))
     told.setblocking(False)
-    environ = {**os.environ, "NOTIFY_SOCKET": str(file.parent / "notify"), "WATCHDOG_USEC": "200000"}
+    environ = {**os.environ, "NOTIFY_SOCKET": str(file.parent / "notify"), "WATCHDOG_USEC": "2000000"}
     process = await started(file, env=environ)
     try:
         async with asyncio.timeout(PATIENCE):
