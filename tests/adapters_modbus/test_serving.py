@@ -22,6 +22,7 @@ from twingateway_modbus.tools.once import point_of, read_once, write_once
 from twingateway_modbus.tools.serving import Serving, parse_faults, parse_rights, serve_devices, transport_named
 
 from tests.adapters_modbus.simulated import make_server
+from tests.node.sites import free_port
 from twingateway.errors import DeviceRefused, DeviceReplyInvalid, DeviceTimeout, DeviceUnreachable, InvalidConfig
 from twingateway.pki.authority import create_authority, issue
 
@@ -114,9 +115,7 @@ def test_a_line_that_echoes_is_simulated_as_one() -> None:
 
 
 async def test_the_command_serves_what_a_document_names_where_it_names_it(tmp_path: Path) -> None:
-    probe = make_server(Transport.UDP, 1)
-    port = await probe.serve_udp()
-    probe.close()
+    port = free_port()
     address = {"transport": "udp", "host": "127.0.0.1", "port": port, "unit": 7}
     (tmp_path / "meter.yaml").write_text(DEVICE.format(name="meter", address=address, at=4))
     command = [sys.executable, "-m", "twingateway", "modbus", "simulate", str(tmp_path / "meter.yaml"), "--still"]
@@ -279,12 +278,12 @@ async def test_a_line_that_echoes_unexpectedly_is_recognised() -> None:
 
 @pytest.mark.parametrize(
     ("echoes", "complaint"),
-    [(True, "did not answer within 0.05 s reading"), (False, "; not even the echo came that this line should give")],
+    [(True, "did not answer within 0.5 s reading"), (False, "; not even the echo came that this line should give")],
 )
 async def test_the_echo_of_a_line_is_no_half_reply(echoes: bool, complaint: str) -> None:
     server = make_server(Transport.RTU)
     serial = {"port": server.serve_pty(echo=echoes), "echo": True}
-    address = AddressSettings.model_validate({"transport": "rtu", "serial": serial, "timeout": "50ms"})
+    address = AddressSettings.model_validate({"transport": "rtu", "serial": serial, "timeout": "500ms"})
     with pytest.raises(DeviceTimeout, match=complaint):
         await read_once(address, [SETPOINT])
     server.close()
