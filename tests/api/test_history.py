@@ -184,9 +184,11 @@ async def test_what_is_bad_now_is_not_bad_beforehand() -> None:
         ({"after": "x"}, "after"),
         ({"limit": "0"}, "query.limit"),
         ({"limit": "10001"}, "query.limit"),
+        ({"from": "2026-01-31T12:00:00Z", "to": "2026-01-31T11:59:59Z"}, "from"),
+        ({"property": ["level", "flow"]}, "query.property"),
     ],
 )
-async def test_what_makes_no_sense_is_refused(params: dict[str, str], path: str) -> None:
+async def test_what_makes_no_sense_is_refused(params: dict[str, Any], path: str) -> None:
     async with in_process() as site:
         response = await site.client.get("/twins/pump/history", params={"property": "level", **params})
         assert response.status_code == 422
@@ -225,6 +227,24 @@ async def test_each_property_has_history_for_as_long_as_its_model_says() -> None
         assert await shown() == before
         kept = {name: points for (_, name), points in site.node.disk.journal.history.items()}
         assert [len([p for p in kept[name] if p.time < now]) for name in (*spec, "torque")] == [1, 2, 3], "deleted"
+
+
+async def test_a_property_that_the_model_does_not_have_is_a_misspelt_one_unless_something_is_known_of_it() -> None:
+    head = {"apiVersion": "edge.iot.org/v1", "kind": "DeviceModel", "metadata": {"name": "pump", "version": "1"}}
+    spec = {"properties": {"level": {"type": "number"}, "speed": {"type": "number"}}}
+    async with in_process(models={"pump": "pump@1"}) as site:
+        await remember(site, (NOON, 1), name="torque")
+        window = {"from": NOON, "to": NOON + 1}
+        assert (await ask(site, property="levle", **window))["items"] == [], "the model is not here: who can know?"
+        await site.gateway.models.add("default", parse_model({**head, "spec": spec}))
+        response = await site.client.get("/twins/pump/history", params={"property": "levle", **window})
+        problem = problem_of(response, 422, "invalid-document")
+        assert problem["detail"] == 'pump@1 has no property "levle" (did you mean "level"?)'
+        assert problem["problems"][0]["path"] == "property"
+        assert (await ask(site, property="speed", **window))["items"] == [], "it has no history yet"
+        assert (await ask(site, property="flow", **window))["items"] == [], "the device reports it all the same"
+        kept = await ask(site, property="torque", **window)
+        assert kept["items"] == [good(NOON, 1)], "an earlier version of the model had it"
 
 
 async def test_a_series_that_a_wrong_clock_wrote_is_shown_by_its_own_time() -> None:

@@ -79,6 +79,9 @@ async def test_a_parameter_that_is_not_known_is_refused_and_what_may_be_meant_is
         ):
             found = problem_of(await site.client.request(method, path, json={}), 422, "invalid-parameter")
             assert meant in found["detail"]
+        twice = await site.client.patch("/twins/pump?ttl=1h&ttl=30s", json={})
+        assert problem_of(twice, 422, "invalid-parameter")["detail"] == "query.ttl: this is given more than once"
+        assert (await site.client.get("/twins?label=a=1&label=b=2")).status_code == 200, "these must all match"
         assert (await site.client.get("/nodes?namespace=plant-7")).status_code == 200, "clients send it along"
         assert (await site.client.get("/?namespace=plant-7")).status_code == 200, "the page reads it itself"
 

@@ -17,8 +17,10 @@ from twingateway.gateway.gateway import Gateway
 from twingateway.gateway.twins.history import Step
 from twingateway.ports.journal import About, Placed, Span
 from twingateway.twin.duration import parse_duration
+from twingateway.twin.identity import DeviceId
 from twingateway.twin.quality import described
-from twingateway.validation.explain import guess
+from twingateway.twin.register import Section
+from twingateway.validation.explain import guess, shown
 
 router = APIRouter(tags=["history"])
 
@@ -26,6 +28,8 @@ router = APIRouter(tags=["history"])
 LAST_HOUR = 3_600_000
 #: Most points or steps in one answer.
 MOST = 10_000
+#: Whose registers have the names of properties.
+_OF_PROPERTIES = (Section.REPORTED, Section.DESIRED)
 
 
 class First(StrEnum):
@@ -70,22 +74,38 @@ async def history(
     until = _moment(end, "to") if end is not None else time.time_ns() // 1_000_000 + 1
     width = None if step is None else _step(step)
     since = _moment(start, "from") if start is not None else until - LAST_HOUR
+    if start is not None and end is not None and since > until:
+        raise _refusal("`from` is after `to`", "from", "range")
     if width is not None and start is None:
         since -= since % width
+    await _require_known(gateway, device, property)
     span = Span(device, property, since, until)
-    shown: dict[str, Any] = {"twin": device.name, "property": property, "from": since, "to": until}
+    answer: dict[str, Any] = {"twin": device.name, "property": property, "from": since, "to": until}
     if width is None:
         readings, behind = await gateway.history.readings(span, _after(after), limit)
-        shown["items"] = [{"time": each.time, "value": each.value, **described(each.reason)} for each in readings]
-        shown["nextAfter"] = None if behind is None else "{}-{}".format(*behind)
-        return JSONResponse(shown)
+        answer["items"] = [{"time": each.time, "value": each.value, **described(each.reason)} for each in readings]
+        answer["nextAfter"] = None if behind is None else "{}-{}".format(*behind)
+        return JSONResponse(answer)
     if after is not None:  # steps go on from the end of the last one
         span = Span(device, property, _moment(after, "after") + width, until)
     found = await gateway.history.steps(span, width, limit + 1)
-    shown["step"] = width
-    shown["items"] = list(map(_summed_up, found[:limit]))
-    shown["nextAfter"] = str(found[limit - 1].bucket.time) if len(found) > limit else None
-    return JSONResponse(shown)
+    answer["step"] = width
+    answer["items"] = list(map(_summed_up, found[:limit]))
+    answer["nextAfter"] = str(found[limit - 1].bucket.time) if len(found) > limit else None
+    return JSONResponse(answer)
+
+
+async def _require_known(gateway: Gateway, device: DeviceId, name: str) -> None:
+    """Raises InvalidDocument if the device's model does not have the property and nothing is known of it here: its
+    name was mistyped. What an earlier version of the model had may still be read."""
+    ref = gateway.queries.model_ref(device)
+    found = None if ref is None else gateway.models.find(device.namespace, ref)
+    if found is None or name in found.model.properties:
+        return
+    has_register = any(name in gateway.table.section(device, section) for section in _OF_PROPERTIES)
+    if not has_register and await gateway.store.last_point(device, name) is None:
+        hint = guess(name, list(found.model.properties))
+        raise _refusal(f"{ref} has no property {shown(name)}{hint}", "property", "unknown")
 
 
 @router.get("/journal", summary="What waits to be told")
@@ -199,5 +219,5 @@ def _summed_up(step: Step) -> dict[str, Any]:
     return {"time": each.time, **figures, "bad": step.bad}
 
 
-def _refusal(message: str, parameter: str) -> InvalidDocument:
-    return InvalidDocument(message, [Problem(message, parameter, "format")])
+def _refusal(message: str, parameter: str, rule: str = "format") -> InvalidDocument:
+    return InvalidDocument(message, [Problem(message, parameter, rule)])
