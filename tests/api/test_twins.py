@@ -274,11 +274,17 @@ async def test_a_node_that_is_not_the_root_names_it():
     cloud, edge = MemoryNode("cloud"), node_with_pump("edge")
     async with cloud.running(), in_process(edge, parent=cloud) as site:
         await until(lambda: site.gateway.peers.root_name == "cloud")
-        for method, body in (("PUT", document("pump")), ("DELETE", None)):
-            answer = await site.client.request(method, "/twins/pump", json=body)
+        for method, path, body in (
+            ("PUT", "/twins/pump", document("pump")),
+            ("DELETE", "/twins/pump", None),
+            ("POST", "/twins/pump/move", {"node": "edge-2"}),
+        ):
+            answer = await site.client.request(method, path, json=body)
             problem = problem_of(answer, 409, "not-root")
             assert problem["root"] == "cloud"
-            assert "cloud" in problem["detail"]
+            assert "the root, cloud" in problem["detail"]
+            assert "--api" in problem["detail"]
+            assert ("override" in problem["detail"]) == (method == "PUT"), "no override deletes or moves a device"
         assert (await site.client.get("/twins/pump")).status_code == 200
 
 

@@ -49,6 +49,11 @@ _PATHS = {section: ".".join(path) for path, section in _WRITABLE.items()}
 MAX_NAME = 128
 #: As `if_match`: any version, of a twin that exists. No twin has this one.
 ANY = ZERO
+#: What there is for desired values at a node that is not the root.
+_OVERRIDE = (
+    ". To set a desired value without the root, override it at the node that holds the device: "
+    "twingateway override, or PUT /twins/NAME/overrides/PROPERTY"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +101,7 @@ class Commands:
         """RFC 7396 on the DeviceTwin document. `terms`: of the desired properties that it names. `origin`: who sets
         them. Raises UnknownTwin,
         ReadOnlyPath, VersionMismatch, InvalidValue, InvalidDocument, NotRoot, StoreError; then nothing changed."""
-        self._require_root()
+        self._require_root(_OVERRIDE)
         parts = _split(patch)
         async with self._locks.hold([device]):
             self._require_certain(device)
@@ -120,7 +125,7 @@ class Commands:
         """Create a twin, or make its desired properties and labels exactly those of the document. With `if_match`
         nothing is created. Stated `terms` are those of every desired property in it; without, one that has its value
         already keeps what it has. Raises InvalidDocument, InvalidValue, VersionMismatch, NotRoot, StoreError."""
-        self._require_root()
+        self._require_root(_OVERRIDE)
         report = check_twin(document)
         if report.problems:
             raise InvalidDocument("this is not a valid DeviceTwin", report.problems)
@@ -216,16 +221,16 @@ class Commands:
         if self._grants is not None:
             self._grants.require_writable(device)
 
-    def _require_root(self) -> None:
+    def _require_root(self, instead: str = "") -> None:
+        """Raises NotRoot, which ends with what may be done `instead`."""
         if not self._root:
             root = self._peers.root_name
             where = f"the root, {root}" if root else "the root"
             message = (
                 f"twins are changed at {where}; this node, {self._peers.node}, is not it. "
-                "To set a desired value without the root, override it at the node that holds the device: "
-                "twingateway override, or PUT /twins/NAME/overrides/PROPERTY"
+                "Ask the root's API (twingateway … --api URL)"
             )
-            raise NotRoot(message, root=root)
+            raise NotRoot(f"{message}{instead}", root=root)
 
     def _compare(self, device: DeviceId, if_match: Version | None) -> None:
         if if_match is None:
