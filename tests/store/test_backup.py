@@ -103,6 +103,14 @@ async def test_a_file_that_is_there_stays_unless_it_is_to_be_replaced(tmp_path: 
     await (await open_store(path)).close()
 
 
+async def test_a_store_that_has_the_name_of_a_copy_under_way_stays(tmp_path: Path) -> None:
+    path = tmp_path / "copy.partial"
+    await (await open_store(path)).close()
+    with pytest.raises(InvalidConfig, match="is the store: nothing was written"):
+        back_up(path, tmp_path / "copy")
+    assert path.read_bytes()[:6] == b"SQLite"
+
+
 async def test_of_a_damaged_store_there_is_no_copy_and_the_one_before_stays(tmp_path: Path) -> None:
     path, copy = tmp_path / "node.db", tmp_path / "copy"
     store = await open_store(path)

@@ -286,6 +286,14 @@ async def test_a_store_behind_a_link_is_replaced_where_it_is(tmp_path: Path) -> 
     await store.close()
 
 
+async def test_links_that_lead_in_a_circle_lead_to_no_store(tmp_path: Path) -> None:
+    _, copy = await site(tmp_path)
+    link = tmp_path / "link.db"
+    link.symlink_to(link)
+    with pytest.raises(StoreError, match="cannot be reached: Too many levels of symbolic links"):
+        restore(copy, link)
+
+
 async def test_where_there_is_no_folder_it_has_to_be_made(tmp_path: Path) -> None:
     _, copy = await site(tmp_path)
     with pytest.raises(InvalidConfig, match="there is no folder"):

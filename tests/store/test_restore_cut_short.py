@@ -112,7 +112,7 @@ async def test_where_the_disk_fails_it_is_said_where_the_store_is(tmp_path: Path
             told.add("aside")
             assert there == BEFORE
             assert await found(Path(said_was.split()[-1])) == BEFORE
-        elif "does not say so" in said_was:
+        elif "does not confirm it" in said_was:
             told.add("not synced")
             assert there == COPY
             assert await found(Path(said_was.split()[-1])) == BEFORE

@@ -48,9 +48,12 @@ class PutBack(NamedTuple):
 def restore(copy: Path, store: Path, *, other: bool = False) -> PutBack:
     """`other`: also if the store that is there is not the one that was copied. Raises InvalidConfig where it is not,
     or there is no copy, StoreCorrupt if the copy is damaged, StoreError if a node runs, or on the disk's account."""
-    store = _place(store)
+    try:
+        store = _place(store)
+        owner = _owner(store) if os.geteuid() == 0 else None
+    except OSError as error:
+        raise StoreError(f"{store} cannot be reached: {error.strerror}") from error
     _require_copy(copy)
-    owner = _owner(store) if os.geteuid() == 0 else None
     lock = ProcessLock(store)
     try:
         if owner is not None:
@@ -122,7 +125,9 @@ def _exchange(partial: Path, store: Path) -> tuple[Path, ...]:
         fsync(store.parent)
     except OSError as error:
         was = f"; what was there is {aside[0]}" if aside else ""
-        raise StoreError(f"{store} is the copy now, but the disk does not say so: {error.strerror}{was}") from error
+        raise StoreError(
+            f"{store} is the copy now, but the disk does not confirm it: {error.strerror}{was}"
+        ) from error
     return aside
 
 
@@ -152,6 +157,8 @@ def _put_logs_in(store: Path) -> None:
 
 def _place(store: Path) -> Path:
     """Where the links end. Root follows those that root made, and who owns what they lead to."""
+    with suppress(FileNotFoundError):
+        store.stat()  # what cannot be reached, as by links in a circle, is no place
     place = store.resolve()
     if not place.parent.is_dir():
         raise InvalidConfig(f"there is no folder {place.parent}: make it, for the user that runs the node")
