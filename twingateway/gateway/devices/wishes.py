@@ -148,20 +148,24 @@ class Wishes:
 
     def overrules(self, device: DeviceId, wish: Wish, *, attempt: bool = False) -> Ack | None:
         """What is to be said of the desired value that this override covers; None if nothing is. One that was applied
-        is at the device until the override is attempted (`attempt`: it is about to be)."""
+        is at the device until the override is attempted (`attempt`: it is about to be). As it names the override, it
+        is said once of each."""
         desired = self._desired(device, wish.name)
         if not wish.is_override or desired is None or desired.value is None:
             return None
         ack = self.desired_ack(device, wish.name)
+        message = f"the device follows the local override {wish.override}"
+        overruled = Ack(desired.version, AckState.DELIVERED, OVERRIDDEN, message)
         known = ack is not None and ack.version == desired.version
-        if ack is not None and known and (ack.code == OVERRIDDEN or ack.state in _NEVER_THERE):
+        if ack is not None and known and ack.code == OVERRIDDEN:
+            return None if ack.message == message else overruled
+        if ack is not None and known and ack.state in _NEVER_THERE:
             return None
         override = override_of(self._table, device, wish.name)
         may_be_there = attempt or (override is not None and override.attempted)
         if ack is not None and known and ack.state is AckState.APPLIED and not may_be_there:
             return None
-        message = f"the device follows the local override {wish.override}"
-        return Ack(desired.version, AckState.DELIVERED, OVERRIDDEN, message)
+        return overruled
 
     async def say(self, device: DeviceId, wish: Wish, ack: Ack) -> bool:
         """Keep how far it has come; False if it was replaced meanwhile. Raises StoreError or Unavailable."""
