@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,8 +11,9 @@ import pytest
 
 from tests.api.site import Site, in_process, node_with_pump, problem_of
 from tests.gateway.overriding import PUMP, model
-from twingateway.errors import DeviceUnreachable
+from twingateway.errors import DeviceError, DeviceRefused, DeviceTimeout, DeviceUnreachable
 from twingateway.testing.joined import MemoryNode, until
+from twingateway.twin.register import Section
 
 pytestmark = pytest.mark.hurried
 
@@ -66,6 +68,60 @@ async def test_a_device_that_is_off_is_waited_for_and_said_so() -> None:
         assert (answer.json()["ack"]["state"], answer.json()["ack"]["message"]) == ("delivered", "unplugged")
         below.pump.port.online()
         await until(lambda: below.pump.written == [("speed", 10), ("speed", 40)])
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "state", "code"),
+    [
+        (None, 200, "applied", None),
+        (DeviceTimeout("it says nothing"), 202, "delivered", "device-timeout"),
+        (DeviceRefused("too fast"), 200, "failed", "device-refused"),
+    ],
+)
+async def test_one_that_the_root_accepted_at_once_is_waited_for_at_the_device(
+    error: DeviceError | None, status: int, state: str, code: str | None
+) -> None:
+    async with offline_edge() as (_, below):
+        assert below.pump.port is not None
+        below.node.path.cut = False
+        below.pump.port.offline(DeviceUnreachable("unplugged"))
+        below.pump.error = error
+        waiting = asyncio.ensure_future(below.client.put(f"{SPEED}?actor=olaf&wait=2s", json={"value": 40}))
+        await until(lambda: below.gateway.table.values(PUMP, Section.DESIRED) == {"speed": 40})
+        below.pump.port.online()
+        answer = await waiting
+        shown = answer.json()
+        assert (answer.status_code, shown["state"]) == (status, "accepted")
+        assert (shown["ack"]["state"], shown["ack"].get("code")) == (state, code)
+        assert (shown["value"], shown["actor"], shown["node"]) == (40, "olaf", "edge")
+        assert "etag" not in answer.headers, "nothing is overridden any more"
+
+
+async def test_one_that_lost_is_answered_with_what_it_lost_to() -> None:
+    async with offline_edge("cloud-wins") as (above, below):
+        assert below.pump.port is not None
+        below.pump.port.offline(DeviceUnreachable("unplugged"))
+        waiting = asyncio.ensure_future(put(below, 40))
+        await until(lambda: below.gateway.queries.overrides(PUMP))
+        await above.client.patch("/twins/pump?actor=carol", json={"spec": {"desiredProperties": {"speed": 30}}})
+        below.node.path.cut = False
+        answer = await waiting
+        shown = answer.json()
+        assert (answer.status_code, shown["state"], shown["ack"]["state"]) == (200, "lost", "superseded")
+        assert shown["ack"]["message"] == "it lost to 30 by carol"
+        assert (shown["stands"]["value"], shown["stands"]["actor"]) == (30, "carol")
+
+
+async def test_who_waits_hears_of_what_he_set_not_of_what_took_its_place() -> None:
+    async with offline_edge() as (_, below):
+        assert below.pump.port is not None
+        below.pump.port.offline(DeviceUnreachable("unplugged"))
+        waiting = asyncio.ensure_future(put(below, 40))
+        await until(lambda: below.gateway.queries.overrides(PUMP))
+        second = await below.client.put(SPEED, json={"value": 41})
+        first = (await waiting).json()
+        assert (first["value"], first["state"], first["ack"]["state"]) == (40, "replaced", "superseded")
+        assert first["id"] != second.json()["id"]
 
 
 async def test_withdrawing_returns_to_the_desired_value() -> None:

@@ -51,11 +51,20 @@ def test_the_exit_code_tells_what_became_of_it(
     assert ask("override", "pump", "speed=40", "--wait", "1s").exit_code == exit_code
 
 
-def test_one_that_was_judged_at_once_says_so(ask: Run, node: FakeNode) -> None:
-    node.answer("PUT", SPEED, {"id": "6f0c-1.1", "state": "judged"})
+def test_one_that_lost_says_to_what(ask: Run, node: FakeNode) -> None:
+    ack = {"state": "superseded", "code": "lost", "message": "it lost to 5.0 by carol"}
+    node.answer("PUT", SPEED, {**overridden(), "state": "lost", "ack": ack})
     result = ask("override", "pump", "speed=40", "--wait", "1s")
-    assert result.exit_code == 0
-    assert "judged" in result.output
+    assert result.exit_code == ExitCode.CONFLICT
+    assert "superseded  lost: it lost to 5.0 by carol" in result.output
+
+
+def test_one_of_which_nothing_was_said_yet_is_unfinished(ask: Run, node: FakeNode) -> None:
+    silent = {key: each for key, each in overridden().items() if key != "ack"}
+    node.answer("PUT", SPEED, silent, 202)
+    node.answer("PUT", "/twins/pump/overrides/mode", overridden())
+    assert ask("override", "pump", "speed=40", "mode=fast", "--wait", "1s").exit_code == ExitCode.UNFINISHED
+    assert ask("override", "pump", "speed=40").exit_code == 0
 
 
 def test_withdrawing_takes_names(ask: Run, node: FakeNode) -> None:

@@ -11,16 +11,14 @@ from twingateway.api.body import read_json
 from twingateway.api.describe import OVERRIDE_BODY, RESOLUTION_BODY
 from twingateway.api.params import Actor, Device, IfMatchOverride, TheGateway, Wait
 from twingateway.errors import InvalidDocument, Problem
-from twingateway.gateway.gateway import Gateway
-from twingateway.twin.identity import DeviceId
-from twingateway.twin.override import OverrideId
+from twingateway.gateway.twins.standing import Standing
 
 router = APIRouter(tags=["overrides"])
 
 Property = Annotated[str, Path(description="The property's name.")]
 
 _WAITED: dict[int | str, dict[str, Any]] = {
-    202: {"description": "Set, but with `?wait=` the device had not settled it in time"}
+    202: {"description": "Set, but with `?wait=` it was not settled in time; `ack` says how far it is"}
 }
 
 
@@ -35,7 +33,8 @@ async def list_overrides(gateway: TheGateway, device: Device) -> JSONResponse:
 @router.get("/twins/{name}/overrides/{property_name:path}", summary="Read a local override")
 async def get_override(gateway: TheGateway, device: Device, property_name: Property) -> JSONResponse:
     """The open override of a property; its ETag is its id. 404 if it is not overridden, or no longer."""
-    return _shown(gateway, device, property_name)
+    override = gateway.overrides.find(device, property_name)
+    return _shown(gateway.queries.standing(device, property_name, override))
 
 
 @router.put(
@@ -58,17 +57,19 @@ async def put_override(
     value, unless that was changed meanwhile and the model's `conflict` says otherwise.
 
     `If-Match`: the ETag of the override that it replaces, or the twin's ETag while there is none. With `?wait=`: 200
-    once the device has settled it (`ack` says how), 202 at the time-out."""
+    once it is settled, 202 at the time-out; `ack` says how far it has come, as that of a desired value with PATCH.
+    `state` is what the root has made of it: `accepted` once it is the desired value, whose ack is told then; or
+    `lost`, with the desired value that `stands` (`{value, version, actor}`), which with `withdrawn`, `replaced` and
+    `void` makes the ack `superseded`. 200 says that all is decided, not that all is well."""
     body = await read_json(request)
     if not isinstance(body, dict) or "value" not in body:
         message = 'say the value: {"value": 21.5}'
         raise InvalidDocument(message, [Problem(message, "value", "required")])
     override = await gateway.overrides.set(device, property_name, body["value"], actor, if_match)
-    status = 200
-    if wait is not None:
-        ack = await gateway.overrides.settled(device, override, property_name, wait)
-        status = 200 if ack is not None and ack.settled else 202
-    return _shown(gateway, device, property_name, status, override.id)
+    if wait is None:
+        return _shown(gateway.queries.standing(device, property_name, override))
+    standing = await gateway.overrides.settled(device, property_name, override, wait)
+    return _shown(standing, 200 if standing.is_settled else 202)
 
 
 @router.delete("/twins/{name}/overrides/{property_name:path}", status_code=204, summary="Withdraw a local override")
@@ -104,12 +105,7 @@ async def resolve_override(
     return JSONResponse(gateway.queries.twin(device))
 
 
-def _shown(
-    gateway: Gateway, device: DeviceId, name: str, status: int = 200, made: OverrideId | None = None
-) -> JSONResponse:
-    """The override; one that was just set may have been judged already, which leaves its id."""
-    found = gateway.queries.overrides(device).get(name)
-    if found is None and made is not None:
-        return JSONResponse({"id": str(made), "state": "judged"}, status)
-    override = gateway.overrides.find(device, name)
-    return JSONResponse(found, status, headers={"ETag": f'"{override.id}"'})
+def _shown(standing: Standing, status: int = 200) -> JSONResponse:
+    """The override; only an open one has an ETag, as no other can be replaced."""
+    headers = {"ETag": f'"{standing.override.id}"'} if standing.is_open else {}
+    return JSONResponse(standing.to_value(), status, headers=headers)

@@ -28,7 +28,7 @@ def override(
     actor: ActorOption = None,
     wait: Annotated[
         float | None,
-        typer.Option(parser=seconds, metavar="DURATION", help="Wait until the device has settled each: 5s, 500ms."),
+        typer.Option(parser=seconds, metavar="DURATION", help="Wait until each is settled: 5s, 500ms."),
     ] = None,
     output: FormOption = Form.TABLE,
     api: ApiOption = DEFAULT_API,
@@ -45,7 +45,10 @@ def override(
     values and who set them. To change a desired value while the cloud can
     be reached, `twingateway set` there is enough.
 
-    With --wait the exit code tells the outcome, as with `set`.
+    With --wait the exit code tells the outcome, as with `set`: 0 all were
+    applied (or delivered to a device that cannot confirm), 4 one lost to
+    the cloud's value or was replaced, 5 one was rejected or failed, 10 one
+    is still on its way.
 
     Examples:
       twingateway override pump speed=40 --wait 5s
@@ -63,8 +66,7 @@ def override(
     found: dict[str, dict[str, Any]] = {}
     for name, value in map(parse_assignment, assignments):
         response = caller.send("PUT", _path(device, name), params=params, body={"value": value}, wait=wait or 0.0)
-        found[name] = {"value": value, **response.json()}
-    acks = [each["ack"] for each in found.values() if "ack" in each]
+        found[name] = response.json()
     if output is Form.TABLE:
         rows = (
             (name, each["value"], each["id"], each["state"], ack.get("state"), ack_note(ack))
@@ -75,7 +77,8 @@ def override(
     else:
         print_data(found, output)
     if wait is not None:
-        raise typer.Exit(for_acks([(ack["state"], ack.get("code", "")) for ack in acks]))
+        acks = [each.get("ack", {}) for each in found.values()]
+        raise typer.Exit(for_acks([(ack.get("state", "pending"), ack.get("code", "")) for ack in acks]))
 
 
 def resolve(

@@ -40,8 +40,8 @@ def set_desired(
     """Set desired values and show how far each has come: pending, delivered, then applied, rejected or failed.
 
     With --wait the exit code tells the outcome: 0 all were applied (or
-    delivered to a device that cannot confirm), 5 one was rejected or failed,
-    10 one is still on its way.
+    delivered to a device that cannot confirm), 4 a newer value took the
+    place of one, 5 one was rejected or failed, 10 one is still on its way.
 
     Examples:
       twingateway set hvac setpoint=21.5 --wait 5s

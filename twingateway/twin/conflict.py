@@ -106,7 +106,7 @@ def judge(
     """What becomes of an override as it is now; None if that was decided before. `desired`: as the root has it;
     `verdict`: the newest on this property, whose register has the version `judged`. What that verdict made of the
     desired value has a greater one: a root that was put back may have been given the one without the other."""
-    settled = _outcome(override, verdict)
+    settled = outcome_of(override, verdict)
     before = _before(desired, verdict, override)
     if override.withdrawn is not None:
         stands = _is_of_line(desired, override)
@@ -124,7 +124,7 @@ def judge(
 
 def decide(override: Override, desired: Register | None, verdict: Verdict | None, *, edge: bool) -> Judgement | None:
     """What a person's decision makes of an override: `edge` for it, or against it; None if there is nothing open."""
-    if override.withdrawn is not None or _outcome(override, verdict) is not Outcome.OPEN:
+    if override.withdrawn is not None or outcome_of(override, verdict) is not Outcome.OPEN:
         return None
     return _conflict(Outcome.ACCEPTED if edge else Outcome.LOST, override, desired, verdict)
 
@@ -160,7 +160,7 @@ def followed(
 ) -> Source:
     """What the device follows while it has this override. `verdict`: the newest on this property here, whose register
     has the version `judged`; what a verdict makes of the desired value has a greater one."""
-    settled = _outcome(override, verdict)
+    settled = outcome_of(override, verdict)
     arrived = desired is not None and desired.version > judged
     if override.withdrawn is not None:
         is_over = settled is Outcome.LOST or (settled is Outcome.WITHDRAWN and arrived)
@@ -177,27 +177,28 @@ def followed(
     return Source.DESIRED if newer and policy is ConflictPolicy.CLOUD_WINS else Source.OVERRIDE
 
 
-def is_open(override: Override, verdict: Verdict | None) -> bool:
-    """Neither withdrawn nor decided, as far as is known here."""
-    return override.withdrawn is None and _outcome(override, verdict) in (None, Outcome.OPEN)
-
-
-def is_settled(override: Override, desired: Register | None, verdict: Verdict | None, judged: Version) -> bool:
-    """Decided, and what was decided is here: the next override begins a line of its own. Of one that was withdrawn
-    and accepted all the same the root is still to take the value back, and learns that from the next of its line."""
-    outcome = _outcome(override, verdict)
-    if outcome in (None, Outcome.OPEN) or (outcome is Outcome.ACCEPTED and override.withdrawn is not None):
-        return False
-    return outcome is Outcome.LOST or (desired is not None and desired.version > judged)
-
-
-def _outcome(override: Override, verdict: Verdict | None) -> Outcome | None:
-    """One that is here still, or again, when a later one was judged ended with that."""
+def outcome_of(override: Override, verdict: Verdict | None) -> Outcome | None:
+    """What was decided of it, as far as is known here. One that is here still, or again, when a later one was judged
+    ended with that."""
     if verdict is None:
         return None
     if verdict.override == override.id:
         return verdict.outcome
     return Outcome.LOST if ZERO < override.said < verdict.said else None
+
+
+def is_open(override: Override, verdict: Verdict | None) -> bool:
+    """Neither withdrawn nor decided, as far as is known here."""
+    return override.withdrawn is None and outcome_of(override, verdict) in (None, Outcome.OPEN)
+
+
+def is_settled(override: Override, desired: Register | None, verdict: Verdict | None, judged: Version) -> bool:
+    """Decided, and what was decided is here: the next override begins a line of its own. Of one that was withdrawn
+    and accepted all the same the root is still to take the value back, and learns that from the next of its line."""
+    outcome = outcome_of(override, verdict)
+    if outcome in (None, Outcome.OPEN) or (outcome is Outcome.ACCEPTED and override.withdrawn is not None):
+        return False
+    return outcome is Outcome.LOST or (desired is not None and desired.version > judged)
 
 
 def _is_foreign(desired: Register | None, override: Override, verdict: Verdict | None) -> bool:

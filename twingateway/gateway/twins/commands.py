@@ -190,16 +190,7 @@ class Commands:
         return self._acks(device, versions)
 
     def _acks(self, device: DeviceId, versions: Mapping[str, Version]) -> dict[str, Ack]:
-        acks = {}
-        for name, version in versions.items():
-            ack = self._queries.ack(device, name)
-            if ack is None or ack.version > version:
-                message = "a newer desired value took its place"
-                ack = Ack(version, AckState.SUPERSEDED, "superseded", message)
-            elif ack.version < version:  # written at the root and still on its way here
-                ack = Ack(version, AckState.PENDING)
-            acks[name] = ack
-        return acks
+        return {name: self._queries.ack_of(device, name, version) for name, version in versions.items()}
 
     async def move(self, device: DeviceId, node: str, if_match: Version | None = None) -> None:
         """Reassign a device to another node: the present holder is fenced, `node` holds it once it claims it. Raises

@@ -34,6 +34,7 @@ from twingateway.gateway.state.overridden import open_overrides, override_of, ve
 from twingateway.gateway.state.table import TwinTable
 from twingateway.gateway.twins.commands import ANY, require_name
 from twingateway.gateway.twins.queries import Queries
+from twingateway.gateway.twins.standing import Standing
 from twingateway.ports.journal import Filing
 from twingateway.twin.ack import Ack, AckState
 from twingateway.twin.conflict import is_open, is_settled
@@ -141,18 +142,15 @@ class Overrides:
             message = f"the local value of {name} was withdrawn"
             await self._keep(device, name, taken_back, "override-withdrawn", message, detail, actor)
 
-    async def settled(self, device: DeviceId, override: Override, name: str, timeout: float) -> Ack | None:
-        """Wait until it is known what became of it at the device, at most `timeout` seconds; what is known then."""
+    async def settled(self, device: DeviceId, name: str, override: Override, timeout: float) -> Standing:
+        """Wait until it is known what became of it, at the device or at the root, at most `timeout` seconds; what is
+        known then."""
 
-        def ack() -> Ack | None:
-            newest = override_of(self._table, device, name)
-            if newest is None or newest.id != override.id:
-                message = "another override took its place"
-                return Ack(override.base, AckState.SUPERSEDED, "superseded", message)
-            return newest.ack
+        def standing() -> Standing:
+            return self._queries.standing(device, name, override)
 
-        await self._events.until(device, lambda: (said := ack()) is not None and said.settled, timeout)
-        return ack()
+        await self._events.until(device, lambda: standing().is_settled, timeout)
+        return standing()
 
     async def _keep(
         self,

@@ -17,8 +17,9 @@ from twingateway.gateway.holding.statements import Statements
 from twingateway.gateway.peering.peers import Peers
 from twingateway.gateway.peering.reach import NODES, behind, hops, reach_key, told_of
 from twingateway.gateway.state.clock import Clock
-from twingateway.gateway.state.overridden import open_overrides, verdict_of
+from twingateway.gateway.state.overridden import open_overrides
 from twingateway.gateway.state.table import TwinTable
+from twingateway.gateway.twins.standing import Standing, standing
 from twingateway.twin.ack import Ack, AckState
 from twingateway.twin.desired import origin_of, terms_of
 from twingateway.twin.document import render_twin
@@ -163,6 +164,13 @@ class Queries:
             ack = Ack(version, AckState.PENDING, time=stored.register.time)
         return replace(ack, **_TIMED_OUT) if not ack.settled and self._is_over(stored.register) else ack
 
+    def ack_of(self, device: DeviceId, name: str, version: Version) -> Ack:
+        """How far this desired version has come, which may be on its way here still, or replaced."""
+        ack = self.ack(device, name)
+        if ack is None or ack.version > version:
+            return Ack(version, AckState.SUPERSEDED, "superseded", "a newer desired value took its place")
+        return ack if ack.version == version else Ack(version, AckState.PENDING)
+
     def _is_over(self, desired: Register) -> bool:
         """At the root: nobody begins to write this value any more. Of one that was written before this process began,
         the wall clock says so: that is shown to people and decides nothing."""
@@ -187,24 +195,13 @@ class Queries:
     def overrides(self, device: DeviceId) -> dict[str, Value]:
         """The open local overrides, by property."""
         return {
-            name: self._override(device, name, override)
+            name: self.standing(device, name, override).to_value()
             for name, override in sorted(open_overrides(self._table, device).items())
         }
 
-    def _override(self, device: DeviceId, name: str, override: Override) -> Value:
-        verdict, _ = verdict_of(self._table, device, name)
-        waits = verdict is not None and verdict.override == override.id
-        view: dict[str, Value] = {
-            "id": str(override.id),
-            "value": override.value,
-            "actor": override.actor,
-            "node": override.node,
-            "since": override.time,
-            "base": str(override.base),
-            "state": "undecided" if waits else "unjudged",
-            "ack": None if override.ack is None else override.ack.to_value(),
-        }
-        return {key: value for key, value in view.items() if value not in (None, "")}
+    def standing(self, device: DeviceId, name: str, override: Override) -> Standing:
+        """What became of a local override, open or not."""
+        return standing(self._table, self.ack_of, device, name, override)
 
     def model_ref(self, device: DeviceId) -> str | None:
         """The model a device names, by its holder's word or else by the document it was created with."""
