@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from twingateway_http import ADAPTER
 
 from tests.adapters_http.http_plant import Asked, Server, reply
-from tests.testing.switched_device import SwitchedDevice
+from tests.testing.switched_device import PORTS, SwitchedDevice
 from twingateway.adapter import Value, WebhookRequest
 from twingateway.errors import MalformedText
 from twingateway.testing.adapter_contract import AdapterContract, MemoryContext, PlayedDevice
@@ -49,14 +49,14 @@ MISTAKES = {
 class PlayedHeater(SwitchedDevice):
     """One JSON document, and a `PUT /limit`."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int) -> None:
         takes: dict[str, tuple[Value, Value]] = {"limit": (16, 20.5), "open": (True, False)}
         super().__init__({}, {"power": (230.5, 231.25), "mode": ("eco", "boost")}, takes, limit=6, open=False)
         self.server = Server(self._answer)
+        self.port = port
 
     async def start(self) -> None:
-        await self.server.start()
-        self.port = int(self.server.url.rpartition(":")[2])
+        await self.server.start(self.port)
         self.spec = {
             "address": {
                 "url": self.server.url,
@@ -117,7 +117,7 @@ class TestHttp(AdapterContract):
 
     @asynccontextmanager
     async def play(self, name: str, context: MemoryContext) -> AsyncIterator[PlayedDevice]:
-        heater = PlayedHeater()
+        heater = PlayedHeater(PORTS[name])
         await heater.start()
         try:
             yield heater

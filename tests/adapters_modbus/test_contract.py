@@ -19,6 +19,7 @@ from twingateway_modbus.simulator.inbox import Asked
 from twingateway_modbus.simulator.memory import Memory
 from twingateway_modbus.simulator.server import Server
 
+from tests.testing.switched_device import PORTS
 from twingateway.adapter import Value
 from twingateway.testing.adapter_contract import AdapterContract, MemoryContext, PlayedDevice
 
@@ -78,14 +79,14 @@ class PumpServer(Server):
 class PlayedPump(PlayedDevice):
     """`folder`: where the serial line is to be found, which has another name each time it is plugged in."""
 
-    def __init__(self, transport: Transport = Transport.TCP, folder: Path | None = None) -> None:
+    def __init__(self, transport: Transport = Transport.TCP, folder: Path | None = None, port: int = 0) -> None:
         self.transport = transport
         self.line = None if folder is None else folder / "ttyUSB0"
         self.timeout = 0.2 if folder is None else 1.0
         self.unit = 1
         self.memory = pump_memory()
         self.server = PumpServer({self.unit: self.memory}, transport.framing)
-        self.port = 0
+        self.port = port
 
     async def listen(self) -> None:
         address: dict[str, Any] = {"transport": str(self.transport), "timeout": self.timeout, "unit": self.unit}
@@ -207,7 +208,9 @@ class TestModbus(AdapterContract):
     async def play(self, name: str, context: MemoryContext) -> AsyncIterator[PlayedDevice]:
         with TemporaryDirectory() as folder:
             is_line = self.transport.is_serial
-            pump = PumpOnLine(self.transport, Path(folder)) if is_line else PlayedPump(self.transport)
+            pump = (
+                PumpOnLine(self.transport, Path(folder)) if is_line else PlayedPump(self.transport, port=PORTS[name])
+            )
             await pump.listen()
             try:
                 yield pump

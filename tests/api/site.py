@@ -48,11 +48,13 @@ async def in_process(
 
 
 @asynccontextmanager
-async def served(node: MemoryNode | None = None, *, token: str | None = None, **running: Any) -> AsyncIterator[Any]:
+async def served(
+    node: MemoryNode | None = None, *, token: str | None = None, port: int = 0, **running: Any
+) -> AsyncIterator[Any]:
     """The site and its server, on a port of this machine."""
     node = node or node_with_pump()
     async with node.running(**running) as gateway:
-        server = ApiServer(gateway, "127.0.0.1", 0, token=token)
+        server = ApiServer(gateway, "127.0.0.1", port, token=token)
         await server.start()
         try:
             base = "http://{}:{}".format(*server.address)

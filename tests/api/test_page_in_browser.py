@@ -12,6 +12,7 @@ import pytest
 from tests.api import browser as chromium
 from tests.api.site import Site, served
 from tests.fair_time import PATIENCE
+from tests.node.sites import free_port
 from twingateway.api.server import ApiServer
 from twingateway.errors import DeviceTimeout
 
@@ -105,7 +106,7 @@ async def test_it_asks_for_the_token_and_shows_nothing_without(browser: chromium
 async def test_when_its_node_is_gone_it_says_so_and_when_that_is_back_it_knows_what_has_happened(
     browser: chromium.Browser,
 ) -> None:
-    async with shown(browser, "?namespace=default") as (page, site, server):
+    async with shown(browser, "?namespace=default", port=free_port()) as (page, site, server):
         await page.until(STATE, "live")
         assert await page.value("document.title") == "Twins of default"
         await page.until("document.querySelector('#rows tr')?.cells[4].innerText", "flow 1.5")

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tests.testing.switched_device import SwitchedDevice
+from tests.testing.switched_device import PORTS, SwitchedDevice
 from twingateway.adapter import (
     Adapter,
     AdapterContext,
@@ -208,11 +208,11 @@ class PlayedMeter(SwitchedDevice):
 
     returns = 20.0
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         super().__init__({}, {"power": (230.5, 231.0), "phase": (1, 2)}, {"limit": (16, 20)}, limit=6)
         self.server: asyncio.Server | None = None
         self.writers: set[asyncio.StreamWriter] = set()
-        self.port = 0
+        self.port = port
 
     async def listen(self) -> None:
         self.server = await asyncio.start_server(self.talk, "127.0.0.1", self.port, reuse_address=True)
@@ -268,7 +268,7 @@ class MeterContract(AdapterContract):
 
     @asynccontextmanager
     async def play(self, name: str, context: MemoryContext) -> AsyncIterator[PlayedDevice]:
-        meter = PlayedMeter()
+        meter = PlayedMeter(PORTS[name])
         await meter.listen()
         try:
             yield meter

@@ -6,8 +6,13 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from tests.node.sites import free_port
 from twingateway.adapter import Value
 from twingateway.testing.adapter_contract import PlayedDevice
+
+#: By name of a device: where it listens again when it was away, so that nobody else is given it meanwhile. They are
+#: taken here since what keeps them is a file that stays open, for which the kit looks from when a device is played.
+PORTS = {name: free_port() for name in ("device-1", "device-2")}
 
 
 class SwitchedDevice(PlayedDevice):
