@@ -110,6 +110,20 @@ def test_an_unknown_twin(ask: Run, node: FakeNode) -> None:
     assert (result.exit_code, result.stderr) == (ExitCode.NOT_FOUND, "error: there is no twin nope\n")
 
 
+def test_events_of_a_twin_that_is_not_there_are_those_of_its_past_or_its_name_is_wrong(
+    ask: Run, node: FakeNode
+) -> None:
+    node.problem("GET", "/twins/nope", 404, "No such twin", "there is no twin nope", code="unknown-twin")
+    node.answer("GET", "/journal/event", {"items": [], "nextAfter": None})
+    result = ask("get", "events", "nope")
+    assert (result.exit_code, result.stderr) == (ExitCode.NOT_FOUND, "error: there is no twin nope\n")
+    node.answer("GET", "/twins/hvac", twin("hvac"))
+    assert ask("get", "events", "hvac").exit_code == 0
+    deleted = _told(1, twin="nope", name="deleted", value={"message": "for good"})
+    node.answer("GET", "/journal/alarm", {"items": [deleted], "nextAfter": None})
+    assert "for good" in ask("get", "events", "nope", "--class", "alarm").stdout
+
+
 def test_a_name_cannot_leave_its_place_in_the_url(ask: Run, node: FakeNode) -> None:
     ask("get", "twin", "../nodes?x=")
     assert node.asked[0].path == "/twins/..%2Fnodes%3Fx%3D"

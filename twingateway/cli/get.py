@@ -190,8 +190,10 @@ def events(
     from urllib.parse import quote
 
     path = f"/journal/{quote(class_name, safe='')}"
-    kept = Api(api, token_file, namespace).pages(path, first="newest", twin=twin, limit=min(last, _PAGE))
-    found = list(islice(kept, last))[::-1]
+    caller = Api(api, token_file, namespace)
+    found = list(islice(caller.pages(path, first="newest", twin=twin, limit=min(last, _PAGE)), last))[::-1]
+    if twin is not None and not found:  # of a twin that was deleted there may be some
+        caller.get(f"/twins/{quote(twin, safe='')}")
     _show(found, output, ("TIME", "NODE", "TWIN", "EVENT", "MESSAGE"), map(_event_row, found))
 
 
