@@ -13,11 +13,16 @@ from twingateway.cli.main import app
 Run = Callable[..., Result]
 
 
+def _nobody() -> str:
+    raise KeyError("this user has no name")
+
+
 @pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run `twingateway ARGS…` in this process."""
-    for name in ("TWINGATEWAY_API", "TWINGATEWAY_TOKEN_FILE", "TWINGATEWAY_ACTOR", "USER"):
+    for name in ("TWINGATEWAY_API", "TWINGATEWAY_TOKEN_FILE", "TWINGATEWAY_ACTOR"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("getpass.getuser", _nobody)
     runner = CliRunner(env={"TERMINAL_WIDTH": "200"})
 
     def run(*args: object) -> Result:

@@ -153,6 +153,7 @@ async def test_without_its_model_values_are_not_checked(check: Check, plant: Pla
     result = await check(file)
     assert result.exit_code == 0
     assert "hvac@1 was not found" in result.stderr
+    assert "--model" in result.stderr
     assert (await check(file, "--model", "elsewhere.yaml")).exit_code == ExitCode.INVALID
 
 

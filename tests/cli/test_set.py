@@ -121,3 +121,24 @@ def test_a_refused_value_shows_the_rule_once(ask: Run, node: FakeNode) -> None:
     node.problem("PATCH", "/twins/hvac", 422, "A value was refused", detail, code="invalid-value", problems=[problem])
     result = ask("set", "hvac", "setpoint=50")
     assert (result.exit_code, result.stderr) == (ExitCode.INVALID, f"error: {detail}\n")
+
+
+def test_who_writes_is_who_is_logged_in_unless_that_is_said_or_nobody_is(
+    ask: Run, node: FakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.answer("PATCH", "/twins/hvac", twin("hvac", ack=_ack("pending")))
+    ask("set", "hvac", "setpoint=21.5")
+    monkeypatch.setattr("getpass.getuser", lambda: "olaf")
+    ask("set", "hvac", "setpoint=21.5")
+    ask("set", "hvac", "setpoint=21.5", "--actor", "dora")
+    monkeypatch.setenv("TWINGATEWAY_ACTOR", "night shift")
+    ask("set", "hvac", "setpoint=21.5")
+    assert [each.query.get("actor") for each in node.asked] == [None, ["olaf"], ["dora"], ["night shift"]]
+
+
+def test_what_an_option_may_be_is_said_without_the_words_of_a_library(ask: Run) -> None:
+    for wrong in (("set", "hvac", "a=1", "--priority", "urgent"), ("watch", "--kind", "foo")):
+        refused = ask(*wrong)
+        assert refused.exit_code == ExitCode.USAGE
+        assert f"'{wrong[-1]}' is not one of" in refused.stderr
+        assert "Value error" not in refused.stderr

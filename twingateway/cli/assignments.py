@@ -8,13 +8,25 @@ import typer
 
 from twingateway.errors import InvalidDocument, MalformedText
 
+
+def _or_login_name(actor: str | None) -> str | None:
+    """`actor`, else whose shell or process this is; None in a container where that user has no name."""
+    import getpass
+
+    try:
+        return actor or getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return None
+
+
 ActorOption = Annotated[
     str | None,
     typer.Option(
         "--actor",
         metavar="NAME",
-        envvar=["TWINGATEWAY_ACTOR", "USER"],
-        help="Who does this: kept with the value, and named in a conflict.",
+        envvar="TWINGATEWAY_ACTOR",
+        callback=_or_login_name,
+        help="Who does this, else the login name: kept with the value, and named in a conflict.",
         show_default=False,
     ),
 ]

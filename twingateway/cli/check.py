@@ -257,7 +257,10 @@ class _Models:
         found = next((model for path in paths for model in self._in(path) if model.ref == ref), None)
         if found is None and ref not in self._missed:
             self._missed.add(ref)
-            print(f"warning: the model {ref} was not found; values are not checked", file=sys.stderr)
+            print(
+                f"warning: the model {ref} was not found; values are not checked (name its file with --model)",
+                file=sys.stderr,
+            )
         return found
 
     def _in(self, path: Path) -> list[Model]:

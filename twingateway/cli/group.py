@@ -53,6 +53,9 @@ class RootGroup(TyperGroup):
                 traceback.print_exc()
             _print_error(error)
             raise typer.Exit(BY_ERROR[error.code]) from error
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix("Value error, ")  # pydantic's, whose words typer prints
+            raise
         except (typer.Exit, typer.Abort, typer.TyperException, BrokenPipeError, EOFError):
             raise
         except Exception as error:
