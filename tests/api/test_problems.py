@@ -10,6 +10,7 @@ from twingateway.errors import (
     DeviceRefused,
     InvalidValue,
     Problem,
+    StoreCorrupt,
     StoreFull,
     TwinGatewayError,
     all_codes,
@@ -84,6 +85,45 @@ async def test_a_parameter_that_is_not_known_is_refused_and_what_may_be_meant_is
         assert (await site.client.get("/twins?label=a=1&label=b=2")).status_code == 200, "these must all match"
         assert (await site.client.get("/nodes?namespace=plant-7")).status_code == 200, "clients send it along"
         assert (await site.client.get("/?namespace=plant-7")).status_code == 200, "the page reads it itself"
+
+
+async def test_the_name_of_a_twin_that_may_be_meant_is_said(monkeypatch):
+    async with in_process() as site:
+        for method, path in (
+            ("GET", "/twins/pmup"),
+            ("GET", "/twins/pmup/history?property=a"),
+            ("DELETE", "/twins/pmup"),
+        ):
+            found = problem_of(await site.client.request(method, path), 404, "unknown-twin")
+            assert found["detail"] == 'there is no twin pmup (did you mean "pump"?)'
+        for path in ("/twins/boiler", "/twins/pump?namespace=plant-7"):
+            found = problem_of(await site.client.get(path), 404, "unknown-twin")
+            assert "did you mean" not in found["detail"]
+        monkeypatch.setattr("twingateway.api.handlers.MOST_NAMES", 0)
+        crowded = problem_of(await site.client.get("/twins/pmup"), 404, "unknown-twin")
+        assert crowded["detail"] == "there is no twin pmup"
+
+
+async def test_of_a_damaged_store_a_client_hears_what_the_node_does_about_it(monkeypatch):
+    async with in_process() as site:
+
+        async def damaged(*_):
+            raise StoreCorrupt("the store's file is damaged; restore a backup, or move it away")
+
+        monkeypatch.setattr(type(site.gateway.store), "last_point", damaged)
+        answered = await site.client.get("/twins/pump/history?property=level")
+        said = problem_of(answered, 500, "store-corrupt")["detail"]
+        assert "move it away" not in said
+        assert "by itself" in said
+
+
+async def test_a_ttl_that_makes_no_sense_is_refused_in_plain_words():
+    async with in_process() as site:
+        for ttl, said in (("0.000000s", "is over at once"), ("9999d", "at most 366d, not 9999d")):
+            refused = await site.client.patch(f"/twins/pump?ttl={ttl}", json={})
+            detail = problem_of(refused, 422, "invalid-document")["detail"]
+            assert said in detail
+            assert "0.000" not in detail
 
 
 async def test_a_fault_of_ours_tells_nothing_of_the_inside(monkeypatch):

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from twingateway.api.methods import allowed, options
 from twingateway.api.problems import ANSWER, answer, problem
-from twingateway.errors import TwinGatewayError
+from twingateway.errors import TwinGatewayError, UnknownTwin
+from twingateway.gateway.gateway import Gateway
+from twingateway.twin.identity import DeviceId
+from twingateway.validation.explain import meant
+
+#: Twins among whose names one is looked for that may be meant: with more of them it would take too long.
+MOST_NAMES = 1000
 
 
 def install(app: FastAPI) -> None:
@@ -16,7 +24,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(TwinGatewayError)
     async def ours(request: Request, error: TwinGatewayError) -> Response:
-        return answer(error)
+        return answer(_with_hint(request, error) if isinstance(error, UnknownTwin) else error)
 
     @app.exception_handler(RequestValidationError)
     async def parameters(request: Request, error: RequestValidationError) -> Response:
@@ -46,3 +54,14 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> Response:
         return problem(500, ANSWER["internal"][1], "see the node's log", code="internal")
+
+
+def _with_hint(request: Request, error: UnknownTwin) -> UnknownTwin:
+    """It, with the name that may be meant."""
+    gateway: Gateway = request.app.state.gateway
+    namespace = request.query_params.get("namespace", gateway.namespace)
+    wanted = DeviceId.parse(request.path_params["name"], namespace)
+    live = (d for d in gateway.table.devices() if d.namespace == wanted.namespace and gateway.queries.exists(d))
+    names = [device.name for device in islice(live, MOST_NAMES + 1)]
+    hint = meant(wanted.name, names) if len(names) <= MOST_NAMES else ""
+    return UnknownTwin(f"{error.message}{hint}", **error.detail)

@@ -7,12 +7,12 @@ from typing import Annotated
 
 from fastapi import Depends, Header, Path, Query, Request
 
-from twingateway.adapter.duration import parse_duration
 from twingateway.errors import InvalidDocument, Problem
 from twingateway.gateway.gateway import Gateway
 from twingateway.gateway.twins.commands import ANY
 from twingateway.gateway.twins.writes import MAX_ACTOR, MAX_ID
 from twingateway.twin.desired import Priority, Terms
+from twingateway.twin.duration import parse_duration, render_duration
 from twingateway.twin.identity import NAME_PATTERN, DeviceId
 from twingateway.twin.override import OverrideId
 from twingateway.twin.register import Version
@@ -168,7 +168,9 @@ def terms_of(
     except ValueError as error:
         raise InvalidDocument(str(error), [Problem(str(error), "ttl", "format")]) from None
     if not 0 < seconds <= MAX_TTL:
-        message = f"a ttl is more than nothing and at most {MAX_TTL:.0f} s, not {ttl}"
+        message = "a ttl of nothing is over at once: say how long, 30s for instance, or leave it out"
+        if seconds:
+            message = f"a ttl is at most {render_duration(MAX_TTL)}, not {render_duration(seconds)}"
         raise InvalidDocument(message, [Problem(message, "ttl", "range")])
     return Terms(seconds, priority)
 

@@ -49,6 +49,12 @@ ANSWER: dict[str, tuple[int, str]] = {
     "unavailable": (503, "Not available at present"),
 }
 
+#: What is said to clients in place of the error's own words, which are for who opens a store by hand.
+_SAID = {
+    "store-corrupt": "the node has found its store damaged; it sets the file aside by itself and begins with a fresh "
+    "one, and its log says more: try again in a moment",
+}
+
 
 def problem(status: int, title: str, detail: str, **extra: Any) -> Response:
     """A problem document. `extra` members are kept unless they have the name of one of its own."""
@@ -68,7 +74,7 @@ def answer(error: TwinGatewayError) -> Response:
         "type": "about:blank",
         "title": title,
         "status": status,
-        "detail": error.message,
+        "detail": _SAID.get(error.code, error.message),
         "code": error.code,
     }
     if found:

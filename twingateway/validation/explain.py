@@ -70,10 +70,13 @@ def shown(value: Any) -> str:
 
 def guess(word: str, known: list[str]) -> str:
     """` (did you mean …?)`, or the known words, or nothing."""
+    return meant(word, known) or (f"; expected {alternatives(known)}" if known else "")
+
+
+def meant(word: str, known: list[str]) -> str:
+    """` (did you mean …?)`, or nothing."""
     close = get_close_matches(word, known, n=1)
-    if close:
-        return f" (did you mean {shown(close[0])}?)"
-    return f"; expected {alternatives(known)}" if known else ""
+    return f" (did you mean {shown(close[0])}?)" if close else ""
 
 
 def alternatives(values: list[Any]) -> str:
@@ -140,8 +143,7 @@ def _required(error: _Error) -> str:
 def _enum(error: _Error) -> str:
     values = list(error.validator_value)
     texts = [value for value in values if isinstance(value, str)]
-    close = get_close_matches(error.instance, texts, n=1) if isinstance(error.instance, str) else []
-    hint = f" (did you mean {shown(close[0])}?)" if close else ""
+    hint = meant(error.instance, texts) if isinstance(error.instance, str) else ""
     return f"{shown(error.instance)} is not one of {alternatives(values)}{hint}"
 
 
