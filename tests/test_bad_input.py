@@ -20,6 +20,7 @@ from aioquic.quic.connection import QuicConnection
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from tests.fair_time import PATIENCE
 from tests.pki.certificates import Made, make
 from twingateway.config.load import load_node
 from twingateway.errors import LinkError
@@ -180,7 +181,7 @@ class Site:
     async def meet(self, peer: Peer) -> Peer:
         """Let `peer` connect, and wait until the node ended it."""
         await self.dialer.dial(peer)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await peer.ended.wait()
         return peer
 

@@ -273,10 +273,10 @@ CLAIM = control("claim", node="edge-2", store=STORE.hex(), devices=[["valve", 0,
 
 
 async def test_one_that_sees_and_makes_nothing_durable_is_disconnected_with_a_reason(pki, tmp_path, monkeypatch):
-    monkeypatch.setattr(debts, "UNDURABLE", 0.4)
-    monkeypatch.setattr(debts, "LOOK_EVERY", 0.0)
     async with running(pki, tmp_path) as site:
         line = site.line
+        monkeypatch.setattr(debts, "UNDURABLE", 0.4)  # not for the good edge, too: it bears with the node's disk
+        monkeypatch.setattr(debts, "LOOK_EVERY", 0.0)
         peer = Seeing(credential(pki), raw=HELLO + CLAIM)
         await site.dialer.dial(peer)
         child = await known(site, "edge-2")
