@@ -107,7 +107,8 @@ async def test_a_store_that_was_damaged_is_told_and_read_once_however_often_file
                 bound = await ready.get()
                 await until(lambda: any("was read for its journal" in each["event"] for each in logs))
                 async with httpx2.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
-                    told = (await client.get(f"http://{bound.api}/journal/event")).json()["items"]
+                    while not (told := (await client.get(f"http://{bound.api}/journal/event")).json()["items"]):
+                        await asyncio.sleep(0.01)  # it is there when it was committed
                     metrics = (await client.get(f"http://{bound.api}/metrics")).text
                 assert [each["name"] for each in told] == ["store-corrupt"]
                 assert "twingateway_store_replacements_total 1.0" in metrics
