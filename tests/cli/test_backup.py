@@ -39,7 +39,7 @@ def test_the_store_is_found_by_the_node_file_whatever_else_is_wrong_with_that(cl
 
 
 def test_a_file_is_replaced_by_force_only(cli: Run, site: Path) -> None:
-    (site / "copy").write_text("precious")
+    assert cli("backup", site / "node.yaml", site / "copy").exit_code == 0
     refused = cli("backup", site / "node.yaml", site / "copy")
     assert refused.exit_code == ExitCode.INVALID
     assert "exists already" in refused.stderr

@@ -92,15 +92,29 @@ async def test_a_copy_is_one_file_for_its_owner_only(tmp_path: Path) -> None:
 async def test_a_file_that_is_there_stays_unless_it_is_to_be_replaced(tmp_path: Path) -> None:
     path, copy = tmp_path / "node.db", tmp_path / "copy"
     await (await open_store(path)).close()
-    copy.write_text("precious")
-    with pytest.raises(InvalidConfig, match="exists already"):
-        back_up(path, copy)
-    assert copy.read_text() == "precious"
+    copy.touch()
     back_up(path, copy, replace=True)
-    assert copy.read_bytes()[:6] == b"SQLite"
-    with pytest.raises(InvalidConfig, match="exists already"):
+    former = copy.stat().st_ino
+    with pytest.raises(InvalidConfig, match="exists already: nothing was written; --force"):
+        back_up(path, copy)
+    assert copy.stat().st_ino == former
+    back_up(path, copy, replace=True)
+    assert copy.stat().st_ino != former
+    with pytest.raises(InvalidConfig, match="is the store: nothing was written"):
         back_up(path, path, replace=True)
     await (await open_store(path)).close()
+
+
+@pytest.mark.parametrize("replace", [False, True])
+async def test_what_is_no_copy_is_not_replaced_by_one(tmp_path: Path, replace: bool) -> None:
+    """To name the node's file is a slip, be it insisted on."""
+    path, file = tmp_path / "node.db", tmp_path / "node.yaml"
+    await (await open_store(path)).close()
+    file.write_text("precious")
+    for target in (file, tmp_path):
+        with pytest.raises(InvalidConfig, match="is no copy of a store: it is not replaced"):
+            back_up(path, target, replace=replace)
+    assert file.read_text() == "precious"
 
 
 async def test_a_store_that_has_the_name_of_a_copy_under_way_stays(tmp_path: Path) -> None:

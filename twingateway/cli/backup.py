@@ -11,7 +11,7 @@ import typer
 def backup(
     file: Annotated[Path, typer.Argument(metavar="NODE.yaml", help="The node file.")],
     target: Annotated[Path, typer.Argument(metavar="FILE", help="Where the copy goes.")],
-    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it is an earlier copy.")] = False,
 ) -> None:
     """Copy a node's store, whole and from one moment, while the node runs or not. Of the node file only what says
     where the store is has to be right.

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from twingateway.errors import InvalidConfig, StoreCorrupt, StoreError
 from twingateway.store.fsync import fsync
-from twingateway.store.integrity import require_head, require_whole_file
+from twingateway.store.integrity import is_of, require_head, require_whole_file
 from twingateway.store.migrations import APPLICATION_ID, STEPS, require_schema, schema_version
 from twingateway.store.opening import connect_to_read
 from twingateway.store.rows import read_snapshot
@@ -33,8 +33,8 @@ def back_up(store: Path, target: Path, *, replace: bool = False) -> int:
         raise InvalidConfig(f"there is no store at {store}: has this node ever run?")
     partial = target.with_name(f"{target.name}.partial")
     try:
-        if target.exists() and (not replace or target.samefile(store)):
-            raise InvalidConfig(f"{target} exists already: nothing was written")
+        if target.exists():
+            _require_replaceable(target, store, replace)
         if partial.exists() and partial.samefile(store):
             raise InvalidConfig(f"{partial} is the store: nothing was written. Give the copy another name")
         partial.unlink(missing_ok=True)
@@ -48,6 +48,16 @@ def back_up(store: Path, target: Path, *, replace: bool = False) -> int:
     except OSError as error:
         raise StoreError(f"{target} cannot be written: {error.strerror}") from error
     return size
+
+
+def _require_replaceable(target: Path, store: Path, replace: bool) -> None:
+    """Only a copy is replaced by the next one: to name another file is a slip, be it insisted on."""
+    if target.samefile(store):
+        raise InvalidConfig(f"{target} is the store: nothing was written. Give the copy another name")
+    if not target.is_file() or (target.stat().st_size and not is_of(target, APPLICATION_ID)):
+        raise InvalidConfig(f"{target} is no copy of a store: it is not replaced. Give the copy another name")
+    if not replace:
+        raise InvalidConfig(f"{target} exists already: nothing was written; --force replaces it")
 
 
 def copy_whole(store: Path, new: Path, *, still: bool = False) -> None:

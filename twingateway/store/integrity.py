@@ -36,12 +36,25 @@ _KNOWN_TOTALS = "SELECT class, entries, bytes FROM journal_class WHERE entries O
 
 def require_head(path: Path, application: int) -> None:
     """Raises StoreCorrupt if the head of a file of ours (by its mark `application`) is not as it must be."""
-    with path.open("rb") as file:
-        head = file.read(100)
-    if head[:16] != _MAGIC or head[_APPLICATION] != application.to_bytes(4, "big"):
+    head = _head(path)
+    if not _is_of(head, application):
         return  # new, or SQLite and the schema will tell what it is
     if any(head[start:end] not in allowed for start, end, allowed in _HEAD):
         raise StoreCorrupt("the head of the store's file is damaged; restore a backup, or move it away")
+
+
+def is_of(path: Path, application: int) -> bool:
+    """By its mark, be it damaged or not."""
+    return _is_of(_head(path), application)
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(100)
+
+
+def _is_of(head: bytes, application: int) -> bool:
+    return head[:16] == _MAGIC and head[_APPLICATION] == application.to_bytes(4, "big")
 
 
 def require_sound(connection: sqlite3.Connection) -> None:
