@@ -8,22 +8,27 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Run
-from tests.store.test_backup import changes, said
 from twingateway.cli.exit_codes import ExitCode
+from twingateway.ports.store import Changes
 from twingateway.store.sqlite import open_store
+from twingateway.twin.identity import DeviceId
+from twingateway.twin.register import Register, RegisterKey, Section, StoredRegister, Version
+
+SPEED = RegisterKey(DeviceId("default", "pump"), Section.DESIRED, "speed")
 
 
 async def _commit(path: Path, number: int) -> None:
     store = await open_store(path)
-    await store.commit(changes(number))
+    said = StoredRegister(Register(SPEED, Version(1, 1, number), number, 0), number)
+    await store.commit(Changes(registers=[said]))
     await store.close()
 
 
 async def _values(path: Path) -> list[object]:
     store = await open_store(path)
-    values, _ = await said(store)
+    snapshot = await store.load()
     await store.close()
-    return values
+    return [each.register.value for each in snapshot.registers]
 
 
 async def _open_and_close(path: Path) -> bytes:
@@ -49,8 +54,8 @@ def test_what_backup_wrote_is_put_back_and_what_was_there_is_named(cli: Run, sit
     assert done.exit_code == 0, done.output
     assert done.stdout.startswith(f"{store}: it is {site / 'copy'} now, 0.")
     assert f"{store}.replaced-1: the store that was there" in done.stdout
-    assert asyncio.run(_values(store)) == [1, 1]
-    assert asyncio.run(_values(site / "data" / "edge-1.db.replaced-1")) == [2, 2]
+    assert asyncio.run(_values(store)) == [1]
+    assert asyncio.run(_values(site / "data" / "edge-1.db.replaced-1")) == [2]
 
 
 def test_every_file_that_is_set_aside_or_left_is_named(cli: Run, site: Path) -> None:
