@@ -229,11 +229,14 @@ class LocalEdits:
         gone = []
         on_disk = list(disks)
         for key, edits in self.by_key.items():
-            kept = [override.value for disk in on_disk if (override := _read(disk, key)[0]) is not None]
+            read = (_read(disk, key)[0] for disk in on_disk)
+            found = [self.find(key, override.value) for override in read if override is not None]
+            kept = [each for each in found if each is not None]
             for edit in edits:
                 if root_at is not None:
                     edit.told = inf
-                is_kept = any(isinstance(value, int) and value >= edit.value for value in kept)
+                # who knows of a later one knew of it, but for a node that is not the holder any more
+                is_kept = any(each is edit or (each.value > edit.value and not each.behind) for each in kept)
                 if edit.outcome in (DONE, UNKNOWN) and not is_kept:
                     edit.outcome = LOST
                     gone.append(edit)

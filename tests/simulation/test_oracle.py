@@ -121,6 +121,19 @@ def test_only_a_root_that_was_put_back_since_gives_a_verdict_that_it_gave_before
     assert edit.verdict is Outcome.WITHDRAWN
 
 
+@pytest.mark.parametrize("behind", [True, False])
+def test_an_override_that_went_with_its_store_is_known_to_who_set_a_later_one_as_the_holder_only(
+    behind: bool,
+) -> None:
+    edits, disk = LocalEdits(0, Writes()), MemoryDisk()
+    for value, node in ((7, "edge-b"), (8, "edge-a")):
+        edits.ask(SPEED, value, node, value, behind=behind and value == 8).outcome = DONE
+    later = Override(OverrideId("line", 1), 8, "olaf", "edge-a", ZERO, 0)
+    key = RegisterKey(CART, Section.OVERRIDE, "speed")
+    disk.registers[key] = StoredRegister(Register(key, Version(1, 1, 1), later.to_value(), 0), 1)
+    assert [edit.value for edit in edits.replaced([disk], root_at=None)] == ([7] if behind else [])
+
+
 async def write_what_was_wanted_before_a_move(world: World, how: str) -> list[str]:
     """The first edge does so after the second one, which has the device since, wrote another value; and once more."""
     first = await started(world)
