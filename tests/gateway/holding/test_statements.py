@@ -134,3 +134,20 @@ async def test_no_value_waits_for_a_store_that_refuses_statements() -> None:
         assert b.value(Section.PRESENCE, "state") is None
         b.store.error = None
         await until(lambda: b.durable(STATE) == "offline" and b.durable(FLOW) == 2)
+
+
+async def test_what_the_store_refuses_after_the_device_became_another_s_is_not_said_again() -> None:
+    async with bench() as b:
+        statements = Statements(b.gateway.table, b.gateway.ledger, b.tasks)
+        b.store.gate.clear()
+        statements.say({STATE: "offline"})
+        await turns()
+        statements.drop(PUMP, [Section.PRESENCE])
+        b.store.error = FULL
+        b.store.gate.set()
+        await turns()
+        assert statements.value(STATE) is None
+        b.store.error = None
+        statements.say({RegisterKey(PUMP, Section.PRESENCE, "adapter"): "fake"})
+        await until(lambda: b.value(Section.PRESENCE, "adapter") == "fake")
+        assert b.value(Section.PRESENCE, "state") is None

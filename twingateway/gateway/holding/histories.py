@@ -115,7 +115,7 @@ class Histories:
         restored = Restored.of(lifecycle_of(self._table, device))
         if restored is None:
             return {}
-        restored, left_at = replace(restored, seq=max(restored.seq, until)), self._left_at(told.values())
+        restored, left_all_at = replace(restored, seq=max(restored.seq, until)), self._left_all_at(told.values())
         incarnation = max((each.version.incarnation for each in told.values()), default=0)
 
         def is_newer(ours: Register) -> bool:
@@ -123,7 +123,7 @@ class Histories:
                 return True
             of_same, seq = told.get(ours.key, ours), ours.version.seq
             is_overtaken = ours.version.incarnation < incarnation or of_same.version > ours.version
-            return is_overtaken and left_at is not None and left_at < seq and self._numbers.is_issued(seq)
+            return is_overtaken and left_all_at is not None and left_all_at < seq and self._numbers.is_issued(seq)
 
         verdicts = registers_of(self._table, device, (Section.VERDICT,))
         decided = [each for each in verdicts if is_newer(each) and _is_by_a_person(each)]
@@ -136,7 +136,7 @@ class Histories:
         ]
         return {each.key: Draft(each.key, each.value, each.time, each.version.seq) for each in [*decided, *said]}
 
-    def _left_at(self, told: Iterable[Register]) -> int | None:
+    def _left_all_at(self, told: Iterable[Register]) -> int | None:
         """The last lsn from before this history went on when it had left all others that these are of; None if they
         are of none, or their numbers do not tell."""
         seqs = (register.version.seq for register in told)
