@@ -20,6 +20,7 @@ from twingateway.ports.store import Changes, StoreIdentity
 from twingateway.testing.joined import FakeMachine, MemoryNode, until
 from twingateway.twin.ack import AckState
 from twingateway.twin.desired import plain
+from twingateway.twin.entry import EVENT
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.register import Register, Section
 from twingateway.twin.value import Value
@@ -447,3 +448,19 @@ class _Both:
     async def __aexit__(self, *error: object) -> None:
         await self._second.__aexit__(*error)  # type: ignore[arg-type]
         await self._first.__aexit__(*error)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["edge", "edge-2"])
+async def test_a_node_that_begins_with_another_nodes_store_says_so(name: str) -> None:
+    """`restore --force` may have put it there: that a copy is of another store does not say whose it is."""
+    cloud, edge = pair()
+    async with cloud.running(), edge.running(cloud):
+        await until(lambda: lifecycle_key(PUMP) in edge.disk.registers)
+    async with cloud.running(), MemoryNode(name, disk=edge.disk).running(cloud) as gateway:
+        gateway.ledger.notice("begun", "and nothing more")
+        events: list[str] = []
+        async with asyncio.timeout(30):
+            while "begun" not in events:
+                await asyncio.sleep(0.1)
+                events = [placed.entry.name for placed in await cloud.gateway.store.kept_page(EVENT, 0, 1000)]
+        assert ("store-of-another" in events) is (name != "edge")

@@ -100,6 +100,7 @@ class Gateway:
         tasks.start(self.verdicts.run(), "verdicts")
         self.overrides.begin()
         self.sessions.mark_down()
+        self.repair.look()
 
 
 async def open_gateway(

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import structlog
 
 from twingateway.errors import ProtocolViolation, StoreError, Unavailable
+from twingateway.gateway.holding.claims import lifecycle_of
 from twingateway.gateway.holding.grants import Grants
 from twingateway.gateway.holding.statements import Statements
 from twingateway.gateway.peering.peers import Peer, Peers
@@ -63,6 +64,15 @@ class Repair:
     def running(self) -> bool:
         """It was found, and is not all done."""
         return self._running
+
+    def look(self) -> None:
+        """Say so if this is another node's store: that one's devices are shown as they were when it was copied."""
+        here, store = self._peers.node, self._peers.store_id.hex()
+        granted = (lifecycle_of(self._table, device) for device in self._table.devices())
+        others = {str(each.get("holder")) for each in granted if each.get("store") == store} - {here}
+        for other in sorted(others):
+            message = f"this is the store of {other}: unless {here} is its new name, give it back its own, or none"
+            self._ledger.notice("store-of-another", message, node=other)
 
     def begin(self, told_by: str, forked_at: int) -> None:
         """The node `told_by` was told of numbers that this store does not know, which went on behind `forked_at`."""
