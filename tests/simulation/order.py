@@ -171,14 +171,18 @@ class Order:
 
     def _is_unheard(self, key: Key, this: Written, earlier: Written) -> bool:
         """The root was put back since, and knows of what was written earlier, or of what was wanted later, only what
-        others tell it that do; the writer was not told since it met one of these."""
+        others tell it that do, if any does; the writer, which may have been put back as well, was not told since it
+        met one of these."""
         at, word = self._replaced_at(ROOT), self._world.word
         lost = self._writes.find(key, earlier.value)
-        if lost is None or earlier.node == this.node or at < lost.asked:
+        is_own = earlier.node == this.node
+        if lost is None or at < lost.asked or (is_own and self._replaced_at(this.node) < earlier.at):
             return False
         later = [write for write in self._writes.by_key[key] if write is lost or lost.is_before(write)]
         nodes = self._world.nodes.items()
         knowing = {name for name, node in nodes if any(has_trace(node.disk, write) for write in later)} - {ROOT}
+        if is_own and not knowing:
+            return True
         met = min((word.told_at(name, at) for name in knowing), default=at)
         return this.node not in knowing and not self._is_told(this, met)
 

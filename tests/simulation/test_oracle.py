@@ -14,7 +14,7 @@ from tests.simulation.overrides import LocalEdits
 from tests.simulation.topology import FLAT, ROOT
 from tests.simulation.virtual_time import run
 from tests.simulation.world import World
-from tests.simulation.writes import DONE, HOLDER, LOST, Key, Writes
+from tests.simulation.writes import DONE, HOLDER, LOST, UNKNOWN, Key, Writes
 from twingateway.gateway.devices.wishes import Wishes
 from twingateway.gateway.holding.claims import fields, lifecycle_key
 from twingateway.gateway.state.events import Changed
@@ -95,6 +95,36 @@ async def move_by_a_root_that_is_put_back(world: World) -> None:
     assert f"{SPEED}: {first} wrote 1 after 2" in world.oracle.problems
     for name in list(world.lives):
         await world.kill(name)
+
+
+@pytest.mark.parametrize("put_back", [True, False])
+def test_what_a_holder_wrote_before_it_and_the_root_were_put_back_nobody_knows(put_back: bool) -> None:
+    async def play(world: World) -> None:
+        edge, patch = await started(world), world.cloud.gateway.commands.patch
+        world.nodes[edge].path.cut = True
+        await done(world, SPEED, 1, patch(CART, speed_of(1), None))
+        copies = {name: world.back_up(name) for name in (edge, ROOT)}
+        await done(world, SPEED, 2, patch(CART, speed_of(2), None))
+        world.oracle.writes.find(SPEED, 2).outcome = UNKNOWN  # type: ignore[union-attr]
+        world.nodes[edge].path.cut = False
+        await asyncio.sleep(10.0)
+        assert world.machines["cart"].values["speed"] == 2
+        if put_back:
+            world.nodes[edge].path.cut = world.machines["cart"].off = True
+            for name, copy in copies.items():
+                await world.replace(name, copy)
+            world.nodes[edge].path.cut = False
+            await asyncio.sleep(10.0)
+            world.machines["cart"].off = False
+            await asyncio.sleep(30.0)
+            assert world.machines["cart"].values["speed"] == 1
+        else:
+            world.oracle.order.written(edge, "cart", "speed", 1)
+        assert world.oracle.problems == ([] if put_back else [f"{SPEED}: {edge} wrote 1 after 2"])
+        for name in list(world.lives):
+            await world.kill(name)
+
+    run(play(flat_world()))
 
 
 def test_a_root_that_was_put_back_passes_on_what_it_lost_only_when_it_has_met_who_knows_it() -> None:
