@@ -36,6 +36,9 @@ _TIMED_OUT: Mapping[str, Any] = {
     "code": "expired-unconfirmed",
     "message": "its time to live has passed; whether it was written before, its holder has not said yet",
 }
+#: Code of the presence of a device that was given to a node which is not below this one: what was known of it here is
+#: not so any more.
+ELSEWHERE = "elsewhere"
 #: Sections whose registers make a twin's document and status.
 _SHOWN = (Section.REPORTED, Section.DESIRED)
 #: Registers of section `presence` from which the quality of a twin's values follows.
@@ -96,7 +99,8 @@ class Queries:
         if not self.exists(device):
             raise UnknownTwin(f"there is no twin {device.short}")
         labels = {name: str(value) for name, value in self._table.values(device, Section.TAGS).items()}
-        model, is_elsewhere = self.model_ref(device), self._is_elsewhere(device)
+        model, presence = self.model_ref(device), self.presence(device)
+        is_elsewhere = presence.code == ELSEWHERE
         document = render_twin(
             device,
             labels=labels,
@@ -104,14 +108,8 @@ class Queries:
             desired={} if is_elsewhere else self._table.values(device, Section.DESIRED),
             reported={} if is_elsewhere else self._table.values(device, Section.REPORTED),
         )
-        document["status"] = self._status(device, is_elsewhere=is_elsewhere)
+        document["status"] = self._status(device, presence)
         return document
-
-    def _is_elsewhere(self, device: DeviceId) -> bool:
-        """It was given to a node that is not below this one, which hears of it no more: what was known of it here is
-        not so any more."""
-        holder, here = self._peers.holder(device), self._peers.node
-        return not self._root and holder not in (None, here) and not self._hops(holder or "")
 
     def page(self, wanted: Filter) -> Page:
         """Twins in the order of their names."""
@@ -226,15 +224,15 @@ class Queries:
         """`known`: by holder, the hops to it, so that they are looked up once for all of its devices."""
         holder = self._peers.holder(device)
         lifecycle = self._table.get(lifecycle_key(device))
+        if holder is not None and holder not in known:
+            known[holder] = self._hops(holder)
         if holder is not None and lifecycle is not None:
-            if self._is_elsewhere(device):
+            if not self._root and holder != self._peers.node and not known[holder]:  # this node hears of it no more
                 message = f"it was given to {holder}: ask that node, or the root"
-                return Presence(PresenceState.UNKNOWN, lifecycle.register.time, "elsewhere", message)
+                return Presence(PresenceState.UNKNOWN, lifecycle.register.time, ELSEWHERE, message)
             if not fields(lifecycle.register).get("store"):
                 message = f"it was given to {holder}, which has not claimed it yet: does that node have its document?"
                 return Presence(PresenceState.UNKNOWN, lifecycle.register.time, "unclaimed", message)
-        if holder is not None and holder not in known:
-            known[holder] = self._hops(holder)
         return effective(self._table.value(device, Section.PRESENCE, STATE), known.get(holder or "", []))
 
     def _hops(self, holder: str) -> list[Value]:
@@ -275,8 +273,7 @@ class Queries:
             return False
         return wanted.presence is None or self.presence(device).state == wanted.presence
 
-    def _status(self, device: DeviceId, *, is_elsewhere: bool) -> dict[str, Value]:
-        presence = self.presence(device)
+    def _status(self, device: DeviceId, presence: Presence) -> dict[str, Value]:
         quality = self._quality(device, presence)
         status: dict[str, Value] = {
             "presence": presence.to_value(),
@@ -284,7 +281,7 @@ class Queries:
                 section.value: {
                     name: self._property(device, section, stored, quality)
                     for name, stored in sorted(self._table.section(device, section).items())
-                    if stored.register.value is not None and not is_elsewhere
+                    if stored.register.value is not None and presence.code != ELSEWHERE
                 }
                 for section in _SHOWN
             },
