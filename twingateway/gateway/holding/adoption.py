@@ -21,7 +21,6 @@ from twingateway.gateway.holding.claims import (
     fields,
     greatest_of_root,
     lifecycle_key,
-    lifecycle_of,
     root_wrote,
 )
 from twingateway.gateway.holding.hearing import Claimants
@@ -30,7 +29,7 @@ from twingateway.gateway.holding.restored import DECIDED, MADE, ONLY_MOVED, REST
 from twingateway.gateway.peering import wire
 from twingateway.gateway.peering.peers import Peer, Peers
 from twingateway.gateway.state.ledger import Ledger
-from twingateway.gateway.state.lifecycle import DOUBT, TENURE
+from twingateway.gateway.state.lifecycle import DOUBT, TENURE, lifecycle_of
 from twingateway.gateway.state.locks import DeviceLocks
 from twingateway.gateway.state.mint import Draft
 from twingateway.gateway.state.table import TwinTable

@@ -109,12 +109,6 @@ def epoch_of(lifecycle: Mapping[str, Value]) -> int:
     return epoch if isinstance(epoch, int) else 0
 
 
-def lifecycle_of(table: TwinTable, device: DeviceId) -> dict[str, Value]:
-    """The members of a device's lifecycle register, none without one."""
-    stored = table.get(lifecycle_key(device))
-    return {} if stored is None else fields(stored.register)
-
-
 def by_claimant(peers: Peers, claims: Iterable[Claim]) -> Iterator[tuple[Peer, Line, str, list[Claim]]]:
     """Claims of those who are there, each with the way to it; the others claim again when they are back."""
     of_all: dict[str, list[Claim]] = {}

@@ -28,7 +28,6 @@ from twingateway.gateway.holding.claims import (
     fields,
     given_back,
     lifecycle_key,
-    lifecycle_of,
     mark_of,
     refuse,
     root_wrote,
@@ -39,7 +38,7 @@ from twingateway.gateway.holding.restored import DECIDED, MOVED_IN, ONLY_MOVED, 
 from twingateway.gateway.peering import wire
 from twingateway.gateway.peering.peers import Peer, Peers
 from twingateway.gateway.state.ledger import Ledger
-from twingateway.gateway.state.lifecycle import DOUBT, TENURE, granted_epoch
+from twingateway.gateway.state.lifecycle import DOUBT, TENURE, granted_epoch, lifecycle_of
 from twingateway.gateway.state.locks import DeviceLocks
 from twingateway.gateway.state.mint import Draft
 from twingateway.gateway.state.numbers import Numbers

@@ -14,13 +14,12 @@ from twingateway.gateway.holding.claims import (
     epoch_of,
     fields,
     lifecycle_key,
-    lifecycle_of,
     registers_of,
 )
 from twingateway.gateway.holding.restored import DECIDED, MADE, MADE_IN, MOVED_IN, ONLY_MOVED, RESTORED, Restored
 from twingateway.gateway.peering.peers import Peers
 from twingateway.gateway.state.ledger import Ledger
-from twingateway.gateway.state.lifecycle import DOUBT
+from twingateway.gateway.state.lifecycle import DOUBT, lifecycle_of
 from twingateway.gateway.state.mint import Draft
 from twingateway.gateway.state.numbers import BLOCK, Numbers
 from twingateway.gateway.state.table import TwinTable

@@ -22,7 +22,6 @@ from twingateway.gateway.holding.claims import (
     greatest_of_root,
     is_grant_to,
     lifecycle_key,
-    lifecycle_of,
     parse_names,
     progress,
     registers_of,
@@ -37,7 +36,7 @@ from twingateway.gateway.holding.statements import Statements
 from twingateway.gateway.peering import wire
 from twingateway.gateway.peering.peers import Peer, Peers
 from twingateway.gateway.state.ledger import Ledger
-from twingateway.gateway.state.lifecycle import tenure
+from twingateway.gateway.state.lifecycle import lifecycle_of, tenure
 from twingateway.gateway.state.table import TwinTable
 from twingateway.twin.identity import DeviceId
 from twingateway.twin.kept import KEPT_NAME

@@ -15,12 +15,12 @@ from typing import Any, TypeVar
 import structlog
 
 from twingateway.errors import ProtocolViolation, StoreError, Unavailable
-from twingateway.gateway.holding.claims import lifecycle_of
 from twingateway.gateway.holding.grants import Grants
 from twingateway.gateway.holding.statements import Statements
 from twingateway.gateway.peering.peers import Peer, Peers
 from twingateway.gateway.state.committer import RETRY_SECONDS
 from twingateway.gateway.state.ledger import Ledger
+from twingateway.gateway.state.lifecycle import lifecycle_of
 from twingateway.gateway.state.numbers import Numbers
 from twingateway.gateway.state.table import TwinTable
 from twingateway.gateway.state.tasks import Tasks

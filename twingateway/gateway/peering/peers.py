@@ -15,7 +15,7 @@ import structlog
 
 from twingateway.errors import InvalidValue, TooLarge
 from twingateway.gateway.peering.reach import NODES, told_of
-from twingateway.gateway.state.lifecycle import DOUBT
+from twingateway.gateway.state.lifecycle import DOUBT, lifecycle_of
 from twingateway.gateway.state.pending import Pending
 from twingateway.gateway.state.table import TwinTable
 from twingateway.ports.link import LinkFacts
@@ -24,10 +24,8 @@ from twingateway.sync.journal import JournalSession
 from twingateway.sync.knowledge import LocalStore, PeerKnowledge
 from twingateway.sync.session import Session
 from twingateway.twin.identity import DeviceId
-from twingateway.twin.kept import LIFECYCLE_NAME
 from twingateway.twin.presence import Reach
 from twingateway.twin.register import WRITER, Register, Section, StoredRegister, Writer
-from twingateway.twin.value import Value
 
 log = structlog.get_logger("session")
 
@@ -304,12 +302,8 @@ class Peers:
 
     def holder(self, device: DeviceId) -> str | None:
         """The node that holds a device, by the root's grant."""
-        holder = self._lifecycle(device).get("holder")
+        holder = lifecycle_of(self._table, device).get("holder")
         return holder if isinstance(holder, str) else None
-
-    def _lifecycle(self, device: DeviceId) -> dict[str, Value]:
-        value = self._table.value(device, Section.LIFECYCLE, LIFECYCLE_NAME)
-        return value if isinstance(value, dict) else {}
 
     def held_by(self, node: str) -> Collection[DeviceId]:
         """The devices that a node holds, by the root's grants."""
@@ -326,7 +320,7 @@ class Peers:
     def _note_holder(self, device: DeviceId) -> str | None:
         former, holder = self._holders.pop(device, None), self.holder(device)
         self._in_doubt.discard(device)
-        if DOUBT in self._lifecycle(device):
+        if DOUBT in lifecycle_of(self._table, device):
             self._in_doubt.add(device)
         if former is not None:
             self._held_by[former].discard(device)
@@ -342,7 +336,7 @@ class Peers:
         device, section, _ = register.key
         if section is Section.REACH:
             return self.parent
-        lifecycle = self._lifecycle(device)
+        lifecycle = lifecycle_of(self._table, device)
         holder = lifecycle.get("holder")
         if not isinstance(holder, str):
             return None  # a device is local to its node until the root grants it
